@@ -1,0 +1,46 @@
+"""The default: a picture worth keeping within a few minutes, with real or self-taught weights.
+
+    nstjax run CONTENT STYLE
+
+Every distance is relative to its target, so one set of weights serves networks whose activations differ in scale.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv1",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1"),
+    },
+    loss_weights={"content": 0.05, "style": 1.0, "tv": 0.2, "range": 5.0},
+    size=320,
+    match_colour=True,
+    parameterisation="fourier",
+    steps=100,
+    learning_rate=0.06,
+    beta2=0.99,
+    schedule="cosine",
+    schedule_end=0.1,
+)
+
+
+def terms(config):
+    """Content and style relative to their targets, smoothness, and the range that a file can hold."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.variance_scaled),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_sum(nstjax.losses.relative_squared),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_squared),
+        nstjax.PictureTerm("range", nstjax.losses.value_range),
+    )

@@ -1,0 +1,49 @@
+"""What JAX computes on, and how much memory it has left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import psutil
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device of a run."""
+
+    platform: str  # cpu, gpu or tpu
+    kind: str
+    count: int
+
+
+def current() -> Device:
+    """The device that JAX computes on by default, and how many of them there are."""
+    devices = jax.devices()
+    return Device(devices[0].platform, devices[0].device_kind, len(devices))
+
+
+def free_memory() -> int | None:
+    """Bytes that are free on the default device; None where it does not tell."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)
+        return None if limit is None else limit - used
+    free = psutil.virtual_memory().available
+    # In a container the limit of its group of processes counts, which the machine's own figures do not show.
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):
+        return free
+    return min(free, limit - used)
+
+
+def lines() -> list[str]:
+    """What JAX sees, a line a device, for people."""
+    found = []
+    for device in jax.devices():
+        stats = device.memory_stats() or {}
+        memory = f", {stats['bytes_limit'] / 2**30:.1f} GiB" if "bytes_limit" in stats else ""
+        found.append(f"{device.platform}:{device.id} {device.device_kind}{memory} (process {device.process_index})")
+    return [f"jax {jax.__version__} computes on {jax.default_backend()}", *found]

@@ -1,0 +1,111 @@
+"""An experiment: a Python file that defines what a run minimises.
+
+The file must define
+
+    config: nstjax.Config                                     the settings, each of which the command line can change
+    def terms(config: nstjax.Config) -> Sequence[nstjax.Term | nstjax.PictureTerm]
+
+and its docstring's first line says what it is. A preset is such a file that comes with the package.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nstjax.config import Config
+from nstjax.errors import UserError
+
+if TYPE_CHECKING:
+    from nstjax.types import AnyTerm
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Settings, and the function that makes the terms of the objective from them.
+
+    Args:
+        name: of the preset, or of the file.
+        config: its settings.
+        terms: config -> the terms; called once, when a run is resolved.
+        summary: one line.
+        source: the text of its file; None where it was made in Python.
+    """
+
+    name: str
+    config: Config
+    terms: "Callable[[Config], Sequence[AnyTerm]]"
+    summary: str = ""
+    source: str | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum of its file."""
+        return None if self.source is None else hashlib.sha256(self.source.encode()).hexdigest()
+
+
+def _presets_folder() -> Path:
+    """Beside this file in an installed package, in ``experiments/`` in a clone."""
+    here = Path(__file__).parent
+    installed = here / "presets"
+    return installed if installed.is_dir() else here.parent / "experiments" / "presets"
+
+
+def presets() -> dict[str, Path]:
+    """{name: file} of every preset."""
+    return {path.stem.replace("_", "-"): path for path in sorted(_presets_folder().glob("[a-z]*.py"))}
+
+
+def load(name_or_path: str | Path) -> Experiment:
+    """The experiment of a preset's name or of a file.
+
+    Raises:
+        UserError: neither; or the file does not define what an experiment must.
+    """
+    known = presets()
+    name = str(name_or_path)
+    path = known.get(name) or Path(name_or_path)
+    if name not in known and path.suffix != ".py":
+        raise UserError(f"no preset {name!r}: expected one of {', '.join(known)}, or the path of a Python file")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the experiment {path}: {getattr(error, 'strerror', None) or error}") from None
+    return _execute(name if name in known else path.stem, path, source)
+
+
+def _execute(name: str, path: Path, source: str) -> Experiment:
+    # The module must be findable by name while dataclasses in it are made.
+    module_name = f"nstjax_experiment_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[module_name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except UserError:
+        raise
+    except Exception as error:
+        line = error.lineno if isinstance(error, SyntaxError) else _last_line_in(error, str(path))
+        raise UserError(f"the experiment {path} fails at line {line}: {type(error).__name__}: {error}") from error
+    config, terms = getattr(module, "config", None), getattr(module, "terms", None)
+    if not isinstance(config, Config):
+        raise UserError(f"the experiment {path} must define config = nstjax.Config(…)")
+    if not callable(terms):
+        raise UserError(f"the experiment {path} must define a function terms(config) that returns nstjax.Term objects")
+    summary = (module.__doc__ or "").strip().split("\n")[0]
+    return Experiment(name, config, terms, summary, source)
+
+
+def _last_line_in(error: BaseException, filename: str) -> int | None:
+    """The line of ``filename`` at which an exception left it."""
+    trace, line = error.__traceback__, None
+    while trace:
+        if trace.tb_frame.f_code.co_filename == filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

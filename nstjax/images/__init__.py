@@ -1,0 +1,26 @@
+"""Files to arrays and back: reading, resizing, saving and colour transfer; no JAX.
+
+A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]. What a file says about itself (orientation, colour profile,
+palette, bit depth) is settled while reading it, so that nothing downstream has to ask. Transparency is kept aside.
+"""
+
+from nstjax.images.colour import match_colour, monge_map
+from nstjax.images.picture import Array, Picture
+from nstjax.images.reading import PIXEL_LIMIT, measure, read
+from nstjax.images.sizing import fitted, resample, resize
+from nstjax.images.writing import check_output, save
+
+__all__ = [
+    "PIXEL_LIMIT",
+    "Array",
+    "Picture",
+    "check_output",
+    "fitted",
+    "match_colour",
+    "measure",
+    "monge_map",
+    "read",
+    "resample",
+    "resize",
+    "save",
+]

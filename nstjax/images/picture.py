@@ -1,0 +1,21 @@
+"""What a picture is, once it has left its file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and, aside from it, its transparency.
+
+    Args:
+        rgb: float32 [H, W, 3], sRGB, in [0, 1]; not premultiplied.
+        alpha: float32 [H, W] in [0, 1], 1 is opaque; None where the whole picture is.
+    """
+
+    rgb: Array
+    alpha: Array | None = None

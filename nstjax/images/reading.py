@@ -1,0 +1,133 @@
+"""Reading pictures from files."""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from nstjax.errors import UserError
+from nstjax.images.picture import Picture
+from nstjax.images.samples import to_picture
+
+PIXEL_LIMIT = 178_000_000
+"""Pixels that a picture may have: about 2 GB as float32, and close to where Pillow itself would stop."""
+
+_SIGNATURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+}
+
+
+def read(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> Picture:
+    """The picture in a file, upright, in sRGB; of an animation, the first frame.
+
+    An embedded colour profile is converted to sRGB. Greyscale of 16 bits or float keeps its precision (its profile, if
+    any, is not applied); every other kind is read with 8 bits a channel, which is all that Pillow keeps of 16-bit RGB.
+    CMYK without a profile is converted by Pillow's formula. Pixels that are fully transparent take the mean colour of
+    the visible ones, so that what nobody sees has no say in the style.
+
+    Args:
+        path: of a file in any format that Pillow reads.
+        limit: the most pixels it may have; read from its header, before anything is decoded.
+
+    Raises:
+        UserError: no such file, not a picture, a damaged one, or one with too many pixels.
+    """
+    with _opened(path, limit) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+    try:
+        return to_picture(upright)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def measure(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+    """(height, width) in pixels of the picture that ``read`` would give, from the file's header alone.
+
+    Args:
+        path: as in ``read``.
+        limit: as in ``read``.
+
+    Raises:
+        UserError: as in ``read``, as far as the header tells.
+    """
+    with _opened(path, limit) as image:
+        lies = image.format != "TIFF" and _orientation(image) >= 5  # a TIFF's size is given upright
+        return (image.width, image.height) if lies else (image.height, image.width)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], limit: int) -> Iterator[Image.Image]:
+    """The image whose header has been read; what goes wrong in the header or in the block is told as a UserError."""
+    _check_file(Path(path))
+    pillows_limit = Image.MAX_IMAGE_PIXELS
+    try:
+        Image.MAX_IMAGE_PIXELS = None  # or Pillow raises, before the size is known, at a limit that is not ours
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            if image.width * image.height > limit:
+                raise UserError(
+                    f"{path} has {image.width} x {image.height} pixels, more than the limit of {limit:,}: "
+                    "shrink it, or raise the limit with --pixel-limit if there is memory for it"
+                )
+            Image.MAX_IMAGE_PIXELS = limit  # holds for what a decoder may find further in, as in an .ico
+            yield image
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError(_unidentified(Path(path))) from None
+    except Exception as error:  # Pillow's decoders raise whatever their parsers do: OSError, SyntaxError, struct.error
+        raise UserError(
+            f"{path} is a picture that is cut short or damaged ({error or type(error).__name__}): "
+            "copy it again from where it came, or convert it to PNG"
+        ) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillows_limit
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{path} is a folder: expected the name of one picture in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{path} is a device or a pipe: expected a file; save the picture to one first")
+        if status.st_size == 0:
+            raise UserError(f"{path} is empty (0 bytes): expected a picture; copy it again from where it came")
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"no file {path} (sought from {Path.cwd()}): check the name of the picture") from None
+    except PermissionError:
+        raise UserError(f"no permission to read {path}: change its mode or its owner") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened ({error.strerror}): expected the path of a picture") from None
+
+
+def _unidentified(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(12)
+    for signature, name in _SIGNATURES.items():
+        if start.startswith(signature):
+            return (
+                f"{path} begins like a {name} picture, but its header is cut short, damaged, or of a kind that Pillow "
+                "does not read: copy it again from where it came, or convert it to PNG"
+            )
+    return f"{path} is not a picture that Pillow can read: expected PNG, JPEG, WebP, TIFF or the like; convert it first"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        # The base class's getexif, because a PNG's own decodes the whole picture to look for EXIF behind it.
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block is no reason to refuse a picture
+        return 1

@@ -1,0 +1,117 @@
+"""Saving pictures: the file appears whole or not at all, and equal pictures give equal bytes."""
+
+import io
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from nstjax.errors import UserError
+from nstjax.images.picture import Array
+from nstjax.images.profiles import SRGB
+
+# PNG, WebP and TIFF give every 8-bit value back. JPEG keeps its colour at full resolution: brushwork has fine colour.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"lossless": True, "exact": True},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+def save(
+    path: str | os.PathLike[str], rgb: Array, *, alpha: Array | None = None, text: Mapping[str, str] | None = None
+) -> None:
+    """Write a picture with 8 bits a channel and an sRGB profile, in the format that the name's extension says.
+
+    Args:
+        path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; an older file there is replaced.
+        rgb: [H, W, 3], sRGB; clipped to [0, 1].
+        alpha: [H, W]; clipped to [0, 1]. A JPEG cannot hold it and gets the picture laid on white.
+        text: keyword to value, kept in a PNG's text chunks; the other formats have no place for it.
+
+    Raises:
+        UserError: the path cannot be written, a value is not finite, or the format cannot hold the picture.
+    """
+    path = Path(path)
+    format = _format(path)
+    try:
+        _write_whole(path, _encoded(format, rgb, alpha, text or {}))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}): choose another folder, or make room"
+        ) from error
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Raise now what ``save`` would raise at the end of a long run; nothing is left behind.
+
+    Raises:
+        UserError: unknown extension, a folder by that name, or a folder that is missing or cannot be written to.
+    """
+    path = Path(path)
+    _format(path)
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: expected the name of the picture to write in it")
+        if not path.parent.is_dir():
+            raise UserError(f"no folder {path.parent} to write {path.name} in: make it first, or choose another")
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"folder {path.parent} cannot be written to ({error.strerror}): choose another") from None
+
+
+def _format(path: Path) -> str:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        came = f"extension {path.suffix!r}" if path.suffix else "no extension"
+        raise UserError(f"{path} has {came}: expected a name that ends in {', '.join(_FORMATS)}") from None
+
+
+def _encoded(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str]) -> bytes:
+    layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
+    if not np.isfinite(layers).all():
+        raise UserError("expected finite values, got NaN or infinity: lower the learning rate of what made them")
+    layers = np.clip(layers, 0, 1)
+    if format == "JPEG" and alpha is not None:
+        layers = 1 + (layers[..., :3] - 1) * layers[..., 3:]
+    image = Image.fromarray(np.rint(layers * 255).astype(np.uint8))
+    options = {**_OPTIONS[format], "icc_profile": SRGB}
+    if format == "PNG":
+        options["pnginfo"] = _text_chunks(text)
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format, **options)
+    except (OSError, ValueError) as error:  # chiefly sides beyond what the format can count
+        height, width = rgb.shape[:2]
+        raise UserError(f"{width} x {height} pixels do not fit in {format} ({error}): use .png or .tiff") from error
+    return buffer.getvalue()
+
+
+def _text_chunks(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    for keyword, value in text.items():
+        chunks.add_text(keyword, value)
+    return chunks
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # the same folder, for a rename within one file system
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""From a word for some weights to a network that is ready to run."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from nstjax import convolution
+from nstjax.architecture import Padding, Pooling
+from nstjax.vgg import VGG19
+from nstjax.weights import Weights, find
+
+
+def build(weights: Weights, **options: Any) -> VGG19:
+    """VGG19 with these weights; ``options`` are those of ``VGG19``."""
+    return VGG19(weights.parameters, weights.flavour, **options)
+
+
+def load_vgg19(
+    source: str = "auto",
+    *,
+    pooling: Pooling | None = None,
+    padding: Padding | None = None,
+    backend: convolution.Backend = "direct",
+    precision: convolution.Precision = "default",
+    dtype: DTypeLike = jnp.float32,
+) -> VGG19:
+    """VGG19 with trained weights.
+
+    Args:
+        source: "auto" (a converted file if there is one, else fetched), a name from the manifest, or a file.
+        pooling: this and all that follows: see ``VGG19``.
+        padding: see ``VGG19``.
+        backend: see ``VGG19``.
+        precision: see ``VGG19``.
+        dtype: see ``VGG19``.
+
+    Raises:
+        UserError: there are no such weights, or they are damaged; one line that says what to do.
+    """
+    return build(
+        find(source), pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype
+    )

@@ -1,0 +1,245 @@
+"""The optimisation: a state, and a chunk of steps as one compiled program.
+
+    problem = Problem(network, targets, weights)
+    method = Method(Objective(terms), adam())
+    state = init(method, picture, learning_rate=0.02, key=jax.random.key(0))
+    state, metrics = run_chunk(state, problem, 100, method=method)
+
+What is compiled depends on the method alone. Everything else is traced: weights, targets, learning rate, the number of
+steps. One program therefore serves chunks of every length, and how a run is cut into chunks cannot change its bits, which
+it does where every length is a program of its own.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from nstjax.errors import UserError
+from nstjax.objective import Network, Objective
+from nstjax.parameterisation import Parameterisation, Pixels
+from nstjax.types import Key, Picture, Scalar, Targets
+
+CHUNK = 256
+"""The most steps that one call of ``run_chunk`` makes: the length of its buffer of metrics."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a compiled chunk depends on; equal methods share it.
+
+    Args:
+        objective: the terms.
+        optimiser: any first-order optax transformation; ``adam`` returns the same object for the same settings.
+        parameterisation: what is optimised <-> the picture.
+        clamp: whether the picture is put back into [0, 1] after each step; with ``Pixels`` only.
+        keep_best: whether the state keeps the parameters whose loss was lowest.
+
+    Raises:
+        UserError: clamping with another parameterisation than pixels.
+    """
+
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    parameterisation: Parameterisation = Pixels()
+    clamp: bool = False
+    keep_best: bool = False
+
+    def __post_init__(self):
+        if self.clamp and not isinstance(self.parameterisation, Pixels):
+            raise UserError(
+                f"clamping needs pixels, not {type(self.parameterisation).__name__}: a value_range term keeps others in range"
+            )
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["network", "targets", "weights"], meta_fields=[])
+@dataclass(frozen=True)
+class Problem:
+    """What a run is given and does not change: the network, the targets, and the weight of each term."""
+
+    network: Network
+    targets: Targets
+    weights: Mapping[str, float | Scalar]
+
+
+_STATE = ["parameters", "optimiser", "key", "step", "failed", "best", "best_loss"]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
+@dataclass(frozen=True)
+class State:
+    """All that a run is: what a checkpoint holds.
+
+    Args:
+        parameters: what is optimised; ``method.parameterisation.decode`` makes the picture of it.
+        optimiser: optax's state, hyper-parameters included.
+        key: of the run; step i uses ``fold_in(key, i)``.
+        step: how many steps have been made.
+        failed: whether the loss or its gradient at ``step`` is not finite; then no further step is made.
+        best: the parameters whose loss was lowest among steps 0 to ``step`` - 1; None unless the method keeps them.
+        best_loss: their loss.
+    """
+
+    parameters: PyTree
+    optimiser: PyTree
+    key: Key
+    step: Int[Array, ""]
+    failed: Bool[Array, ""]
+    best: PyTree | None
+    best_loss: Float[Array, ""] | None
+
+
+@functools.cache
+def adam(
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    schedule: Callable[[Int[Array, ""]], float | Scalar] | None = None,
+) -> optax.GradientTransformation:
+    """optax's Adam with its learning rate in its state, where ``init`` puts it and ``vmap`` can spread it.
+
+    Args:
+        beta1: decay of the mean of gradients, in [0, 1).
+        beta2: decay of the mean of squared gradients, in [0, 1).
+        epsilon: added to the root, in units of the gradient.
+        schedule: step -> factor on the learning rate, any optax schedule; 1 by default. It should be hashable by value,
+            or be built once: a new object compiles anew.
+
+    Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
+    """
+    transform = optax.inject_hyperparams(optax.adam)(learning_rate=1.0, b1=beta1, b2=beta2, eps=epsilon)
+    return optax.chain(transform, optax.scale_by_schedule(schedule)) if schedule else transform
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Schedule: from 1 down to ``end`` along half a cosine over ``horizon`` steps, then constant.
+
+    Reference: Loshchilov and Hutter, "SGDR", 2017.
+    """
+
+    horizon: int
+    end: float = 0.0
+
+    def __call__(self, step: Int[Array, ""]) -> Scalar:
+        fraction = jnp.minimum(step / self.horizon, 1)
+        return self.end + (1 - self.end) * 0.5 * (1 + jnp.cos(jnp.pi * fraction))
+
+
+def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key: Key) -> State:
+    """The state before step 0.
+
+    Args:
+        method: what the run will do.
+        picture: [H, W, 3] to start from.
+        learning_rate: in units of the parameters: for pixels, of the [0, 1] scale.
+        key: of the run.
+
+    Raises:
+        UserError: the optimiser has no learning rate in its state (see ``adam``).
+    """
+    parameters = method.parameterisation.encode(jnp.array(picture, jnp.float32))
+    try:
+        optimiser = optax.tree.set(method.optimiser.init(parameters), learning_rate=jnp.float32(learning_rate))
+    except KeyError:
+        raise UserError(
+            "the optimiser's state holds no learning_rate: build it with optimise.adam or optax.inject_hyperparams"
+        ) from None
+    return State(
+        parameters=parameters,
+        optimiser=optimiser,
+        key=key,
+        step=jnp.int32(0),
+        failed=jnp.bool_(False),
+        # A copy: the state is donated, and no two of its leaves may share a buffer.
+        best=jax.tree.map(jnp.copy, parameters) if method.keep_best else None,
+        best_loss=jnp.float32(jnp.inf) if method.keep_best else None,
+    )
+
+
+@functools.partial(jax.jit, static_argnames="method", donate_argnames="state")
+def run_chunk(
+    state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method
+) -> tuple[State, dict[str, Float[Array, "chunk"]]]:
+    """Make some steps; fewer where the loss or its gradient stops being finite.
+
+    Args:
+        state: donated: it cannot be used again.
+        problem: the network, the targets, the weights.
+        steps: how many, at most ``CHUNK``.
+        method: static.
+
+    Returns:
+        (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* each step's update and
+        before the terms' weights (the total has them in); entries past the steps made are NaN.
+    """
+    names = ("total", *method.objective.names)
+    metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
+    end = state.step + jnp.minimum(steps, CHUNK)
+
+    def unfinished(carry: tuple[State, Any]) -> Bool[Array, ""]:
+        return (carry[0].step < end) & ~carry[0].failed
+
+    def body(carry: tuple[State, Any]) -> tuple[State, Any]:
+        now, metrics = carry
+        following, values = _step(now, problem, method)
+        index = now.step - (end - jnp.minimum(steps, CHUNK))
+        metrics = {name: metrics[name].at[index].set(value) for name, value in values.items()}
+        return following, metrics
+
+    return lax.while_loop(unfinished, body, (state, metrics))
+
+
+def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[str, Scalar]]:
+    """One step; where its loss or gradient is not finite, the same state marked as failed."""
+
+    def loss(parameters: PyTree) -> tuple[Scalar, dict[str, Scalar]]:
+        return method.objective(
+            method.parameterisation.decode(parameters),
+            network=problem.network,
+            targets=problem.targets,
+            weights=problem.weights,
+            key=jax.random.fold_in(state.key, state.step),
+        )
+
+    (total, parts), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)
+    updates, optimiser = method.optimiser.update(gradient, state.optimiser, state.parameters)
+    parameters = optax.apply_updates(state.parameters, updates)
+    if method.clamp:
+        parameters = optax.projections.projection_box(parameters, 0.0, 1.0)
+    finite = jnp.isfinite(total) & jnp.all(
+        jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
+    )
+    best, best_loss = state.best, state.best_loss
+    if method.keep_best:
+        better = total < state.best_loss
+        best = jax.tree.map(functools.partial(jnp.where, better), state.parameters, state.best)
+        best_loss = jnp.where(better, total, state.best_loss)
+    following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), best, best_loss)
+    frozen = State(
+        state.parameters, state.optimiser, state.key, state.step, jnp.bool_(True), state.best, state.best_loss
+    )
+    chosen = jax.tree.map(functools.partial(_select, finite), following, frozen)
+    return chosen, {"total": total, **parts}
+
+
+def _select(condition: Bool[Array, ""], yes: Array, no: Array) -> Array:
+    return lax.select(jnp.broadcast_to(condition, yes.shape), yes, no)
+
+
+def current_picture(state: State, *, method: Method) -> Picture:
+    """The picture of a state, clipped to [0, 1]."""
+    return jnp.clip(method.parameterisation.decode(state.parameters), 0, 1)
+
+
+def picture(state: State, *, method: Method) -> Picture:
+    """The result of a state, clipped to [0, 1]: the picture whose loss was lowest where the method keeps it."""
+    parameters = state.parameters if state.best is None else state.best
+    return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

@@ -1,0 +1,79 @@
+"""The command line's options for the settings: each field of ``Config`` is an option of the same name."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nstjax.config import Config
+
+_SHORTHANDS = ("content", "style", "tv")
+"""Terms whose weight has an option of its own: --style-weight 1e4 is --loss-weights style=1e4."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every setting; those not given are absent from the parsed arguments."""
+    group = parser.add_argument_group("settings", "each changes the experiment's; no setting has another default here")
+    for field in dataclasses.fields(Config):
+        name, meta = "--" + field.name.replace("_", "-"), field.metadata
+        if field.type is bool:
+            group.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=meta["help"])
+            continue
+        parse, metavar = _kind(field)
+        group.add_argument(
+            name,
+            type=parse,
+            default=argparse.SUPPRESS,
+            metavar="|".join(meta["choices"]) or metavar,
+            help=meta["help"],
+        )
+    for term in _SHORTHANDS:
+        group.add_argument(f"--{term}-weight", type=_number, default=argparse.SUPPRESS, metavar="W")
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, for ``Config.replace``."""
+    given = vars(arguments)
+    found = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
+    weights = {term: given[f"{term}_weight"] for term in _SHORTHANDS if f"{term}_weight" in given}
+    if weights:
+        found["loss_weights"] = {**found.get("loss_weights", {}), **weights}
+    return found
+
+
+def _kind(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]:
+    """How an option's text is read, and how its value is shown in the help."""
+    if field.name == "loss_weights":
+        return lambda text: {term: _number(value) for term, value in _pairs(text, ",").items()}, "TERM=W,…"
+    if field.name == "layers":
+        return lambda text: {t: tuple(v.split(",")) for t, v in _pairs(text, ";").items()}, "TERM=LAYER,…;…"
+    if field.name == "snapshots":
+        return lambda text: tuple(_whole(it) for it in text.split(",")), "STEP,…"
+    if field.type is float:
+        return _number, "X"
+    if field.type is int:
+        return _whole, "N"
+    if field.type == int | None:
+        return lambda text: None if text == "none" else _whole(text), "N"
+    return str, field.name.upper()
+
+
+def _pairs(text: str, separator: str) -> Mapping[str, str]:
+    pairs = [part.partition("=") for part in text.split(separator) if part]
+    if not pairs or not all(name and equals and value for name, equals, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE{separator}NAME=VALUE, not {text!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None

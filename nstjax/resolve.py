@@ -1,0 +1,151 @@
+"""Everything that is chosen automatically, chosen once: a config and its pictures -> what is run, and its record."""
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import jax.numpy as jnp
+
+from nstjax import device, optimise, selftaught
+from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
+from nstjax.config import Config
+from nstjax.errors import UserError
+from nstjax.experiment import Experiment
+from nstjax.inputs import Inputs
+from nstjax.network import build
+from nstjax.objective import Objective
+from nstjax.optimise import Method
+from nstjax.parameterisation import Fourier, Parameterisation, Pixels
+from nstjax.vgg import VGG19
+from nstjax.weights import NoWeights, Weights, find
+
+SCHEMA = 1
+"""Of the record; a change of its form is a new number."""
+
+SELF_TAUGHT = "self-taught"
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A run with nothing left open.
+
+    Args:
+        config: with no setting left to choose.
+        method: the objective, the optimiser, the parameterisation.
+        network: with its weights.
+        weights: of the network.
+        record: all of it as plain data, for ``config.json``.
+    """
+
+    config: Config
+    method: Method
+    network: VGG19
+    weights: Weights
+    record: dict[str, Any]
+
+
+def resolve(
+    experiment: Experiment,
+    config: Config,
+    inputs: Inputs,
+    *,
+    notice: Callable[[str], object] = print,
+    fetching: Callable[[int, int | None], object] | None = None,
+    learning: Callable[[int, int, str], object] | None = None,
+) -> Resolved:
+    """Decide everything that the settings leave open.
+
+    Args:
+        experiment: whose terms are minimised.
+        config: its settings, as changed by the user.
+        inputs: the prepared pictures.
+        notice: told, in a line each, what a user should know.
+        fetching: told of a download's progress: bytes done, bytes in all.
+        learning: told of a self-taught network's progress: layers done, layers in all, the layer.
+
+    Raises:
+        UserError: the terms and the settings do not fit each other, or there are no such weights.
+    """
+    config = dataclasses.replace(
+        config, horizon=config.horizon or max(config.steps, 1), log_every=config.log_every or max(config.steps // 20, 1)
+    )
+    objective = Objective(tuple(experiment.terms(config)))
+    if missing := [name for name in objective.names if name not in config.loss_weights]:
+        raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
+    if unknown := [name for name in config.loss_weights if name not in objective.names]:
+        raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
+    weights = _weights(config, objective, inputs, notice, fetching, learning)
+    network = build(
+        weights,
+        pooling=config.pooling,
+        padding=config.padding,
+        precision=config.precision,
+        dtype=jnp.dtype(config.dtype),
+    )
+    config = dataclasses.replace(config, pooling=network.pooling, padding=network.padding)
+    height, width, _ = inputs.content.shape
+    method = Method(
+        objective,
+        optimise.adam(beta1=config.beta1, beta2=config.beta2, epsilon=config.epsilon, schedule=_schedule(config)),
+        _parameterisation(config, height, width),
+        clamp=config.clamp,
+        keep_best=config.keep == "best",
+    )
+    return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+
+
+def _schedule(config: Config) -> optimise.Cosine | None:
+    if config.schedule == "constant":
+        return None
+    assert config.horizon is not None
+    return optimise.Cosine(config.horizon, config.schedule_end)
+
+
+def _parameterisation(config: Config, height: int, width: int) -> Parameterisation:
+    return Pixels() if config.parameterisation == "pixels" else Fourier(height, width)
+
+
+def _weights(
+    config: Config,
+    objective: Objective,
+    inputs: Inputs,
+    notice: Callable[[str], object],
+    fetching: Callable[[int, int | None], object] | None,
+    learning: Callable[[int, int, str], object] | None,
+) -> Weights:
+    """The weights that the settings name, deep enough for the objective."""
+    step = deepest(objective.layers) or CONVOLUTIONS[0]
+    convolution = [it for it in SEQUENCE[: SEQUENCE.index(step) + 1] if it in CONVOLUTIONS][-1]
+    if config.weights != SELF_TAUGHT:
+        try:
+            return find(config.weights, deepest=convolution, on_notice=notice, progress=fetching)
+        except NoWeights as reason:
+            notice(f"warning: {reason}")
+            notice("using the self-taught network instead: its filters are learnt from the two pictures")
+    return selftaught.learn(
+        inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=learning
+    )
+
+
+def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "experiment": {"name": experiment.name, "sha256": experiment.sha256},
+        "config": dataclasses.asdict(config),
+        "pictures": {"names": [*inputs.names], **inputs.record()},
+        "weights": {
+            "flavour": weights.flavour.name,
+            "source": weights.source,
+            "sha256": weights.sha256,
+            "deepest": weights.deepest,
+        },
+        "convolution": "direct",
+        "device": dataclasses.asdict(device.current()),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")},
+        },
+    }

@@ -1,0 +1,128 @@
+"""VGG19 as a Flax module that reads pictures: float32 ``[H, W, 3]``, sRGB, in [0, 1].
+
+The module belongs to a set of weights and carries their flavour: the picture's scale, mean and channel order, the
+pooling, the padding. It goes straight through ``jax.jit``, ``jax.grad`` and ``jax.vmap``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from nstjax import convolution
+from nstjax.architecture import CONVOLUTIONS, SEQUENCE, Flavour, Layer, Padding, Pooling, deepest, layer
+from nstjax.errors import UserError
+from nstjax.types import FeatureMap, Features, Picture
+
+
+class Convolution(nnx.Module):
+    """One 3x3 convolution: its prepared kernel and its bias [channels out]."""
+
+    def __init__(self, prepared: convolution.Prepared, bias: Any):
+        self.kernel = nnx.Param(prepared)
+        self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
+
+    def __call__(self, x: FeatureMap, padding: Padding) -> FeatureMap:
+        prepared = jax.tree.map(lambda leaf: leaf.astype(x.dtype), self.kernel.get_value())
+        return convolution.apply(x, prepared, padding=padding) + self.bias.get_value().astype(x.dtype)
+
+
+class VGG19(nnx.Module):
+    """The convolutional part of VGG19, as deep as its weights reach.
+
+    Args:
+        parameters: {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}, from the first convolution down.
+        flavour: what the weights expect of a picture.
+        pooling: in place of the flavour's own.
+        padding: in place of the flavour's own. "zero" is zeros at every convolution; "edge" repeats the picture's edge at
+            the first one, with zeros at the others; "reflect" mirrors at every one.
+        backend: of the convolutions; see ``convolution.prepare``.
+        precision: of the convolutions' products; see ``convolution.prepare``.
+        dtype: in which the network computes, float32 or bfloat16; parameters and features stay float32.
+
+    Reference: Simonyan and Zisserman 2015; edge padding: Crowson, style-transfer-pytorch.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        flavour: Flavour,
+        *,
+        pooling: Pooling | None = None,
+        padding: Padding | None = None,
+        backend: convolution.Backend = "direct",
+        precision: convolution.Precision = "default",
+        dtype: Any = jnp.float32,
+    ):
+        if tuple(parameters) != CONVOLUTIONS[: len(parameters)]:
+            raise UserError(f"the weights must hold VGG19's convolutions from {CONVOLUTIONS[0]} down, not {[*parameters]}")
+        self.flavour = flavour
+        self.pooling: Pooling = pooling or flavour.pooling
+        self.padding: Padding = padding or flavour.padding
+        self.dtype = jnp.dtype(dtype)
+        self.convolutions = nnx.Dict(
+            {
+                name: Convolution(convolution.prepare(kernel, backend=backend, precision=precision), bias)
+                for name, (kernel, bias) in parameters.items()
+            }
+        )
+
+    def preprocess(self, picture: Picture) -> Picture:
+        """The picture in the scale and channel order that the weights were trained on."""
+        flavour = self.flavour
+        x = (flavour.scale * picture - jnp.array(flavour.mean)) / jnp.array(flavour.std)
+        return x[..., ::-1] if flavour.order == "BGR" else x
+
+    def features(self, picture: Picture, layers: Iterable[str]) -> Features:
+        """The features of a picture, no deeper than the deepest layer asked for.
+
+        Args:
+            picture: float32 [H, W, 3], sRGB, in [0, 1].
+            layers: ``block4_conv2`` or ``relu4_2`` (after the ReLU), ``conv4_2`` (before it), ``block4_pool`` or
+                ``pool4``, ``input`` (the picture itself).
+
+        Returns:
+            {name as asked: float32 [h, w, c]}, in the order asked.
+
+        Raises:
+            UserError: no such layer, the weights do not reach it, or the picture is too small for it.
+        """
+        names = tuple(layers)
+        self._check(picture, names)
+        wanted: dict[Layer, str] = {layer(name): name for name in names if name != "input"}
+        aliases = {name: wanted.get(layer(name)) for name in names if name != "input"}
+        found = {"input": picture}
+        stop = deepest(names)
+        x = self.preprocess(picture).astype(self.dtype)
+        for step in SEQUENCE[: SEQUENCE.index(stop) + 1] if stop else ():
+            if step.endswith("pool"):
+                x = convolution.pool(x, self.pooling)
+            else:
+                before_relu = self.convolutions[step](x, self._padding_at(step))
+                if name := wanted.get(Layer(step, before_relu=True)):
+                    found[name] = before_relu
+                x = jax.nn.relu(before_relu)
+            if name := wanted.get(Layer(step)):
+                found[name] = x
+        return {name: found[aliases.get(name) or name].astype(jnp.float32) for name in names}
+
+    def _padding_at(self, step: str) -> Padding:
+        return "zero" if self.padding == "edge" and step != CONVOLUTIONS[0] else self.padding
+
+    def _check(self, picture: Picture, names: tuple[str, ...]) -> None:
+        if picture.ndim != 3 or picture.shape[-1] != 3:
+            raise UserError(f"a picture is [H, W, 3], not {[*picture.shape]}: batches go through jax.vmap")
+        for name in names:
+            if name == "input":
+                continue
+            it = layer(name)
+            needed = [step for step in SEQUENCE[: it.depth + 1] if not step.endswith("pool")]
+            if needed[-1] not in self.convolutions:
+                held = list(self.convolutions)[-1]
+                raise UserError(f"layer {name} is deeper than these weights, which end at {held}")
+            if min(picture.shape[:2]) < 2**it.halvings:
+                h, w, _ = picture.shape
+                raise UserError(f"a picture of {w}x{h} pixels is too small for {name}: at least {2**it.halvings} a side")

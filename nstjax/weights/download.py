@@ -1,0 +1,135 @@
+"""Fetching a published file into the user's cache: checked before it is used, and nothing left half-written."""
+
+import http.client
+import os
+import queue
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nstjax.errors import UserError
+from nstjax.weights import layouts, manifest
+from nstjax.weights.conversion import convert
+from nstjax.weights.files import SUFFIX, about, write
+from nstjax.weights.manifest import Source
+
+Progress = Callable[[int, int | None], object]
+"""Called with the bytes that have come and, where it is known, the bytes to come in all."""
+
+TIMEOUT = 8.0
+"""Seconds until a try without network is given up, which a run promises within ten."""
+
+_CHUNK = 1 << 18
+
+
+def cache_folder() -> Path:
+    """Where fetched and converted weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, then nstjax/weights."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nstjax" / "weights"
+
+
+def fetch(
+    name: str,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT,
+) -> Path:
+    """Downloads a source of the manifest, checks and converts it.
+
+    Args:
+        folder: where the converted file goes; by default ``cache_folder()``.
+        progress: see ``Progress``.
+        timeout: seconds for the connection to stand, all in all, and for the longest pause in the download.
+
+    Returns:
+        The converted file, NAME.safetensors in the folder.
+
+    Raises:
+        UserError: no such source, no network, an HTTP error, a download cut short or with another checksum, kernels
+            that are not the flavour's, or a folder that cannot be written. Nothing is left behind.
+    """
+    source = manifest.source(name)
+    with about(name):
+        layouts.require_reader(Path(source.file_name).suffix)  # before a download of hundreds of megabytes
+    folder = Path(folder) if folder else cache_folder()
+    target = folder / f"{name}{SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as temporary:
+            original = Path(temporary) / source.file_name
+            _download(source, original, progress, timeout)
+            if source.checksum and not source.matches(original):
+                raise UserError(
+                    f"what {source.address} sent does not have the checksum {source.checksum}: damaged on the way, or "
+                    "replaced there; try again or take another source"
+                )
+            write(target, convert(original, origin=source))
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror or error}): {name} needs {source.megabytes} MB while it is "
+            "downloaded and 80 MB thereafter"
+        ) from error
+    return target
+
+
+def _download(source: Source, path: Path, progress: Progress | None, timeout: float) -> None:
+    try:
+        response = _connect(source.address, timeout)
+    except urllib.error.HTTPError as error:
+        error.close()  # it is a response, too
+        raise UserError(f"{source.address} answered {error.code} {error.reason}: take another source") from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(f"no way to {source.name}'s weights ({reason}): {_by_hand(source)}") from error
+    with response, path.open("wb") as file:
+        length = response.headers["Content-Length"]
+        total, done = int(length) if length else None, 0
+        while chunk := _read(response, source):
+            file.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+    if total is not None and done < total:
+        raise UserError(f"the download of {source.name} ended after {done} of {total} bytes: try again")
+
+
+def _connect(address: str, timeout: float) -> Any:
+    """The response, or what went wrong, within ``timeout`` seconds in all.
+
+    urlopen's own timeout counts neither the look-up of the name nor what several addresses add up to, so it runs in a
+    thread that is left behind when the time is over.
+    """
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(address, headers={"User-Agent": "nstjax"})
+            answers.put(urllib.request.urlopen(request, timeout=timeout))
+        except Exception as error:  # handed to the thread that waits
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=timeout)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {timeout:g} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _read(response: Any, source: Source) -> bytes:
+    # Apart from the writing, whose OSErrors mean the disk and not the network.
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(f"the download of {source.name} broke off ({error}): try again") from error
+
+
+def _by_hand(source: Source) -> str:
+    flavour = "" if source.checksum else f" --flavour {source.flavour}"
+    return f"download {source.address} on another machine, then nstjax weights convert {source.file_name}{flavour}"
