@@ -2,8 +2,8 @@
 
     L(x) = sum over terms t of  w_t * distance_t( statistic_t(F(x)), target_t )
 
-An image x is moved, step by step, until a frozen VGG19 F sees the content of one picture and the style of another in it.
-A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
+A picture x is moved, step by step, until a frozen VGG19 F sees the content of one picture and the style of another in
+it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
 
 The rooms, each importing only from those before it: ``errors`` and ``architecture`` (facts), ``types``, ``statistics``,
 ``losses``, ``images``, ``convolution``, ``vgg``, ``weights``, ``selftaught``, ``parameterisation``, ``objective``,
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from nstjax.config import Config
     from nstjax.errors import UserError
     from nstjax.experiment import Experiment
+    from nstjax.loop import Result, stylize
     from nstjax.losses import layer_mean, layer_sum
     from nstjax.network import load_vgg19
     from nstjax.objective import Objective
     from nstjax.statistics import per_layer
-    from nstjax.stylize import Result, stylize
     from nstjax.types import PictureTerm, Term
 
 _HOMES = {
@@ -32,7 +32,7 @@ _HOMES = {
     "Experiment": "experiment",
     "Objective": "objective",
     "PictureTerm": "types",
-    "Result": "stylize",
+    "Result": "loop",
     "Term": "types",
     "UserError": "errors",
     "layer_mean": "losses",
@@ -42,7 +42,7 @@ _HOMES = {
     "optimise": None,
     "per_layer": "statistics",
     "statistics": None,
-    "stylize": "stylize",
+    "stylize": "loop",
 }
 
 __all__ = [

@@ -42,6 +42,8 @@ class Layer:
 
     @property
     def block(self) -> int:
+        """From 1."""
+        """From 1."""
         return int(self.step[5])
 
     @property
@@ -96,7 +98,7 @@ def smallest_side(names: Iterable[str]) -> int:
 
 @dataclass(frozen=True)
 class Flavour:
-    """How a set of weights wants its picture: ``(scale * x - mean) / std`` for x RGB in [0, 1], then the channel order."""
+    """How weights want their picture: ``(scale * x - mean) / std`` for x RGB in [0, 1], then the channel order."""
 
     name: str
     order: Literal["RGB", "BGR"]

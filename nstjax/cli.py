@@ -1,6 +1,7 @@
 """The command line: arguments to a config, a config to a loop.
 
-Exit codes: 0 done; 1 something went wrong; 2 the user's mistake, in one line on stderr; 130 and 143 stopped by a signal.
+Exit codes: 0 done; 1 something went wrong; 2 the user's mistake, in one line on stderr; 130 and 143 stopped by a
+signal.
 """
 
 import argparse
@@ -42,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("content", help="picture file, or example:NAME")
     run.add_argument("style", help="picture file, or example:NAME")
     what = run.add_mutually_exclusive_group()
-    what.add_argument("--preset", default="default", metavar="NAME", help="experiment that comes with nstjax; see presets")
+    what.add_argument(
+        "--preset", default="default", metavar="NAME", help="experiment that comes with nstjax; see presets"
+    )
     what.add_argument("--experiment", metavar="FILE", help="Python file that defines config and terms(config)")
     run.add_argument("--out", metavar="DIR", help="folder of the run; by default runs/CONTENT-STYLE-N")
     run.add_argument("--save", metavar="FILE", help="write the result here too: .png .jpg .webp .tiff")

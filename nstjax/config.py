@@ -15,8 +15,10 @@ from nstjax.errors import UserError
 
 
 def _setting(default: Any, help: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
-    kind = {"default_factory": lambda: default} if isinstance(default, dict) else {"default": default}
-    return dataclasses.field(**kind, metadata={"help": help, "choices": choices, "least": least})
+    metadata = {"help": help, "choices": choices, "least": least}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,9 @@ class Config:
     layers: Mapping[str, tuple[str, ...]] = _setting({}, "layers of each term")
 
     size: int | None = _setting(512, "long side of the result in pixels; 'none' keeps the content's own", least=1)
-    style_size: int | None = _setting(None, "long side of the style picture in pixels, in place of --style-scale", least=1)
+    style_size: int | None = _setting(
+        None, "long side of the style picture in pixels, in place of --style-scale", least=1
+    )
     style_scale: float = _setting(1.0, "long side of the style picture as a multiple of the result's", least=1e-3)
     enlarge: bool = _setting(False, "enlarge pictures that are smaller than their size")
     match_colour: bool = _setting(False, "give the content the style's colours first (mean and covariance)")
@@ -40,9 +44,7 @@ class Config:
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
     dtype: str = _setting("float32", "what the network computes in", choices=("float32", "bfloat16"))
-    precision: str = _setting(
-        "default", "of float32 products on accelerators", choices=("default", "high", "highest")
-    )
+    precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
 
     init: str = _setting("content", "picture to start from: content, noise, style-statistics, or a file")
     parameterisation: str = _setting("pixels", "what is optimised", choices=("pixels", "fourier"))
@@ -78,7 +80,9 @@ class Config:
                 if name != "input":
                     layer(name)
         if self.snapshots and not 0 <= self.snapshots[0] <= self.snapshots[-1] <= self.steps:
-            raise UserError(f"snapshots must lie between 0 and {self.steps}, the number of steps, not {[*self.snapshots]}")
+            raise UserError(
+                f"snapshots must lie between 0 and {self.steps}, the number of steps, not {[*self.snapshots]}"
+            )
         if self.clamp and self.parameterisation != "pixels":
             raise UserError(f"clamp needs parameterisation pixels, not {self.parameterisation}: add --no-clamp")
 

@@ -32,6 +32,7 @@ class Direct:
     precision: Precision
 
     def __call__(self, x: Float[Array, "h w c"], *, zeros: int) -> Float[Array, "h-2+2*zeros w-2+2*zeros k"]:
+        """Convolve x with so many zeros put around it."""
         return _convolve(x, self.kernel, self.backward, zeros, self.precision)
 
 
@@ -47,8 +48,9 @@ def _forward(x: Array, kernel: Array, zeros: int, precision: Precision) -> Array
     return y[0]
 
 
-# JAX's own rule for the gradient reads the kernel with its channels swapped, a form for which XLA's CPU compiler has only
-# a slow routine inside loops (four times slower here). With the turned kernel at hand the gradient is a plain convolution.
+# JAX's own rule for the gradient reads the kernel with its channels swapped, a form for which XLA's CPU compiler has
+# only a slow routine inside loops (four times slower here). With the turned kernel at hand the gradient is a plain
+# convolution.
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _convolve(x: Array, kernel: Array, backward: Array, zeros: int, precision: Precision) -> Array:
     return _forward(x, kernel, zeros, precision)

@@ -134,7 +134,7 @@ def _colour(rng: np.random.Generator) -> _Field:
 
     def colour(at: _Floats) -> _Floats:
         noise = np.sin(at @ vectors.T + phases).sum(axis=-1) / np.sqrt(12)
-        sky = _blend(_SKY, 0.12 + 0.75 * at[..., 1] / _HORIZON * 0.7 + 0.2 * noise)
+        sky = _blend(_SKY, 0.12 + 0.525 * at[..., 1] / _HORIZON + 0.2 * noise)
         for x, y, radius, turn in _WHIRLS:
             away = (at - (x, y)) / radius
             distance = np.linalg.norm(away, axis=-1)
@@ -193,8 +193,8 @@ def _lay(
 
 def _lit(layers_HxWx4: _Floats) -> Array:
     """The paint's colours [H, W, 3] in light from the upper left that rakes over its thickness, the fourth channel."""
-    down, right = np.gradient(layers_HxWx4, axis=(0, 1))
-    shade = 1.1 * (down + right)[..., 3:]
+    thickness = layers_HxWx4[..., 3:]
+    shade = 1.1 * (np.gradient(thickness, axis=0) + np.gradient(thickness, axis=1))
     lit = layers_HxWx4[..., :3] * (1 + shade) + 0.25 * np.maximum(shade, 0) ** 2
     return np.clip(lit, 0, 1).astype(np.float32)
 

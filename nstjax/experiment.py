@@ -10,11 +10,12 @@ and its docstring's first line says what it is. A preset is such a file that com
 
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nstjax.config import Config
 from nstjax.errors import UserError
@@ -59,14 +60,14 @@ def presets() -> dict[str, Path]:
     return {path.stem.replace("_", "-"): path for path in sorted(_presets_folder().glob("[a-z]*.py"))}
 
 
-def load(name_or_path: str | Path) -> Experiment:
+def load(name_or_path: str | os.PathLike[str]) -> Experiment:
     """The experiment of a preset's name or of a file.
 
     Raises:
         UserError: neither; or the file does not define what an experiment must.
     """
     known = presets()
-    name = str(name_or_path)
+    name = os.fspath(name_or_path)
     path = known.get(name) or Path(name_or_path)
     if name not in known and path.suffix != ".py":
         raise UserError(f"no preset {name!r}: expected one of {', '.join(known)}, or the path of a Python file")
@@ -98,7 +99,7 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     if not callable(terms):
         raise UserError(f"the experiment {path} must define a function terms(config) that returns nstjax.Term objects")
     summary = (module.__doc__ or "").strip().split("\n")[0]
-    return Experiment(name, config, terms, summary, source)
+    return Experiment(name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source)
 
 
 def _last_line_in(error: BaseException, filename: str) -> int | None:

@@ -45,7 +45,7 @@ class Inputs:
     def record(self) -> dict[str, dict]:
         """Names, shapes and checksums, for the run's record."""
         return {
-            name: {"shape": [*array.shape], "sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest()}
+            name: {"shape": [*array.shape], "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
             for name, array in self.pictures().items()
         }
 

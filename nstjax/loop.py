@@ -75,8 +75,8 @@ class Result:
     Args:
         picture: float32 [H, W, 3], sRGB, in [0, 1].
         alpha: [H, W], the content's transparency; None where it had none.
-        metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after that many
-            steps; terms before their weights, the total with them.
+        metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
+            that many steps; terms before their weights, the total with them.
         steps: how many steps were made; fewer than asked for where the listener wanted to stop.
         record: the resolved configuration, as in ``config.json``.
         folder: of the run; None where nothing was written.
@@ -174,7 +174,7 @@ def run(
 
 
 def _compile(resolved: Resolved, inputs: Inputs) -> tuple[State, Problem, Callable[..., Any]]:
-    """The state before step 0, the problem, and the compiled chunk; nothing large is computed before it is known to fit.
+    """The state before step 0, the problem, and the compiled chunk. Nothing large is computed before it fits.
 
     Raises:
         UserError: the device has too little memory for pictures of this size.

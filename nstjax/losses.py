@@ -84,6 +84,7 @@ class LayerSum:
     mean: bool
 
     def __call__(self, x: Mapping[str, Any], t: Mapping[str, Any], key: Key | None = None) -> Scalar:
+        """The weighted sum or mean, with a key of its own for each layer where the distance takes one."""
         weights = dict(self.weights) if self.weights is not None else dict.fromkeys(x, 1.0)
         if set(weights) != set(x):
             raise ValueError(f"layer weights for {sorted(weights)}, but the statistic has layers {sorted(x)}")
@@ -92,7 +93,7 @@ class LayerSum:
             if key is None:
                 raise ValueError(f"{self.distance} draws random numbers: pass key=")
             keys = [{"key": k} for k in jax.random.split(key, len(x))]
-        total = sum(weights[l] * self.distance(x[l], t[l], **k) for l, k in zip(x, keys, strict=True))
+        total = sum(weights[it] * self.distance(x[it], t[it], **k) for it, k in zip(x, keys, strict=True))
         return jnp.asarray(total / sum(weights.values()) if self.mean else total)
 
 
@@ -186,4 +187,3 @@ def total_variation_nine_point(p: Picture) -> Scalar:
 def value_range(p: Picture) -> Scalar:
     """``mean (p - clip(p, 0, 1))^2``: zero inside the range that a file can hold."""
     return jnp.mean((p - jnp.clip(p, 0, 1)) ** 2)
-

@@ -38,6 +38,4 @@ def load_vgg19(
     Raises:
         UserError: there are no such weights, or they are damaged; one line that says what to do.
     """
-    return build(
-        find(source), pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype
-    )
+    return build(find(source), pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype)

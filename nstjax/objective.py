@@ -1,7 +1,7 @@
 """The objective: ``L(x) = sum_t w_t distance_t(statistic_t(F(x)), target_t)``, a tuple of terms.
 
-Its structure is static: two objectives of equal terms compare equal and share one compiled program. Targets and weights are
-traced: to change them compiles nothing, to sweep them is ``jax.vmap``.
+Its structure is static: two objectives of equal terms compare equal and share one compiled program. Targets and
+weights are traced: to change them compiles nothing, to sweep them is ``jax.vmap``.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class Objective:
         self,
         picture: Picture,
         *,
-        network: Network,
+        network: Network | None,
         targets: Targets,
         weights: Mapping[str, float | Scalar],
         key: Key | None = None,
@@ -86,7 +86,7 @@ class Objective:
 
         Args:
             picture: [H, W, 3].
-            network: whose features the terms see.
+            network: whose features the terms see; None will do where they see none.
             targets: from ``targets``.
             weights: {term: w_t}.
             key: for terms whose distance draws random numbers; each gets one of its own.
@@ -94,7 +94,7 @@ class Objective:
         Returns:
             (total, {term: its value, before its weight}).
         """
-        features = network.features(picture, self.layers)
+        features = network.features(picture, self.layers) if network is not None and self.layers else {}
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
             if not isinstance(term, Term):

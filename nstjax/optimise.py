@@ -5,9 +5,9 @@
     state = init(method, picture, learning_rate=0.02, key=jax.random.key(0))
     state, metrics = run_chunk(state, problem, 100, method=method)
 
-What is compiled depends on the method alone. Everything else is traced: weights, targets, learning rate, the number of
-steps. One program therefore serves chunks of every length, and how a run is cut into chunks cannot change its bits, which
-it does where every length is a program of its own.
+What is compiled depends on the method alone. Everything else is traced: weights, targets, learning rate, the number
+of steps. One program therefore serves chunks of every length, and how a run is cut into chunks cannot change its bits,
+which it can where every length is a program of its own.
 """
 
 import functools
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from nstjax.errors import UserError
 from nstjax.objective import Network, Objective
-from nstjax.parameterisation import Parameterisation, Pixels
+from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
 from nstjax.types import Key, Picture, Scalar, Targets
 
 CHUNK = 256
@@ -47,14 +47,14 @@ class Method:
 
     objective: Objective
     optimiser: optax.GradientTransformation
-    parameterisation: Parameterisation = Pixels()
+    parameterisation: Parameterisation = PIXELS
     clamp: bool = False
     keep_best: bool = False
 
     def __post_init__(self):
         if self.clamp and not isinstance(self.parameterisation, Pixels):
             raise UserError(
-                f"clamping needs pixels, not {type(self.parameterisation).__name__}: a value_range term keeps others in range"
+                f"clamping needs pixels, not {type(self.parameterisation).__name__}: use a value_range term"
             )
 
 
@@ -63,7 +63,7 @@ class Method:
 class Problem:
     """What a run is given and does not change: the network, the targets, and the weight of each term."""
 
-    network: Network
+    network: Network | None
     targets: Targets
     weights: Mapping[str, float | Scalar]
 
@@ -101,7 +101,7 @@ def adam(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
-    schedule: Callable[[Int[Array, ""]], float | Scalar] | None = None,
+    schedule: Callable[[Any], Any] | None = None,
 ) -> optax.GradientTransformation:
     """optax's Adam with its learning rate in its state, where ``init`` puts it and ``vmap`` can spread it.
 
@@ -129,6 +129,7 @@ class Cosine:
     end: float = 0.0
 
     def __call__(self, step: Int[Array, ""]) -> Scalar:
+        """The factor at a step."""
         fraction = jnp.minimum(step / self.horizon, 1)
         return self.end + (1 - self.end) * 0.5 * (1 + jnp.cos(jnp.pi * fraction))
 
@@ -218,10 +219,10 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
     )
     best, best_loss = state.best, state.best_loss
-    if method.keep_best:
-        better = total < state.best_loss
-        best = jax.tree.map(functools.partial(jnp.where, better), state.parameters, state.best)
-        best_loss = jnp.where(better, total, state.best_loss)
+    if best is not None and best_loss is not None:
+        better = total < best_loss
+        best = jax.tree.map(functools.partial(jnp.where, better), state.parameters, best)
+        best_loss = jnp.where(better, total, best_loss)
     following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), best, best_loss)
     frozen = State(
         state.parameters, state.optimiser, state.key, state.step, jnp.bool_(True), state.best, state.best_loss

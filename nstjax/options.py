@@ -17,7 +17,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     for field in dataclasses.fields(Config):
         name, meta = "--" + field.name.replace("_", "-"), field.metadata
         if field.type is bool:
-            group.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=meta["help"])
+            group.add_argument(
+                name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=meta["help"]
+            )
             continue
         parse, metavar = _kind(field)
         group.add_argument(

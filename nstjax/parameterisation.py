@@ -1,7 +1,7 @@
 """What is optimised <-> the picture: a pair of pure functions each, ``decode(encode(picture)) == picture``.
 
-Adam moves every coordinate at the same rate, so the coordinates decide what it draws first: single pixels, or whole waves,
-the long ones before the short.
+Adam moves every coordinate at the same rate, so the coordinates decide what it draws first: single pixels, or whole
+waves, the long ones before the short.
 """
 
 from dataclasses import dataclass
@@ -38,6 +38,8 @@ class Pixels:
         """The picture itself."""
         return parameters
 
+
+PIXELS = Pixels()
 
 _COLOUR_BASIS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 _COLOUR_BASIS /= np.linalg.norm(_COLOUR_BASIS, axis=0).max()

@@ -25,6 +25,8 @@ from nstjax.weights import NoWeights, Weights, find
 SCHEMA = 1
 """Of the record; a change of its form is a new number."""
 
+_PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+
 SELF_TAUGHT = "self-taught"
 
 
@@ -125,9 +127,7 @@ def _weights(
         except NoWeights as reason:
             notice(f"warning: {reason}")
             notice("using the self-taught network instead: its filters are learnt from the two pictures")
-    return selftaught.learn(
-        inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=learning
-    )
+    return selftaught.learn(inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=learning)
 
 
 def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> dict[str, Any]:
@@ -146,6 +146,8 @@ def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Wei
         "device": dataclasses.asdict(device.current()),
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")},
+            **{
+                name: metadata.version(name) for name in ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+            },
         },
     }

@@ -44,7 +44,9 @@ class RunFolder:
         try:
             tempfile.TemporaryFile(dir=existing).close()
         except OSError as error:
-            raise UserError(f"cannot write into the folder {self.path}: {error.strerror}; choose another --out") from None
+            raise UserError(
+                f"cannot write into the folder {self.path}: {error.strerror}; choose another --out"
+            ) from None
 
     def create(self) -> None:
         """Make the folder, with its parents."""

@@ -38,7 +38,9 @@ def gram_sum(features_HxWxC: FeatureMap) -> Float[Array, "c c"]:
     Reference: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", 2016, equation 3.
     """
     F = features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
-    return jnp.matmul(F.T, F, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.promote_types(F, jnp.float32))
+    return jnp.matmul(
+        F.T, F, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.promote_types(F.dtype, jnp.float32)
+    )
 
 
 @sums_over_positions
@@ -60,7 +62,7 @@ def gram_per_element(features_HxWxC: FeatureMap) -> Float[Array, "c c"]:
     return gram_sum(features_HxWxC) / features_HxWxC.size
 
 
-def gram_over_picture(features: Features) -> dict[str, Float[Array, "c c"]]:
+def gram_over_picture(features: Features) -> dict[str, Array]:
     """Gram matrices ``F F^T / (H0 W0)`` of every layer but ``input``, with the *picture's* height and width.
 
     A statistic of a whole term, not of one layer: its layers must contain ``input``.
@@ -78,6 +80,7 @@ class PerLayer:
     statistic: Callable[[FeatureMap], Any]
 
     def __call__(self, features: Features) -> dict[str, Any]:
+        """{layer: statistic(map)}."""
         return {layer: self.statistic(features_HxWxC) for layer, features_HxWxC in features.items()}
 
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -70,7 +71,7 @@ class Terminal(Listener):
     def finished(self) -> None:
         self._close()
 
-    def _show(self, done: int, total: int | None, what: str, **style: object) -> None:
+    def _show(self, done: int, total: int | None, what: str, **style: Any) -> None:
         if self._bar is None or self._bar.desc != what:
             self._close()
             # Where stderr is no terminal the bar stays away; the logged lines say how far it is.

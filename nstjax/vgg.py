@@ -26,6 +26,7 @@ class Convolution(nnx.Module):
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
 
     def __call__(self, x: FeatureMap, padding: Padding) -> FeatureMap:
+        """The convolution of x, in x's precision, before any ReLU."""
         prepared = jax.tree.map(lambda leaf: leaf.astype(x.dtype), self.kernel.get_value())
         return convolution.apply(x, prepared, padding=padding) + self.bias.get_value().astype(x.dtype)
 
@@ -37,8 +38,8 @@ class VGG19(nnx.Module):
         parameters: {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}, from the first convolution down.
         flavour: what the weights expect of a picture.
         pooling: in place of the flavour's own.
-        padding: in place of the flavour's own. "zero" is zeros at every convolution; "edge" repeats the picture's edge at
-            the first one, with zeros at the others; "reflect" mirrors at every one.
+        padding: in place of the flavour's own. "zero" is zeros at every convolution; "edge" repeats the picture's edge
+            at the first one, with zeros at the others; "reflect" mirrors at every one.
         backend: of the convolutions; see ``convolution.prepare``.
         precision: of the convolutions' products; see ``convolution.prepare``.
         dtype: in which the network computes, float32 or bfloat16; parameters and features stay float32.
@@ -58,7 +59,9 @@ class VGG19(nnx.Module):
         dtype: Any = jnp.float32,
     ):
         if tuple(parameters) != CONVOLUTIONS[: len(parameters)]:
-            raise UserError(f"the weights must hold VGG19's convolutions from {CONVOLUTIONS[0]} down, not {[*parameters]}")
+            raise UserError(
+                f"the weights must hold VGG19's convolutions from {CONVOLUTIONS[0]} down, not {[*parameters]}"
+            )
         self.flavour = flavour
         self.pooling: Pooling = pooling or flavour.pooling
         self.padding: Padding = padding or flavour.padding
@@ -125,4 +128,6 @@ class VGG19(nnx.Module):
                 raise UserError(f"layer {name} is deeper than these weights, which end at {held}")
             if min(picture.shape[:2]) < 2**it.halvings:
                 h, w, _ = picture.shape
-                raise UserError(f"a picture of {w}x{h} pixels is too small for {name}: at least {2**it.halvings} a side")
+                raise UserError(
+                    f"a picture of {w}x{h} pixels is too small for {name}: at least {2**it.halvings} a side"
+                )

@@ -23,7 +23,7 @@ def match_colour(source: Array, target: Array) -> Array:
 
     Reference:
         Pitie and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour Transfer",
-        CVMP 2007, equation 7. Differs from the paper: see ``monge_map`` on flat pictures.
+        CVMP 2007. Differs from the paper: see ``monge_map`` on flat pictures.
     """
     source_mean, source_covariance = _moments(source)
     target_mean, target_covariance = _moments(target)

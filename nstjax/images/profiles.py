@@ -35,7 +35,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     pixels = _pixels_for(profile[16:20], image)
     try:
-        return ImageCms.buildTransform(io.BytesIO(profile), io.BytesIO(SRGB), pixels.mode, "RGB").apply(pixels)
+        # Without it a grey ramp of gamma 1.8 comes out 1.5 levels off; with no optimisation, exact but ten times later.
+        flags = ImageCms.Flags.HIGHRESPRECALC
+        transform = ImageCms.buildTransform(io.BytesIO(profile), io.BytesIO(SRGB), pixels.mode, "RGB", flags=flags)
+        return transform.apply(pixels)
     except ImageCms.PyCMSError:
         return image.convert("RGB")
 

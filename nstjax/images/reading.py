@@ -87,8 +87,8 @@ def _opened(path: str | os.PathLike[str], limit: int) -> Iterator[Image.Image]:
         raise UserError(_unidentified(Path(path))) from None
     except Exception as error:  # Pillow's decoders raise whatever their parsers do: OSError, SyntaxError, struct.error
         raise UserError(
-            f"{path} is a picture that is cut short or damaged ({error or type(error).__name__}): "
-            "copy it again from where it came, or convert it to PNG"
+            f"{path} is a picture that cannot be decoded ({str(error) or type(error).__name__}): if it is cut short or "
+            "damaged, copy it again from where it came, else convert it to PNG"
         ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = pillows_limit
@@ -125,9 +125,10 @@ def _unidentified(path: Path) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
     try:
         # The base class's getexif, because a PNG's own decodes the whole picture to look for EXIF behind it.
-        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block is no reason to refuse a picture
         return 1
+    return orientation if orientation in range(1, 9) else 1

@@ -2,7 +2,6 @@
 
 import io
 import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from nstjax.atomic import whole_file
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
@@ -43,7 +43,9 @@ def save(
     path = Path(path)
     format = _format(path)
     try:
-        _write_whole(path, _encoded(format, rgb, alpha, text or {}))
+        content = _encoded(format, rgb, alpha, text or {})
+        with whole_file(path) as file:
+            file.write(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error.__cause__
     except OSError as error:
@@ -103,15 +105,3 @@ def _text_chunks(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
     for keyword, value in text.items():
         chunks.add_text(keyword, value)
     return chunks
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # the same folder, for a rename within one file system
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, Flavour, kernel_shape, layer
+from nstjax.atomic import whole_file
 from nstjax.errors import UserError
 from nstjax.weights import fingerprints
 
@@ -101,8 +101,8 @@ def load_tensors(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, n
     try:
         with safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name) for name in filter(wanted, file.keys())}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"not a whole safetensors file ({error})") from None
+    except (SafetensorError, OSError, TypeError) as error:  # a TypeError: bfloat16, which NumPy has not
+        raise UserError(f"not a whole safetensors file of types that NumPy knows ({error})") from None
 
 
 def pairs(kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -116,6 +116,14 @@ def pairs(kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> dict
         if name not in kernels or name not in biases:
             raise UserError(f"layer {name} has no {'kernel' if name in biases else 'bias'}")
     return {name: (kernels[name], biases[name]) for name in held}
+
+
+def _is_ours(name: str) -> bool:
+    # Raises at the first foreign name, before gigabytes of another model are read.
+    convolution, _, part = name.partition("/")
+    if convolution not in CONVOLUTIONS or part not in ("kernel", "bias"):
+        raise UserError(f"holds {name}, so it is another network's or needs nstjax weights convert first")
+    return True
 
 
 def read(path: str | os.PathLike[str]) -> Weights:
@@ -132,18 +140,14 @@ def read(path: str | os.PathLike[str]) -> Weights:
     if path.suffix != SUFFIX:
         raise UserError(f"{path} is no {SUFFIX} file: make one of it with nstjax weights convert {path}")
     with about(path):
-        tensors, metadata = load_tensors(path, lambda name: True)
-        parts: dict[str, dict[str, np.ndarray]] = {"kernel": {}, "bias": {}}
-        for name, tensor in tensors.items():
-            convolution, _, part = name.partition("/")
-            if convolution not in CONVOLUTIONS or part not in parts:
-                raise UserError(f"holds {name}, so it is another network's or needs nstjax weights convert first")
-            parts[part][convolution] = tensor
+        tensors, metadata = load_tensors(path, _is_ours)
+        kernels = {name.removesuffix("/kernel"): it for name, it in tensors.items() if name.endswith("/kernel")}
+        biases = {name.removesuffix("/bias"): it for name, it in tensors.items() if name.endswith("/bias")}
         flavour = metadata.get("flavour", "caffe")
         if flavour not in FLAVOURS:
             raise UserError(f"its flavour is {flavour!r}, expected one of {', '.join(FLAVOURS)}")
         weights = Weights(
-            pairs(parts["kernel"], parts["bias"]),
+            pairs(kernels, biases),
             FLAVOURS[flavour],
             metadata.get("source", path.name),
             source_sha256=metadata.get("source_sha256", ""),
@@ -184,21 +188,7 @@ def write(path: str | os.PathLike[str], weights: Weights) -> None:
     # tensors start at a multiple of eight bytes, as the format recommends.
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with _whole(Path(path)) as file:
+    with whole_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             file.write(tensor.data)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is written and on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

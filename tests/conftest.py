@@ -1,0 +1,139 @@
+"""What the tests share: small networks, pictures, and the real weights where they are at hand."""
+
+import os
+from pathlib import Path
+
+# Before jax is imported: no test may reach the network, and files of weights that lie about must not change a test.
+os.environ["NSTJAX_OFFLINE"] = "1"
+os.environ.pop("NSTJAX_WEIGHTS", None)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# Shape annotations are checked under pytest, here for the rooms that compute.
+with install_import_hook(["nstjax.statistics", "nstjax.losses", "nstjax.parameterisation"], "beartype.beartype"):
+    import nstjax.losses
+    import nstjax.parameterisation
+    import nstjax.statistics  # noqa: F401
+
+from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, kernel_shape
+from nstjax.vgg import VGG19
+from nstjax.weights import Weights, read
+
+
+@pytest.fixture(autouse=True)
+def _strict():
+    """No silent promotion of dtypes."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Converted weights in the user's own cache must not be seen."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0):
+    """{convolution: (kernel, bias)} of a narrow VGG19 with He weights, from the first one down to ``deepest``."""
+    generator = np.random.default_rng(seed)
+    parameters, channels_in = {}, 3
+    for name in CONVOLUTIONS[: CONVOLUTIONS.index(deepest) + 1]:
+        channels_out = max(int(kernel_shape(name)[3] * width), 2)
+        kernel = generator.standard_normal((3, 3, channels_in, channels_out)) * np.sqrt(2 / (9 * channels_in))
+        bias = 0.1 * generator.standard_normal(channels_out)
+        parameters[name] = (kernel.astype(np.float32), bias.astype(np.float32))
+        channels_in = channels_out
+    return parameters
+
+
+def narrow_vgg19(deepest="block5_conv4", *, flavour="torchvision", seed=0, **options):
+    """A VGG19 of a sixteenth of the channels, random: fast, and of the real shape in depth."""
+    return VGG19(random_parameters(deepest, seed=seed), FLAVOURS[flavour], **options)
+
+
+def random_weights(deepest="block2_conv1", *, flavour="torchvision", seed=0):
+    """Weights of VGG19's real shapes, random, a few layers deep."""
+    return Weights(random_parameters(deepest, width=1, seed=seed), FLAVOURS[flavour], "random, for tests")
+
+
+@pytest.fixture
+def picture():
+    """A smooth picture [H, W, 3] in [0, 1] with odd sides."""
+    return smooth_picture(37, 45)
+
+
+def smooth_picture(height, width, *, seed=0):
+    """Random waves, so that neighbours resemble each other as in photographs."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 16
+    waves = [np.sin(a * x + b * y + c) for a, b, c in generator.uniform(-3, 3, (9, 3))]
+    channels = np.stack([np.sum(waves[i::3], axis=0) for i in range(3)], axis=-1)
+    return ((channels - channels.min()) / np.ptp(channels)).astype(np.float32)
+
+
+def test_data():
+    """The folder of real pictures and weights, or a skip that says why."""
+    folder = os.environ.get("NSTJAX_TEST_DATA")
+    if not folder:
+        pytest.skip("NSTJAX_TEST_DATA is not set: no real weights or pictures at hand")
+    return Path(folder)
+
+
+test_data.__test__ = False
+
+
+@pytest.fixture
+def real_weights():
+    """The real VGG19's blocks 1 to 3, Caffe flavour."""
+    return read(test_data() / "weights" / "vgg19_caffe_blocks1-3.safetensors")
+
+
+@pytest.fixture
+def real_picture():
+    """A real photograph [96, 128, 3]."""
+    from nstjax import images
+
+    return images.resize(images.read(test_data() / "images" / "tubingen.jpg"), 128).rgb
+
+
+def convolve64(x, kernel, bias, *, mode="constant"):
+    """A 3x3 convolution in float64 NumPy, written without the package."""
+    padded = np.pad(x.astype(np.float64), [(1, 1), (1, 1), (0, 0)], mode=mode)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
+    return np.einsum("hwcij,ijck->hwk", windows, kernel.astype(np.float64), optimize=True) + bias
+
+
+def features64(parameters, flavour, x, *, pooling="max", edge=False):
+    """{step: feature} of VGG19 in float64 NumPy, written without the package's arithmetic."""
+    x = (flavour.scale * x.astype(np.float64) - flavour.mean) / flavour.std
+    x = x[..., ::-1] if flavour.order == "BGR" else x
+    found = {}
+    for step in SEQUENCE:
+        if step in parameters:
+            mode = "edge" if edge and step == "block1_conv1" else "constant"
+            x = convolve64(x, *parameters[step], mode=mode)
+            found["before " + step] = x
+            x = np.maximum(x, 0)
+        elif step.endswith("pool"):
+            h, w, c = x.shape
+            windows = x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c)
+            reduce = {"max": np.max, "average": np.mean, "l2": lambda a, axis: np.sqrt((a**2).sum(axis))}[pooling]
+            x = reduce(windows, axis=(1, 3))
+        else:
+            return found
+        found[step] = x
+    return found
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The count of skips by reason, so that none goes unseen."""
+    reasons = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")

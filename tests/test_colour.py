@@ -1,0 +1,84 @@
+"""Colour transfer: the Monge map's statistics, and the pictures that have next to none."""
+
+import numpy as np
+import pytest
+
+from nstjax.images import match_colour, monge_map
+
+
+def picture(seed: int, *, spread: float = 0.05, shape: tuple[int, int] = (40, 50)) -> np.ndarray:
+    """Correlated colours well inside [0, 1], so that nothing is clipped."""
+    rng = np.random.default_rng(seed)
+    mixing = spread * (np.eye(3) + 0.5 * rng.uniform(-1, 1, (3, 3)))
+    return (rng.uniform(0.4, 0.6, 3) + rng.uniform(-1.7, 1.7, (*shape, 3)) @ mixing).astype(np.float32)
+
+
+def moments(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    flat = colours.reshape(-1, 3).astype(np.float64)
+    return flat.mean(axis=0), np.cov(flat, rowvar=False, bias=True)
+
+
+def test_the_result_has_the_targets_mean_and_covariance():
+    source, target = picture(1), picture(2, shape=(30, 20))
+    matched = match_colour(source, target)
+    assert matched.dtype == np.float32
+    assert matched.shape == source.shape
+    assert matched.min() > 0 and matched.max() < 1, "the fixture should keep clear of the clipping"
+    for got, expected in zip(moments(matched), moments(target), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-7)  # the result is rounded to float32
+
+
+def test_the_map_is_symmetric_positive_and_carries_one_covariance_to_the_other():
+    (_, source), (_, target) = moments(picture(3)), moments(picture(4))
+    transport = monge_map(source, target)
+    np.testing.assert_allclose(transport, transport.T, atol=1e-12)
+    assert np.linalg.eigvalsh(transport).min() > 0
+    np.testing.assert_allclose(transport @ source @ transport, target, atol=1e-15)
+
+
+def test_the_map_between_diagonal_covariances_is_the_ratio_of_deviations():
+    transport = monge_map(np.diag([0.01, 0.04, 0.09]), np.diag([0.04, 0.01, 0.09]))
+    np.testing.assert_allclose(transport, np.diag([2.0, 0.5, 1.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.05, 1e-4, 0.0], ids=["colourful", "under the noise floor", "flat"])
+def test_a_picture_matched_to_itself_is_itself(spread):
+    source = picture(5, spread=spread)
+    np.testing.assert_allclose(match_colour(source, source), source, atol=1e-7)  # float32's rounding
+
+
+def test_a_grey_picture_matched_to_itself_stays_grey():
+    grey = np.repeat(np.linspace(0, 1, 60, dtype=np.float32).reshape(6, 10, 1), 3, axis=-1)
+    np.testing.assert_allclose(match_colour(grey, grey), grey, atol=1e-7)  # float32's rounding
+
+
+def test_a_flat_source_becomes_the_targets_mean():
+    flat = np.full((8, 9, 3), (0.2, 0.3, 0.4), np.float32)
+    target = picture(6)
+    expected = np.broadcast_to(moments(target)[0], flat.shape)
+    # The mean of equal float32 values is off by a rounding, and the map stretches that about fifteenfold.
+    np.testing.assert_allclose(match_colour(flat, target), expected, atol=1e-6)
+
+
+def test_a_flat_target_leaves_at_most_one_step_of_variation():
+    matched = match_colour(picture(7), np.full((3, 3, 3), (0.5, 0.25, 0.75), np.float32))
+    mean, covariance = moments(matched)
+    np.testing.assert_allclose(mean, (0.5, 0.25, 0.75), atol=1e-6)
+    np.testing.assert_allclose(covariance, np.eye(3) / 255**2, atol=1e-9)
+
+
+def test_noise_below_one_step_is_not_blown_up():
+    rng = np.random.default_rng(8)
+    near_grey = np.float32(0.5) + rng.normal(0, 1e-4, (40, 40, 3)).astype(np.float32)
+    target = picture(9)
+    gain = match_colour(near_grey, target).std(axis=(0, 1)) / near_grey.std(axis=(0, 1))
+    assert gain.max() < 255 * np.sqrt(np.linalg.eigvalsh(moments(target)[1]).max())
+
+
+def test_the_result_is_clipped_and_repeatable():
+    rng = np.random.default_rng(10)
+    source, target = rng.uniform(0, 1, (2, 30, 30, 3)).astype(np.float32)
+    target = np.round(target)  # black and white in every channel: as wide as colours get
+    matched = match_colour(source, target)
+    assert matched.min() == 0 and matched.max() == 1
+    np.testing.assert_array_equal(matched, match_colour(source, target))

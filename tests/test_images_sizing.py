@@ -1,0 +1,61 @@
+"""Resizing: the sizes, the anti-aliasing and the range."""
+
+import numpy as np
+import pytest
+
+from nstjax.errors import UserError
+from nstjax.images import Picture, fitted, resample, resize
+
+SMALL = np.random.default_rng(0).uniform(0, 1, (6, 9, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "enlarge", "expected"),
+    [
+        (600, 800, 400, False, (300, 400)),
+        (800, 600, 400, False, (400, 300)),
+        (333, 1000, 100, False, (33, 100)),
+        (335, 1000, 100, False, (34, 100)),  # 33.5 rounds up
+        (1, 5000, 100, False, (1, 100)),
+        (30, 40, 400, False, (30, 40)),
+        (30, 40, 400, True, (300, 400)),
+        (30, 40, 40, True, (30, 40)),
+    ],
+)
+def test_the_long_side_is_fitted(height, width, size, enlarge, expected):
+    assert fitted(height, width, size, enlarge=enlarge) == expected
+    picture = Picture(np.full((height, width, 3), 0.5, np.float32), np.ones((height, width), np.float32))
+    resized = resize(picture, size, enlarge=enlarge)
+    assert resized.alpha is not None
+    assert resized.rgb.shape == (*expected, 3) and resized.alpha.shape == expected
+    np.testing.assert_allclose(resized.rgb, 0.5, atol=1e-6)  # float32 weights that sum to one
+    assert resized.rgb.dtype == resized.alpha.dtype == np.float32
+
+
+def test_a_size_of_nothing_is_refused():
+    with pytest.raises(UserError, match=r"at least 1 pixel.*got 0"):
+        fitted(10, 10, 0)
+
+
+def test_a_picture_that_already_fits_is_untouched():
+    np.testing.assert_array_equal(resize(SMALL, 9), SMALL)
+
+
+def test_shrinking_averages_instead_of_skipping():
+    stripes = np.zeros((64, 64, 3), np.float32)
+    stripes[:, ::2] = 1
+    inside = resize(stripes, 8)[:, 1:-1]  # the border's window is cut off within a stripe
+    np.testing.assert_allclose(inside, 0.5, atol=0.01)  # Lanczos lets a little of the finest stripes through
+
+
+def test_resizing_is_on_srgb_values_and_keeps_a_ramp():
+    ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (16, 1))
+    expected = ramp.reshape(4, 4, 64, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(resample(ramp, 4, 64)[:, 3:-3], expected[:, 3:-3], atol=1e-4)  # a window, not a box
+
+
+def test_overshoot_is_clipped():
+    step = np.zeros((8, 8), np.float32)
+    step[:, 4:] = 1
+    enlarged = resize(step, 64, enlarge=True)
+    assert enlarged.min() == 0 and enlarged.max() == 1
