@@ -8,10 +8,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nstjax.architecture import layer, smallest_side
 from nstjax.errors import UserError
+
+Keep = Literal["last", "best", "after-best"]
 
 
 def _setting(default: Any, help: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
@@ -57,7 +59,9 @@ class Config:
     schedule: str = _setting("constant", "of the learning rate", choices=("constant", "cosine"))
     schedule_end: float = _setting(0.0, "where the schedule ends, as a factor", least=0)
     horizon: int | None = _setting(None, "step at which the schedule ends; by default the number of steps", least=1)
-    keep: str = _setting("last", "which picture is the result", choices=("last", "best"))
+    keep: Literal["last", "best", "after-best"] = _setting(
+        "last", "which picture is the result", choices=("last", "best", "after-best")
+    )
     seed: int = _setting(0, "of everything random", least=0)
 
     snapshots: tuple[int, ...] = _setting((), "steps after which to keep the picture")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
+from nstjax.listener import Listener, Record
 from nstjax.optimise import Method, Problem, State, run_chunk
 from nstjax.report import contact_sheet
 from nstjax.resolve import Resolved, resolve
@@ -26,46 +27,12 @@ from nstjax.rundir import RunFolder
 from nstjax.types import Targets
 from nstjax.vgg import VGG19
 
-Record: TypeAlias = dict[str, float]
-
 CHUNK_SECONDS = 1.0
 """How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
 
 
 class Diverged(RuntimeError):
     """The loss or its gradient stopped being finite."""
-
-
-class Listener:
-    """Told what a run does; does nothing with it."""
-
-    def notice(self, line: str) -> None:
-        """Something that the user should know."""
-
-    def fetching(self, done: int, total: int | None) -> None:
-        """So many bytes of the weights have come."""
-
-    def learning(self, done: int, total: int, layer: str) -> None:
-        """So many layers of the self-taught network are learnt; ``layer`` is the next."""
-
-    def compiling(self) -> None:
-        """The step is being compiled."""
-
-    def started(self, steps: int) -> None:
-        """So many steps begin."""
-
-    def advanced(self, step: int, losses: Record) -> None:
-        """So many steps are done; the last one's losses."""
-
-    def logged(self, record: Record) -> None:
-        """A step that is logged."""
-
-    def wants_to_stop(self) -> bool:
-        """Whether the run should end after the steps made so far."""
-        return False
-
-    def finished(self) -> None:
-        """The steps are over."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,6 +137,12 @@ def total_variation_l1(p: Picture) -> Scalar:
     return jnp.sum(jnp.abs(dx)) + jnp.sum(jnp.abs(dy))
 
 
+def total_variation_mean_l1(p: Picture) -> Scalar:
+    """``mean |dx| + mean |dy|``: total variation whose weight means the same at every size."""
+    dx, dy = _differences(p)
+    return jnp.mean(jnp.abs(dx)) + jnp.mean(jnp.abs(dy))
+
+
 def total_variation_squared(p: Picture) -> Scalar:
     """``sum dx^2 + sum dy^2``."""
     dx, dy = _differences(p)

@@ -13,7 +13,7 @@ which it can where every length is a program of its own.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,8 @@ class Method:
         optimiser: any first-order optax transformation; ``adam`` returns the same object for the same settings.
         parameterisation: what is optimised <-> the picture.
         clamp: whether the picture is put back into [0, 1] after each step; with ``Pixels`` only.
-        keep_best: whether the state keeps the parameters whose loss was lowest.
+        keep: which picture is the result: the "last" one; the "best", whose loss was lowest; or the one "after-best",
+            after the step that was made from the best.
 
     Raises:
         UserError: clamping with another parameterisation than pixels.
@@ -49,7 +50,7 @@ class Method:
     optimiser: optax.GradientTransformation
     parameterisation: Parameterisation = PIXELS
     clamp: bool = False
-    keep_best: bool = False
+    keep: Literal["last", "best", "after-best"] = "last"
 
     def __post_init__(self):
         if self.clamp and not isinstance(self.parameterisation, Pixels):
@@ -82,8 +83,8 @@ class State:
         key: of the run; step i uses ``fold_in(key, i)``.
         step: how many steps have been made.
         failed: whether the loss or its gradient at ``step`` is not finite; then no further step is made.
-        best: the parameters whose loss was lowest among steps 0 to ``step`` - 1; None unless the method keeps them.
-        best_loss: their loss.
+        best: the parameters that ``method.keep`` asks for, of steps 0 to ``step`` - 1; None where it is the last.
+        best_loss: the lowest loss so far; likewise.
     """
 
     parameters: PyTree
@@ -160,8 +161,8 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         # A copy: the state is donated, and no two of its leaves may share a buffer.
-        best=jax.tree.map(jnp.copy, parameters) if method.keep_best else None,
-        best_loss=jnp.float32(jnp.inf) if method.keep_best else None,
+        best=None if method.keep == "last" else jax.tree.map(jnp.copy, parameters),
+        best_loss=None if method.keep == "last" else jnp.float32(jnp.inf),
     )
 
 
@@ -221,7 +222,8 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     best, best_loss = state.best, state.best_loss
     if best is not None and best_loss is not None:
         better = total < best_loss
-        best = jax.tree.map(functools.partial(jnp.where, better), state.parameters, best)
+        kept = state.parameters if method.keep == "best" else parameters
+        best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
         best_loss = jnp.where(better, total, best_loss)
     following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), best, best_loss)
     frozen = State(
@@ -241,6 +243,6 @@ def current_picture(state: State, *, method: Method) -> Picture:
 
 
 def picture(state: State, *, method: Method) -> Picture:
-    """The result of a state, clipped to [0, 1]: the picture whose loss was lowest where the method keeps it."""
+    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for."""
     parameters = state.parameters if state.best is None else state.best
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

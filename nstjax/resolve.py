@@ -94,7 +94,7 @@ def resolve(
         optimise.adam(beta1=config.beta1, beta2=config.beta2, epsilon=config.epsilon, schedule=_schedule(config)),
         _parameterisation(config, height, width),
         clamp=config.clamp,
-        keep_best=config.keep == "best",
+        keep=config.keep,
     )
     return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
 

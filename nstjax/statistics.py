@@ -38,9 +38,8 @@ def gram_sum(features_HxWxC: FeatureMap) -> Float[Array, "c c"]:
     Reference: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", 2016, equation 3.
     """
     F = features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
-    return jnp.matmul(
-        F.T, F, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.promote_types(F.dtype, jnp.float32)
-    )
+    dtype = F.dtype if F.dtype.itemsize > 4 else jnp.float32
+    return jnp.matmul(F.T, F, precision=lax.Precision.HIGHEST, preferred_element_type=dtype)
 
 
 @sums_over_positions

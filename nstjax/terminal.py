@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nstjax.loop import Listener, Record
+from nstjax.listener import Listener, Record
 
 
 class Terminal(Listener):

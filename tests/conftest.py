@@ -24,9 +24,9 @@ from nstjax.vgg import VGG19
 from nstjax.weights import Weights, read
 
 
-@pytest.fixture(autouse=True)
-def _strict():
-    """No silent promotion of dtypes."""
+@pytest.fixture
+def strict_dtypes():
+    """No silent promotion of dtypes; not for the whole of a run, since optax counts on it."""
     with jax.numpy_dtype_promotion("strict"):
         yield
 

@@ -8,6 +8,8 @@ from jax import lax
 from nstjax import convolution
 from nstjax.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 SHAPES = [(8, 8), (7, 5), (2, 3), (1, 4), (1, 1)]
 PADDINGS = {"zero": "constant", "edge": "edge", "reflect": "reflect"}
 

@@ -8,6 +8,8 @@ from conftest import smooth_picture
 
 from nstjax import losses, statistics
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 GENERATOR = np.random.default_rng(0)
 X, T = (GENERATOR.standard_normal((6, 5, 4)) + 0.5 for _ in range(2))  # feature maps [h, w, c]
 P = smooth_picture(7, 9).astype(np.float64)
@@ -50,6 +52,7 @@ def nine_point64(p):
 
 PICTURE_LOSSES = {
     "total_variation_l1": np.abs(DX).sum() + np.abs(DY).sum(),
+    "total_variation_mean_l1": np.abs(DX).mean() + np.abs(DY).mean(),
     "total_variation_squared": (DX**2).sum() + (DY**2).sum(),
     "total_variation_mean_squared": (DX**2).mean() + (DY**2).mean(),
     "total_variation_half_squared": ((CX**2).sum() + (CY**2).sum()) / 2,

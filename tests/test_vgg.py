@@ -9,6 +9,8 @@ from nstjax.errors import UserError
 from nstjax.network import build
 from nstjax.vgg import VGG19
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 
 def relative(found, expected):
     return np.linalg.norm(np.asarray(found, np.float64) - expected) / np.linalg.norm(expected)

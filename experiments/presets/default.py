@@ -9,14 +9,14 @@ import nstjax
 
 config = nstjax.Config(
     layers={
-        "content": ("block4_conv1",),
+        "content": ("block3_conv1", "block4_conv1"),
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1"),
     },
-    loss_weights={"content": 0.05, "style": 1.0, "tv": 0.2, "range": 5.0},
+    loss_weights={"content": 0.5, "style": 1.0, "tv": 0.2, "range": 5.0},
     size=320,
     match_colour=True,
     parameterisation="fourier",
-    steps=100,
+    steps=80,
     learning_rate=0.06,
     beta2=0.99,
     schedule="cosine",
@@ -41,6 +41,6 @@ def terms(config):
             nstjax.layer_sum(nstjax.losses.relative_squared),
             target="style",
         ),
-        nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_squared),
+        nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_l1),
         nstjax.PictureTerm("range", nstjax.losses.value_range),
     )

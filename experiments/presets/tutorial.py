@@ -1,0 +1,50 @@
+"""The fifty-iteration tutorial, as its text describes it.
+
+    nstjax run CONTENT STYLE --preset tutorial
+
+Content at block5_conv2, style at block1_conv1, block3_conv1 and block5_conv1, mean squares, Gram matrices divided by
+the number of positions, equal layer weights; content weight 10, style weight 1,000; Adam with 0.7 on the 0-255 scale;
+the picture whose loss was lowest; a sheet of the last ten pictures. Meant for the caffe flavour.
+
+The published listing does something else: see ``tutorial-literal``. The source leaves Adam's epsilon open; this is
+Keras's 1e-7 on the 0-255 scale: for a picture divided by 255 the gradient is 255 times as large, and so is what is
+added to its root.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block5_conv2",),
+        "style": ("block1_conv1", "block3_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 10.0, "style": 1000.0},
+    size=512,
+    steps=50,
+    learning_rate=0.7 / 255,
+    epsilon=1e-7 * 255,
+    clamp=True,
+    keep="best",
+    snapshots=range(41, 51),
+    log_every=1,
+)
+
+
+def terms(config):
+    """Mean squares of features and of Gram matrices."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="style",
+        ),
+    )

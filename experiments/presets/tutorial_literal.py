@@ -1,0 +1,34 @@
+"""The fifty-iteration tutorial, as its listing computes it.
+
+    nstjax run CONTENT STYLE --preset tutorial-literal
+
+Differs from ``tutorial`` where the published code differs from its own text:
+
+- its loop computes the content cost from the style layers, against the style picture, so the total is 1,010 times the
+  style cost, and the content enters only through the picture that is started from;
+- it keeps the picture after the update, not the one whose loss was lowest;
+- its sheet shows iterations 39 to 48, counted from 0: the pictures after steps 40 to 49.
+"""
+
+import nstjax
+from nstjax.experiment import load
+
+tutorial = load("tutorial")
+
+config = tutorial.config.replace(
+    layers={"content": tutorial.config.layers["style"]}, keep="after-best", snapshots=range(40, 50)
+)
+
+
+def terms(config):
+    """The style cost, twice."""
+    return tuple(
+        nstjax.Term(
+            name,
+            config.layers[name],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="style",
+        )
+        for name in ("content", "style")
+    )

@@ -1,0 +1,39 @@
+"""Who is told what a run does."""
+
+from typing import TypeAlias
+
+Record: TypeAlias = dict[str, float]
+"""A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
+"cpu_seconds" since the first step began."""
+
+
+class Listener:
+    """Told what a run does; does nothing with it."""
+
+    def notice(self, line: str) -> None:
+        """Something that the user should know."""
+
+    def fetching(self, done: int, total: int | None) -> None:
+        """So many bytes of the weights have come."""
+
+    def learning(self, done: int, total: int, layer: str) -> None:
+        """So many layers of the self-taught network are learnt; ``layer`` is the next."""
+
+    def compiling(self) -> None:
+        """The step is being compiled."""
+
+    def started(self, steps: int) -> None:
+        """So many steps begin."""
+
+    def advanced(self, step: int, losses: Record) -> None:
+        """So many steps are done; the last one's losses."""
+
+    def logged(self, record: Record) -> None:
+        """A step that is logged."""
+
+    def wants_to_stop(self) -> bool:
+        """Whether the run should end after the steps made so far."""
+        return False
+
+    def finished(self) -> None:
+        """The steps are over."""

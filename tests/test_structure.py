@@ -1,0 +1,120 @@
+"""The shape of the package: what imports what, what starts what, and how signatures look."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nstjax
+
+PACKAGE = Path(nstjax.__file__).parent
+
+ROOMS = [
+    *("errors", "architecture", "atomic", "types", "statistics", "losses", "images", "examples", "convolution"),
+    *("vgg", "weights", "network", "selftaught", "parameterisation", "objective", "optimise", "config"),
+    *(
+        "experiment",
+        "inputs",
+        "device",
+        "resolve",
+        "rundir",
+        "report",
+        "listener",
+        "loop",
+        "terminal",
+        "options",
+        "cli",
+    ),
+]
+"""From the foundation up: a room imports only from rooms before it."""
+
+WITHOUT_JAX = ["architecture", "atomic", "cli", "config", "errors", "examples", "experiment", "images", "inputs"]
+WITHOUT_JAX += ["listener", "options", "rundir", "terminal", "weights"]
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            if node.module == "nstjax":
+                yield from (f"nstjax.{alias.name}" for alias in node.names)
+
+
+def test_every_room_is_known():
+    assert {room(path) for path in modules()} - {"__init__", "__main__", "presets"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path):
+    if path.name in ("__init__.py", "__main__.py") and path.parent == PACKAGE:
+        return  # the face of the package, which nothing inside it imports
+    here = ROOMS.index(room(path))
+    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        if name.startswith("nstjax."):
+            there = name.split(".")[1]
+            assert ROOMS.index(there) < here or there == room(path), f"{room(path)} imports {there}"
+
+
+def test_files_are_short():
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert max(lengths.values()) <= 320, max(lengths, key=lambda it: lengths[it])
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", WITHOUT_JAX)
+def test_rooms_that_need_no_array_library_start_none(name):
+    assert python(f"import sys, nstjax.{name}; print('jax' in sys.modules)") == "False\n"
+
+
+def test_importing_the_package_does_nothing():
+    loaded = python("import sys; before = set(sys.modules); import nstjax; print(*sorted(set(sys.modules) - before))")
+    assert "numpy" not in loaded.split() and "jax" not in loaded.split()
+
+
+def test_importing_everything_starts_no_device():
+    code = "import nstjax.loop; from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    assert python(code) == "False\n"
+
+
+def public_functions():
+    for info in pkgutil.walk_packages([str(PACKAGE)], "nstjax."):
+        if info.name.endswith("__main__") or ".presets" in info.name:
+            continue
+        module = importlib.import_module(info.name)
+        for name, it in vars(module).items():
+            if not name.startswith("_") and getattr(it, "__module__", None) == info.name and inspect.isfunction(it):
+                yield pytest.param(it, id=f"{info.name}.{name}")
+
+
+@pytest.mark.parametrize("function", list(public_functions()))
+def test_what_has_a_default_is_keyword_only(function):
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is not inspect.Parameter.empty:
+            named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+            # The first argument of a command or of a finder may be left out: main(argv), load_vgg19(source).
+            assert parameter.kind in named or parameter.name in ("argv", "source"), parameter.name
+
+
+@pytest.mark.parametrize("function", list(public_functions()))
+def test_keys_are_never_defaulted(function):
+    key = inspect.signature(function).parameters.get("key")
+    assert key is None or key.default is inspect.Parameter.empty
