@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nstjax import losses, optimise, statistics
     from nstjax.config import Config
     from nstjax.errors import UserError
-    from nstjax.experiment import Experiment
+    from nstjax.experiment import Experiment, load
     from nstjax.loop import Result, stylize
     from nstjax.losses import layer_mean, layer_sum
     from nstjax.network import load_vgg19
@@ -37,6 +37,7 @@ _HOMES = {
     "UserError": "errors",
     "layer_mean": "losses",
     "layer_sum": "losses",
+    "load": "experiment",
     "load_vgg19": "network",
     "losses": None,
     "optimise": None,
@@ -55,6 +56,7 @@ __all__ = [
     "UserError",
     "layer_mean",
     "layer_sum",
+    "load",
     "load_vgg19",
     "losses",
     "optimise",

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nstjax import convolution
-from nstjax.architecture import Padding, Pooling
+from nstjax.architecture import CONVOLUTIONS, Padding, Pooling
 from nstjax.vgg import VGG19
 from nstjax.weights import Weights, find
 
@@ -38,4 +38,6 @@ def load_vgg19(
     Raises:
         UserError: there are no such weights, or they are damaged; one line that says what to do.
     """
-    return build(find(source), pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype)
+    # A file serves what it holds; what is found without being named must hold everything.
+    weights = find(source, deepest=CONVOLUTIONS[-1] if source == "auto" else CONVOLUTIONS[0])
+    return build(weights, pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype)

@@ -25,7 +25,7 @@ config = nstjax.Config(
     epsilon=1e-7 * 255,
     clamp=True,
     keep="best",
-    snapshots=range(41, 51),
+    snapshots=tuple(range(41, 51)),
     log_every=1,
 )
 

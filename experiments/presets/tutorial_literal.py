@@ -16,7 +16,7 @@ from nstjax.experiment import load
 tutorial = load("tutorial")
 
 config = tutorial.config.replace(
-    layers={"content": tutorial.config.layers["style"]}, keep="after-best", snapshots=range(40, 50)
+    layers={"content": tutorial.config.layers["style"]}, keep="after-best", snapshots=tuple(range(40, 50))
 )
 
 
