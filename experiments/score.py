@@ -2,10 +2,10 @@
 
     python experiments/score.py --data FOLDER --out runs/score
 
-runs the default recipe on each pair of FOLDER/images, with the self-taught network and with the real blocks 1 to 3 above
-self-taught ones, and prints a table. About 10 minutes on two CPU cores. Style: ``||G(x) - G(t)||^2 / ||G(t)||^2`` of Gram
-matrices, as a fraction of the same for the picture that the run started from. Content: mean squared difference over the
-variance, at block3_conv4. Low is near; neither says whether a picture is good: look at ``sheet.png``.
+runs the default recipe on each pair of FOLDER/images, with the self-taught network and with the real blocks 1 to 3
+above self-taught ones, and prints a table. About 10 minutes on two CPU cores. Style: ``||G(x) - G(t)||^2 / ||G(t)||^2``
+of Gram matrices, as a fraction of the same for the picture that the run started from. Content: mean squared difference
+over the variance, at block3_conv4. Low is near; neither says whether a picture is good: look at ``sheet.png``.
 """
 
 import argparse
@@ -94,9 +94,9 @@ def main() -> None:
     print("|---" * (len(STYLE_LAYERS) + 5) + "|")
     rows = []
     for content, style in itertools.product(CONTENTS, STYLES):
-        files = [arguments.data / "images" / f"{name}.jpg" for name in (content, style)]
-        inputs = prepare(*files, experiment.config.replace(size=arguments.size))
-        shown = [images.resize(images.read(files[0]), arguments.size).rgb, inputs.style, inputs.start]
+        photograph, painting = (arguments.data / "images" / f"{name}.jpg" for name in (content, style))
+        inputs = prepare(photograph, painting, experiment.config.replace(size=arguments.size))
+        shown = [images.resize(images.read(photograph), arguments.size).rgb, inputs.style, inputs.start]
         mixed = arguments.out / f"{content}-{style}.safetensors"
         weights.write(mixed, hybrid(inputs, real, deepest=last))
         for name, source in (("self-taught", "self-taught"), ("real above self-taught", str(mixed))):

@@ -2,7 +2,8 @@
 
 Layer by layer, from the picture down: cut small patches from the layer's input, whiten them, cluster their directions,
 and take one cluster's centre as one filter. No labels, no gradient, no other pictures. The same pictures and seed give
-the same bytes, in another process too: all chance is drawn from (seed, layer), and all is computed on the CPU.
+the same bytes, in another process too: all chance is drawn from (seed, layer), and all is computed on the CPU. (Only
+another number of cores cuts the matrix products otherwise, and so changes last bits.)
 
 Reference: Coates and Ng, "Learning Feature Representations with K-Means", 2012, sections 2 to 4.
 
@@ -63,7 +64,7 @@ def learn(
 ) -> Weights:
     """Learn VGG19's convolutions, down to ``deepest``, from two pictures.
 
-    About 15 seconds on two CPU cores down to block4_conv1, three times that down to block5_conv1; under 2 GB.
+    About 15 seconds on two idle CPU cores down to block4_conv1; under 2 GB.
 
     Args:
         content: float32 [H, W, 3] in [0, 1], in the colours in which the network will see it.

@@ -31,6 +31,11 @@ config = nstjax.Config(
 )
 
 
+def total_variation(picture):
+    """Squared neighbour differences of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_squared(255 * picture)
+
+
 def terms(config):
     """Gatys' content and style losses, and squared total variation."""
     return (
@@ -48,5 +53,5 @@ def terms(config):
             nstjax.layer_mean(nstjax.losses.mean_squared),
             target="style",
         ),
-        nstjax.PictureTerm("tv", nstjax.losses.total_variation_squared),
+        nstjax.PictureTerm("tv", total_variation),
     )
