@@ -72,8 +72,7 @@ def sheet(path: Path, rows: list[tuple[str, list[np.ndarray]]]) -> None:
 def run(experiment: Experiment, inputs: Inputs, source: str, out: Path, size: int) -> tuple[np.ndarray, float]:
     """The result of one run, and its seconds, learning and compilation included."""
     begun = time.perf_counter()
-    config = experiment.config.replace(size=size, weights=source)
-    result = loop.run(experiment, config, inputs, out=out)
+    result = loop.run(experiment.replace(size=size, weights=source), inputs, out=out)
     return result.picture, time.perf_counter() - begun
 
 

@@ -86,10 +86,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.save:
         images.check_output(arguments.save)
-    experiment = load(arguments.experiment or arguments.preset)
-    config = experiment.config.replace(**options.settings(arguments))
+    experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
-    inputs = prepare(arguments.content, arguments.style, config, **limit)
+    inputs = prepare(arguments.content, arguments.style, experiment.config, **limit)
     out = Path(arguments.out) if arguments.out else free_name(Path("runs"), "-".join(inputs.names))
     RunFolder(out)
 
@@ -99,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     with Terminal(quiet=arguments.quiet) as terminal:
         try:
-            result = loop.run(experiment, config, inputs, out=out, listener=terminal)
+            result = loop.run(experiment, inputs, out=out, listener=terminal)
         except loop.Diverged as error:
             print(f"nstjax: {error}", file=sys.stderr)
             return 1
@@ -107,7 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
         result.save(arguments.save)
     print(f"picture: {arguments.save or out / 'output.png'}")
     if terminal.signal is not None:
-        print(f"nstjax: stopped after {result.steps} of {config.steps} steps", file=sys.stderr)
+        print(f"nstjax: stopped after {result.steps} of {experiment.config.steps} steps", file=sys.stderr)
         return 128 + terminal.signal
     return 0
 

@@ -5,17 +5,21 @@ The file must define
     config: nstjax.Config                                     the settings, each of which the command line can change
     def terms(config: nstjax.Config) -> Sequence[nstjax.Term | nstjax.PictureTerm]
 
-and its docstring's first line says what it is. A preset is such a file that comes with the package.
+and its docstring's first line says what it is. It may define
+
+    flavours: dict[str, dict]                                 {flavour of the weights: settings that differ there}
+
+A preset is such a file that comes with the package.
 """
 
 import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from nstjax.config import Config
 from nstjax.errors import UserError
@@ -34,6 +38,8 @@ class Experiment:
         terms: config -> the terms; called once, when a run is resolved.
         summary: one line.
         source: the text of its file; None where it was made in Python.
+        flavours: {flavour of the weights: settings that differ there}.
+        changes: what was given to ``replace``, one after the other.
     """
 
     name: str
@@ -41,6 +47,19 @@ class Experiment:
     terms: "Callable[[Config], Sequence[AnyTerm]]"
     summary: str = ""
     source: str | None = None
+    flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: tuple[Mapping[str, Any], ...] = ()
+
+    def replace(self, **settings: Any) -> "Experiment":
+        """The same experiment with some settings changed; see ``Config.replace``."""
+        return replace(self, config=self.config.replace(**settings), changes=(*self.changes, settings))
+
+    def config_for(self, flavour: str) -> Config:
+        """The settings with weights of some flavour; what ``replace`` was given goes before what the flavour asks."""
+        config = self.config.replace(**self.flavours.get(flavour, {}))
+        for settings in self.changes:
+            config = config.replace(**settings)
+        return config
 
     @property
     def sha256(self) -> str | None:
@@ -98,8 +117,11 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
         raise UserError(f"the experiment {path} must define config = nstjax.Config(…)")
     if not callable(terms):
         raise UserError(f"the experiment {path} must define a function terms(config) that returns nstjax.Term objects")
+    flavours = getattr(module, "flavours", {})
+    for settings in flavours.values():
+        config.replace(**settings)
     summary = (module.__doc__ or "").strip().split("\n")[0]
-    return Experiment(name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source)
+    return Experiment(name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source, flavours)
 
 
 def _last_line_in(error: BaseException, filename: str) -> int | None:

@@ -91,23 +91,22 @@ def stylize(
     """
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
-    config = experiment.config.replace(**settings)
-    inputs = prepare(content, style, config)
-    return run(experiment, config, inputs, out=out, listener=listener)
+    experiment = experiment.replace(**settings)
+    inputs = prepare(content, style, experiment.config)
+    return run(experiment, inputs, out=out, listener=listener)
 
 
 def run(
     experiment: Experiment,
-    config: Config,
     inputs: Inputs,
     *,
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
 ) -> Result:
-    """``stylize`` for an experiment, settings and pictures that are prepared already."""
+    """``stylize`` for an experiment whose settings are final and pictures that are prepared already."""
     tell = listener or Listener()
     folder = None if out is None else RunFolder(out)
-    resolved = resolve(experiment, config, inputs, notice=tell.notice, fetching=tell.fetching, learning=tell.learning)
+    resolved = resolve(experiment, inputs, notice=tell.notice, fetching=tell.fetching, learning=tell.learning)
     tell.compiling()
     state, problem, program = _compile(resolved, inputs)
     if folder is not None:

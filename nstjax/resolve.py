@@ -51,7 +51,6 @@ class Resolved:
 
 def resolve(
     experiment: Experiment,
-    config: Config,
     inputs: Inputs,
     *,
     notice: Callable[[str], object] = print,
@@ -61,8 +60,7 @@ def resolve(
     """Decide everything that the settings leave open.
 
     Args:
-        experiment: whose terms are minimised.
-        config: its settings, as changed by the user.
+        experiment: whose terms are minimised, with its settings as changed by the user.
         inputs: the prepared pictures.
         notice: told, in a line each, what a user should know.
         fetching: told of a download's progress: bytes done, bytes in all.
@@ -71,15 +69,9 @@ def resolve(
     Raises:
         UserError: the terms and the settings do not fit each other, or there are no such weights.
     """
-    config = dataclasses.replace(
-        config, horizon=config.horizon or max(config.steps, 1), log_every=config.log_every or max(config.steps // 20, 1)
-    )
-    objective = Objective(tuple(experiment.terms(config)))
-    if missing := [name for name in objective.names if name not in config.loss_weights]:
-        raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
-    if unknown := [name for name in config.loss_weights if name not in objective.names]:
-        raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
-    weights = _weights(config, objective, inputs, notice, fetching, learning)
+    weights = _weights(experiment, inputs, notice, fetching, learning)
+    config = experiment.config_for(weights.flavour.name)
+    objective = _objective(experiment, config)
     network = build(
         weights,
         pooling=config.pooling,
@@ -87,7 +79,13 @@ def resolve(
         precision=config.precision,
         dtype=jnp.dtype(config.dtype),
     )
-    config = dataclasses.replace(config, pooling=network.pooling, padding=network.padding)
+    config = dataclasses.replace(
+        config,
+        pooling=network.pooling,
+        padding=network.padding,
+        horizon=config.horizon or max(config.steps, 1),
+        log_every=config.log_every or max(config.steps // 20, 1),
+    )
     height, width, _ = inputs.content.shape
     method = Method(
         objective,
@@ -97,6 +95,16 @@ def resolve(
         keep=config.keep,
     )
     return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+
+
+def _objective(experiment: Experiment, config: Config) -> Objective:
+    """The experiment's terms, each with a weight."""
+    objective = Objective(tuple(experiment.terms(config)))
+    if missing := [name for name in objective.names if name not in config.loss_weights]:
+        raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
+    if unknown := [name for name in config.loss_weights if name not in objective.names]:
+        raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
+    return objective
 
 
 def _schedule(config: Config) -> optimise.Cosine | None:
@@ -111,15 +119,15 @@ def _parameterisation(config: Config, height: int, width: int) -> Parameterisati
 
 
 def _weights(
-    config: Config,
-    objective: Objective,
+    experiment: Experiment,
     inputs: Inputs,
     notice: Callable[[str], object],
     fetching: Callable[[int, int | None], object] | None,
     learning: Callable[[int, int, str], object] | None,
 ) -> Weights:
     """The weights that the settings name, deep enough for the objective."""
-    step = deepest(objective.layers) or CONVOLUTIONS[0]
+    config = experiment.config
+    step = deepest(_objective(experiment, config).layers) or CONVOLUTIONS[0]
     convolution = [it for it in SEQUENCE[: SEQUENCE.index(step) + 1] if it in CONVOLUTIONS][-1]
     if config.weights != SELF_TAUGHT:
         try:

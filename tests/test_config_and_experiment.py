@@ -109,3 +109,17 @@ def test_the_public_face_is_complete():
 def test_config_fields_say_what_they_are():
     for field in dataclasses.fields(Config):
         assert field.metadata["help"], field.name
+
+
+def test_what_a_flavour_asks_gives_way_to_the_user(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(EXPERIMENT + 'flavours = {"self-taught": {"loss_weights": {"range": 9.0}, "steps": 7}}\n')
+    experiment = load(path)
+    assert experiment.config_for("caffe") == experiment.config
+    assert experiment.config_for("self-taught").loss_weights == {"range": 9.0}
+    changed = experiment.replace(loss_weights={"range": 2.0}).replace(size=64)
+    assert changed.config_for("self-taught").loss_weights == {"range": 2.0}
+    assert (changed.config_for("self-taught").steps, changed.config_for("self-taught").size) == (7, 64)
+    path.write_text(EXPERIMENT + 'flavours = {"self-taught": {"loss_weights": {"rang": 9.0}}}\n')
+    with pytest.raises(UserError, match="no term 'rang'"):
+        load(path)

@@ -12,16 +12,19 @@ config = nstjax.Config(
         "content": ("block3_conv1", "block4_conv1"),
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1"),
     },
-    loss_weights={"content": 0.5, "style": 1.0, "tv": 0.2, "range": 5.0},
-    size=320,
+    loss_weights={"content": 0.1, "style": 1.0, "tv": 0.2, "range": 5.0},
+    size=384,
     match_colour=True,
     parameterisation="fourier",
-    steps=80,
+    steps=100,
     learning_rate=0.06,
     beta2=0.99,
     schedule="cosine",
     schedule_end=0.1,
 )
+
+# What a self-taught network sees of a picture has to be held to the content harder, to the eye's judgement.
+flavours = {"self-taught": {"loss_weights": {"content": 0.5}}}
 
 
 def terms(config):

@@ -25,7 +25,7 @@ config = nstjax.Config(
     loss_weights={"content": 1.0, "style": 1e4, "tv": 10.0},
     size=512,
     steps=30_000,
-    learning_rate=1.0 / 255,
+    learning_rate=0.001,
     snapshots=(3_000, 9_000, 17_000, 23_000, 30_000),
     log_every=100,
 )
