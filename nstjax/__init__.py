@@ -5,9 +5,36 @@
 A picture x is moved, step by step, until a frozen VGG19 F sees the content of one picture and the style of another in
 it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
 
-The rooms, each importing only from those before it: ``errors`` and ``architecture`` (facts), ``types``, ``statistics``,
-``losses``, ``images``, ``convolution``, ``vgg``, ``weights``, ``selftaught``, ``parameterisation``, ``objective``,
-``optimise``, ``config``, ``experiment``, ``inputs``, ``rundir``, ``stylize``, ``cli``.
+The rooms; a room imports only from rooms above it:
+
+    errors            the one exception that means "the user can mend this"
+    architecture      the facts about VGG19: layers, names, flavours of weights
+    atomic            files that appear whole or not at all
+    types             arrays, statistics, distances, terms
+    statistics        feature map -> what is compared of it
+    losses            (statistic, target) -> scalar, and the losses on pictures
+    images            files <-> arrays; colour transfer
+    examples          pictures that come with the package
+    convolution       the 3x3 convolution, prepared once, applied in every step; pooling
+    vgg               VGG19 as a Flax module: picture -> features
+    weights           where weights come from: find, fetch, convert, verify
+    selftaught        the network that needs no file, learnt from the two pictures
+    network           a word for some weights -> a network
+    parameterisation  what is optimised <-> the picture
+    objective         terms -> targets, total and parts
+    optimise          state, and a chunk of steps as one compiled program
+    config            the settings of a run
+    experiment        a Python file that defines settings and terms; presets
+    inputs            the pictures of a run, read and sized
+    device            what JAX computes on, and its memory
+    resolve           everything automatic, decided once
+    rundir            the run's folder
+    report            contact sheets
+    listener          who is told what a run does
+    loop              the host's side of a run
+    terminal          progress on a terminal, and signals
+    options           the command line's options for the settings
+    cli               the command line
 
 Nothing is imported until it is used: ``import nstjax`` starts no device and loads no array library.
 """

@@ -11,7 +11,9 @@ from nstjax.listener import Listener, Record
 
 
 class Terminal(Listener):
-    """Shows a run on stderr, and turns the first SIGINT or SIGTERM into a wish to stop; a second one stops at once.
+    """Shows a run on stderr, and makes of the first SIGINT or SIGTERM a wish to stop after the steps under way.
+
+    A second one stops at once, and so does the first while there are no steps to lose.
 
     Args:
         quiet: show warnings only.
@@ -22,6 +24,7 @@ class Terminal(Listener):
         self._quiet = quiet
         self._bar: tqdm | None = None
         self._handlers = {}
+        self._stepping = False
 
     def __enter__(self) -> "Terminal":
         self._handlers = {it: signal.signal(it, self._on_signal) for it in (signal.SIGINT, signal.SIGTERM)}
@@ -33,8 +36,8 @@ class Terminal(Listener):
             signal.signal(it, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None or self._bar is None:
-            raise KeyboardInterrupt
+        if self.signal is not None or not self._stepping:
+            raise SystemExit(128 + number)
         self.signal = number
 
     def wants_to_stop(self) -> bool:
@@ -55,6 +58,7 @@ class Terminal(Listener):
         self.notice("compiling")
 
     def started(self, steps: int) -> None:
+        self._stepping = True
         self._show(0, steps, "steps", unit="step")
 
     def advanced(self, step: int, losses: Record) -> None:
@@ -69,6 +73,7 @@ class Terminal(Listener):
         self.notice(f"step {step:<6} {losses}  {each:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
 
     def finished(self) -> None:
+        self._stepping = False
         self._close()
 
     def _show(self, done: int, total: int | None, what: str, **style: Any) -> None:

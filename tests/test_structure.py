@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,24 +15,8 @@ import nstjax
 
 PACKAGE = Path(nstjax.__file__).parent
 
-ROOMS = [
-    *("errors", "architecture", "atomic", "types", "statistics", "losses", "images", "examples", "convolution"),
-    *("vgg", "weights", "network", "selftaught", "parameterisation", "objective", "optimise", "config"),
-    *(
-        "experiment",
-        "inputs",
-        "device",
-        "resolve",
-        "rundir",
-        "report",
-        "listener",
-        "loop",
-        "terminal",
-        "options",
-        "cli",
-    ),
-]
-"""From the foundation up: a room imports only from rooms before it."""
+ROOMS = re.findall(r"^    ([a-z]+)  ", nstjax.__doc__ or "", re.MULTILINE)
+"""From the foundation up, as the package's docstring lists them: a room imports only from rooms before it."""
 
 WITHOUT_JAX = ["architecture", "atomic", "cli", "config", "errors", "examples", "experiment", "images", "inputs"]
 WITHOUT_JAX += ["listener", "options", "rundir", "terminal", "weights"]
