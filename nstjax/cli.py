@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"nstjax: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("nstjax: stopped", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -4,8 +4,10 @@ Every file in it appears whole or not at all, but for the lines of the metrics, 
 """
 
 import json
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +79,12 @@ class RunFolder:
             with whole_file(folder / "experiment.py") as file:
                 file.write(experiment.encode())
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Mapping[str, float]) -> None:
         """Append a line to the metrics."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            # JSON has no NaN: a loss that is not a number is null.
+            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+            file.write(json.dumps(finite) + "\n")
 
     def write_snapshot(self, step: int, picture: np.ndarray) -> None:
         """The picture after some steps."""

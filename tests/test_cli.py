@@ -227,6 +227,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(place, capsy
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"not finite at step \d: try a lower learning rate", error)
     assert Path("out/output.png").exists()
+    last = json.loads(Path("out/metrics.jsonl").read_text().splitlines()[-1], parse_constant=pytest.fail)
+    assert last["total"] is None
+
+
+def test_a_disk_that_fills_is_one_line(place, capsys, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nstjax.rundir.RunFolder.write_config", full)
+    assert main([*QUICK, "--out", "out"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "nstjax: [Errno 28] No space left on device"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
