@@ -27,10 +27,10 @@ The rooms; a room imports only from rooms above it:
     experiment        a Python file that defines settings and terms; presets
     inputs            the pictures of a run, read and sized
     device            what JAX computes on, and its memory
+    listener          who is told what a run does
     resolve           everything automatic, decided once
     rundir            the run's folder
     report            contact sheets
-    listener          who is told what a run does
     loop              the host's side of a run
     terminal          progress on a terminal, and signals
     options           the command line's options for the settings

@@ -110,7 +110,7 @@ def run(
     """``stylize`` for an experiment whose settings are final and pictures that are prepared already."""
     tell = listener or Listener()
     folder = None if out is None else RunFolder(out)
-    resolved = resolve(experiment, inputs, notice=tell.notice, fetching=tell.fetching, learning=tell.learning)
+    resolved = resolve(experiment, inputs, tell)
     tell.compiling()
     state, problem, program = _compile(resolved, inputs)
     if folder is not None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -15,6 +14,7 @@ from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment
 from nstjax.inputs import Inputs
+from nstjax.listener import Listener
 from nstjax.network import build
 from nstjax.objective import Objective
 from nstjax.optimise import Method
@@ -49,27 +49,18 @@ class Resolved:
     record: dict[str, Any]
 
 
-def resolve(
-    experiment: Experiment,
-    inputs: Inputs,
-    *,
-    notice: Callable[[str], object] = print,
-    fetching: Callable[[int, int | None], object] | None = None,
-    learning: Callable[[int, int, str], object] | None = None,
-) -> Resolved:
+def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resolved:
     """Decide everything that the settings leave open.
 
     Args:
         experiment: whose terms are minimised, with its settings as changed by the user.
         inputs: the prepared pictures.
-        notice: told, in a line each, what a user should know.
-        fetching: told of a download's progress: bytes done, bytes in all.
-        learning: told of a self-taught network's progress: layers done, layers in all, the layer.
+        listener: told of warnings, of a download's and of a self-taught network's progress.
 
     Raises:
         UserError: the terms and the settings do not fit each other, or there are no such weights.
     """
-    weights = _weights(experiment, inputs, notice, fetching, learning)
+    weights = _weights(experiment, inputs, listener)
     config = experiment.config_for(weights.flavour.name)
     objective = _objective(experiment, config)
     network = build(
@@ -118,24 +109,20 @@ def _parameterisation(config: Config, height: int, width: int) -> Parameterisati
     return Pixels() if config.parameterisation == "pixels" else Fourier(height, width)
 
 
-def _weights(
-    experiment: Experiment,
-    inputs: Inputs,
-    notice: Callable[[str], object],
-    fetching: Callable[[int, int | None], object] | None,
-    learning: Callable[[int, int, str], object] | None,
-) -> Weights:
+def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weights:
     """The weights that the settings name, deep enough for the objective."""
     config = experiment.config
     step = deepest(_objective(experiment, config).layers) or CONVOLUTIONS[0]
     convolution = [it for it in SEQUENCE[: SEQUENCE.index(step) + 1] if it in CONVOLUTIONS][-1]
     if config.weights != SELF_TAUGHT:
         try:
-            return find(config.weights, deepest=convolution, on_notice=notice, progress=fetching)
+            return find(config.weights, deepest=convolution, on_notice=listener.notice, progress=listener.fetching)
         except NoWeights as reason:
-            notice(f"warning: {reason}")
-            notice("using the self-taught network instead: its filters are learnt from the two pictures")
-    return selftaught.learn(inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=learning)
+            listener.notice(f"warning: {reason}")
+            listener.notice("using the self-taught network instead: its filters are learnt from the two pictures")
+    return selftaught.learn(
+        inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=listener.learning
+    )
 
 
 def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> dict[str, Any]:
