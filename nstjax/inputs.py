@@ -57,17 +57,17 @@ def prepare(content: Source, style: Source, config: Config, *, pixel_limit: int 
         content: path, ``example:NAME``, or array [H, W, 3] in [0, 1].
         style: likewise.
         config: sizes, colour matching, what to start from.
-        pixel_limit: refuse files with more pixels than this.
+        pixel_limit: refuse pictures with more pixels than this, as they come and as they are asked for.
 
     Raises:
         UserError: a picture cannot be read, or is too small for the layers asked for.
     """
     content_picture, style_picture = (_open(it, pixel_limit) for it in (content, style))
     size = config.size or max(content_picture.rgb.shape[:2])
-    content_picture = images.resize(content_picture, size, enlarge=config.enlarge)
+    content_picture = _resize(content_picture, size, config, pixel_limit)
     long_side = max(content_picture.rgb.shape[:2])
     style_size = config.style_size or max(1, round(config.style_scale * long_side))
-    style_picture = images.resize(style_picture, style_size, enlarge=config.enlarge)
+    style_picture = _resize(style_picture, style_size, config, pixel_limit)
     rgb = content_picture.rgb
     for what, picture in (("content", rgb), ("style", style_picture.rgb)):
         config.check_picture(what, *picture.shape[:2])
@@ -85,6 +85,16 @@ def _open(source: Source, pixel_limit: int) -> images.Picture:
     if isinstance(source, str) and source.startswith("example:"):
         return examples.load(source.removeprefix("example:"))
     return images.read(source, limit=pixel_limit)
+
+
+def _resize(picture: images.Picture, size: int, config: Config, pixel_limit: int) -> images.Picture:
+    height, width = images.fitted(*picture.rgb.shape[:2], size, enlarge=config.enlarge)
+    if height * width > pixel_limit:
+        raise UserError(
+            f"{width}x{height} is {height * width:,} pixels, more than the limit of {pixel_limit:,}: "
+            "use a smaller size, or raise it with --pixel-limit"
+        )
+    return images.resize(picture, size, enlarge=config.enlarge)
 
 
 def _checked(array: np.ndarray) -> np.ndarray:

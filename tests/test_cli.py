@@ -84,6 +84,10 @@ BAD = {
     "not a picture": (["run", "bad.png", "style.png"], "picture", lambda path: path.write_text("hello " * 99)),
     "a bomb": (["run", "bad.png", "style.png", "--pixel-limit", "1000000"], "pixel-limit", _bomb),
     "too small for the layers": (["run", "content.png", "style.png", "--size", "6"], "too small for layer"),
+    "a size beyond reason": (
+        ["run", "content.png", "style.png", "--size", "30000", "--enlarge"],
+        "more than the limit",
+    ),
     "a style too small": (["run", "content.png", "style.png", "--style-size", "5"], "the style picture would be"),
     "a folder that cannot be written": (["run", "content.png", "style.png", "--out", "style.png/x"], "cannot write"),
     "an unknown extension": (["run", "content.png", "style.png", "--save", "x.bmp"], "expected a name that ends in"),
