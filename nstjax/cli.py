@@ -8,6 +8,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="nstjax", description="Neural style transfer by optimisation, in JAX.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"nstjax {metadata.version('nstjax')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="draw the content of one picture in the style of another", allow_abbrev=False)
@@ -89,6 +91,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.save:
         images.check_output(arguments.save)
+        if Path(arguments.save).resolve() in {Path(it).resolve() for it in (arguments.content, arguments.style)}:
+            raise UserError(f"--save {arguments.save} would write over a picture of the run: choose another name")
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     inputs = prepare(arguments.content, arguments.style, experiment.config, **limit)
@@ -108,6 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         result.save(arguments.save)
     print(f"picture: {arguments.save or out / 'output.png'}")
+    print(f"run: {out}")
     if terminal.signal is not None:
         print(f"nstjax: stopped after {result.steps} of {experiment.config.steps} steps", file=sys.stderr)
         return 128 + terminal.signal

@@ -64,7 +64,7 @@ class Config:
     )
     seed: int = _setting(0, "of everything random", least=0)
 
-    snapshots: tuple[int, ...] = _setting((), "steps after which to keep the picture")
+    snapshots: tuple[int, ...] = _setting((), "steps after which to keep the picture, or 'none'")
     log_every: int | None = _setting(None, "steps between logged ones; by default a twentieth of the run", least=1)
 
     def __post_init__(self):
@@ -106,6 +106,9 @@ class Config:
                     if term not in present:
                         raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(present) or 'none'}")
                 settings[name] = {**present, **value}
+        if "steps" in settings and "snapshots" not in settings:
+            # A shortened run keeps those of its snapshots that it reaches.
+            settings["snapshots"] = tuple(step for step in self.snapshots if step <= settings["steps"])
         return dataclasses.replace(self, **settings)
 
     @property

@@ -12,11 +12,12 @@ and its docstring's first line says what it is. It may define
 A preset is such a file that comes with the package.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +39,7 @@ class Experiment:
         terms: config -> the terms; called once, when a run is resolved.
         summary: one line.
         source: the text of its file; None where it was made in Python.
+        path: of its file.
         flavours: {flavour of the weights: settings that differ there}.
         changes: what was given to ``replace``, one after the other.
     """
@@ -47,12 +49,30 @@ class Experiment:
     terms: "Callable[[Config], Sequence[AnyTerm]]"
     summary: str = ""
     source: str | None = None
+    path: str | None = None
     flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     changes: tuple[Mapping[str, Any], ...] = ()
 
     def replace(self, **settings: Any) -> "Experiment":
         """The same experiment with some settings changed; see ``Config.replace``."""
         return replace(self, config=self.config.replace(**settings), changes=(*self.changes, settings))
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Makes one line of an error that its own code raises: where, and what.
+
+        Raises:
+            UserError: in place of any other error that left the experiment's file.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            line = None if self.path is None else _last_line_in(error, self.path)
+            if line is None:
+                raise
+            raise UserError(_blame(self.path, line, error)) from error
 
     def config_for(self, flavour: str) -> Config:
         """The settings with weights of some flavour; what ``replace`` was given goes before what the flavour asks."""
@@ -109,9 +129,10 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except UserError:
         raise
+    except SyntaxError as error:
+        raise UserError(f"the experiment {path} fails at line {error.lineno}: SyntaxError: {error.msg}") from error
     except Exception as error:
-        line = error.lineno if isinstance(error, SyntaxError) else _last_line_in(error, str(path))
-        raise UserError(f"the experiment {path} fails at line {line}: {type(error).__name__}: {error}") from error
+        raise UserError(_blame(str(path), _last_line_in(error, str(path)), error)) from error
     config, terms = getattr(module, "config", None), getattr(module, "terms", None)
     if not isinstance(config, Config):
         raise UserError(f"the experiment {path} must define config = nstjax.Config(…)")
@@ -121,7 +142,16 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     for settings in flavours.values():
         config.replace(**settings)
     summary = (module.__doc__ or "").strip().split("\n")[0]
-    return Experiment(name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source, flavours)
+    return Experiment(
+        name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source, str(path), flavours
+    )
+
+
+def _blame(path: str | None, line: int | None, error: Exception) -> str:
+    """One line that says where an experiment failed, in which term, and why."""
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()) if note.startswith("in the term"))
+    what = str(error).strip().split("\n")[0]
+    return f"the experiment {path} fails at line {line}{notes}: {type(error).__name__}: {what}"
 
 
 def _last_line_in(error: BaseException, filename: str) -> int | None:

@@ -88,7 +88,8 @@ def _open(source: Source, pixel_limit: int) -> images.Picture:
 
 
 def _resize(picture: images.Picture, size: int, config: Config, pixel_limit: int) -> images.Picture:
-    height, width = images.fitted(*picture.rgb.shape[:2], size, enlarge=config.enlarge)
+    height, width, _ = picture.rgb.shape
+    height, width = images.fitted(height, width, size, enlarge=config.enlarge)
     if height * width > pixel_limit:
         raise UserError(
             f"{width}x{height} is {height * width:,} pixels, more than the limit of {pixel_limit:,}: "
@@ -126,6 +127,8 @@ def _start(content: np.ndarray, style: np.ndarray, config: Config, pixel_limit: 
         root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
         noise = generator.standard_normal(content.shape) @ root + colours.mean(axis=0)
         return np.clip(noise, 0, 1).astype(np.float32)
+    if not config.init.startswith("example:") and not Path(config.init).exists():
+        raise UserError(f"init must be content, noise, style-statistics or a picture file, not {config.init!r}")
     start = _open(config.init, pixel_limit).rgb
     h, w, _ = content.shape
     if abs(start.shape[0] / start.shape[1] * w / h - 1) > 0.02:

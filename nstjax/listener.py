@@ -1,5 +1,6 @@
 """Who is told what a run does."""
 
+import warnings
 from typing import TypeAlias
 
 Record: TypeAlias = dict[str, float]
@@ -8,7 +9,11 @@ Record: TypeAlias = dict[str, float]
 
 
 class Listener:
-    """Told what a run does; does nothing with it."""
+    """Told what a run does; does nothing with it but to warn."""
+
+    def warning(self, line: str) -> None:
+        """Something that the user must know."""
+        warnings.warn(line, stacklevel=2)
 
     def notice(self, line: str) -> None:
         """Something that the user should know."""

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,11 @@ class Result:
         folder: of the run; None where nothing was written.
     """
 
-    picture: np.ndarray
-    alpha: np.ndarray | None
-    metrics: dict[str, np.ndarray]
+    picture: np.ndarray = field(repr=False)
+    alpha: np.ndarray | None = field(repr=False)
+    metrics: dict[str, np.ndarray] = field(repr=False)
     steps: int
-    record: dict[str, Any]
+    record: dict[str, Any] = field(repr=False)
     folder: Path | None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -112,7 +112,8 @@ def run(
     folder = None if out is None else RunFolder(out)
     resolved = resolve(experiment, inputs, tell)
     tell.compiling()
-    state, problem, program = _compile(resolved, inputs)
+    with experiment.blamed():
+        state, problem, program = _compile(resolved, inputs)
     if folder is not None:
         folder.create()
         learnt = resolved.weights if resolved.weights.flavour.name == "self-taught" else None
@@ -136,10 +137,10 @@ def run(
         if snapshots := folder.snapshots():
             contact_sheet(folder.path / "sheet.png", snapshots)
     if state.failed:
-        raise Diverged(
-            f"the loss or its gradient is not finite at step {result.steps}: try a lower learning rate or lower weights"
-            + (f"; the picture before it is {folder.output}" if folder else "")
-        )
+        terms = ", ".join(f"{name} {records[-1][name]:g}" for name in ("total", *resolved.method.objective.names))
+        mend = "try a lower learning rate or lower weights" if result.steps else "it is the start's: look at the terms"
+        kept = f"; the picture before it is {folder.output}" if folder else ""
+        raise Diverged(f"the loss or its gradient is not finite at step {result.steps} ({terms}): {mend}{kept}")
     return result
 
 

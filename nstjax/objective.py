@@ -4,7 +4,8 @@ Its structure is static: two objectives of equal terms compare equal and share o
 weights are traced: to change them compiles nothing, to sweep them is ``jax.vmap``.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +71,8 @@ class Objective:
             layers = tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
             features = network.features(picture, layers) if layers else {}
             for term in terms:
-                targets[term.name] = term.statistic({layer: features[layer] for layer in term.layers})
+                with _noted(term):
+                    targets[term.name] = term.statistic({layer: features[layer] for layer in term.layers})
         return targets
 
     def __call__(
@@ -97,15 +99,32 @@ class Objective:
         features = network.features(picture, self.layers) if network is not None and self.layers else {}
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
-            if not isinstance(term, Term):
-                parts[term.name] = term.loss(picture)
-                continue
-            x = term.statistic({layer: features[layer] for layer in term.layers})
-            keys = {}
-            if takes_key(term.distance):
-                if key is None:
-                    raise ValueError(f"the distance of term {term.name!r} draws random numbers: pass key=")
-                keys = {"key": jax.random.fold_in(key, index)}
-            parts[term.name] = term.distance(x, targets[term.name], **keys)
+            with _noted(term):
+                if isinstance(term, Term):
+                    value = self._value(term, index, features, targets, key)
+                else:
+                    value = term.loss(picture)
+            if jnp.shape(value) != ():
+                raise UserError(f"the term {term.name!r} must be a scalar, not of shape {[*jnp.shape(value)]}")
+            parts[term.name] = value
         total = sum((weights[name] * value for name, value in parts.items()), jnp.float32(0))
         return total, parts
+
+    @staticmethod
+    def _value(term: Term, index: int, features: Features, targets: Targets, key: Key | None) -> Scalar:
+        x = term.statistic({layer: features[layer] for layer in term.layers})
+        if not takes_key(term.distance):
+            return term.distance(x, targets[term.name])
+        if key is None:
+            raise ValueError(f"the distance of term {term.name!r} draws random numbers: pass key=")
+        return term.distance(x, targets[term.name], key=jax.random.fold_in(key, index))
+
+
+@contextlib.contextmanager
+def _noted(term: AnyTerm) -> Iterator[None]:
+    """An error says in which term it arose."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the term {term.name!r}")
+        raise

@@ -50,7 +50,7 @@ def _kind(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]:
     if field.name == "layers":
         return lambda text: {t: tuple(v.split(",")) for t, v in _pairs(text, ";").items()}, "TERM=LAYER,…;…"
     if field.name == "snapshots":
-        return lambda text: tuple(_whole(it) for it in text.split(",")), "STEP,…"
+        return lambda text: () if text == "none" else tuple(_whole(it) for it in text.split(",")), "STEP,…"
     if field.type is float:
         return _number, "X"
     if field.type is int:

@@ -90,7 +90,8 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
 
 def _objective(experiment: Experiment, config: Config) -> Objective:
     """The experiment's terms, each with a weight."""
-    objective = Objective(tuple(experiment.terms(config)))
+    with experiment.blamed():
+        objective = Objective(tuple(experiment.terms(config)))
     if missing := [name for name in objective.names if name not in config.loss_weights]:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
     if unknown := [name for name in config.loss_weights if name not in objective.names]:
@@ -118,8 +119,8 @@ def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weig
         try:
             return find(config.weights, deepest=convolution, on_notice=listener.notice, progress=listener.fetching)
         except NoWeights as reason:
-            listener.notice(f"warning: {reason}")
-            listener.notice("using the self-taught network instead: its filters are learnt from the two pictures")
+            listener.warning(f"{reason}; using a network learnt from the two pictures instead")
+    listener.notice("learning the network's filters from the two pictures")
     return selftaught.learn(
         inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=listener.learning
     )

@@ -52,8 +52,7 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder, with its parents."""
-        for folder in (self.path, self.path / "inputs", self.path / "snapshots"):
-            folder.mkdir(parents=True, exist_ok=True)
+        (self.path / "inputs").mkdir(parents=True, exist_ok=True)
 
     @property
     def output(self) -> Path:
@@ -88,6 +87,7 @@ class RunFolder:
 
     def write_snapshot(self, step: int, picture: np.ndarray) -> None:
         """The picture after some steps."""
+        (self.path / "snapshots").mkdir(exist_ok=True)
         images.save(self.path / "snapshots" / f"{step:06d}.png", picture)
 
     def snapshots(self) -> dict[int, Path]:

@@ -25,6 +25,7 @@ class Terminal(Listener):
         self._bar: tqdm | None = None
         self._handlers = {}
         self._stepping = False
+        self._steps = 0
 
     def __enter__(self) -> "Terminal":
         self._handlers = {it: signal.signal(it, self._on_signal) for it in (signal.SIGINT, signal.SIGTERM)}
@@ -37,6 +38,7 @@ class Terminal(Listener):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None or not self._stepping:
+            print("nstjax: stopped", file=sys.stderr)
             raise SystemExit(128 + number)
         self.signal = number
 
@@ -44,8 +46,11 @@ class Terminal(Listener):
         return self.signal is not None
 
     def notice(self, line: str) -> None:
-        if not self._quiet or line.startswith("warning"):
+        if not self._quiet:
             tqdm.write(line, file=sys.stderr)
+
+    def warning(self, line: str) -> None:
+        tqdm.write(f"nstjax: warning: {line}", file=sys.stderr)
 
     def fetching(self, done: int, total: int | None) -> None:
         self._show(done, total, "weights", unit="B", unit_scale=True)
@@ -59,6 +64,7 @@ class Terminal(Listener):
 
     def started(self, steps: int) -> None:
         self._stepping = True
+        self._steps = steps
         self._show(0, steps, "steps", unit="step")
 
     def advanced(self, step: int, losses: Record) -> None:
@@ -70,7 +76,7 @@ class Terminal(Listener):
         values = dict(record)
         step, wall, cpu, each = (values.pop(it) for it in ("step", "wall_seconds", "cpu_seconds", "seconds_per_step"))
         losses = "  ".join(f"{name} {value:.5g}" for name, value in values.items())
-        self.notice(f"step {step:<6} {losses}  {each:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
+        self.notice(f"step {step}/{self._steps}  {losses}  {each:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
 
     def finished(self) -> None:
         self._stepping = False

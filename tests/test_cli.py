@@ -92,6 +92,8 @@ BAD = {
     "a folder that cannot be written": (["run", "content.png", "style.png", "--out", "style.png/x"], "cannot write"),
     "an unknown extension": (["run", "content.png", "style.png", "--save", "x.bmp"], "expected a name that ends in"),
     "a folder for --save that is missing": (["run", "content.png", "style.png", "--save", "no/x.png"], "no folder no"),
+    "a result over an input": (["run", "content.png", "style.png", "--save", "style.png"], "write over a picture"),
+    "a start that is nothing": (["run", "content.png", "style.png", "--init", "nose"], "init must be content, noise"),
     "an unknown example": (["run", "example:nobody", "style.png"], "portrait"),
     "an unknown preset": (["run", "content.png", "style.png", "--preset", "x"], "no preset 'x'"),
     "an unknown option": (["run", "content.png", "style.png", "--stile-weight", "1"], "--stile-weight"),
@@ -146,7 +148,7 @@ def test_a_picture_too_large_for_memory_is_said_before_step_0(place, capsys, mon
 def test_a_run_leaves_its_folder(place, capsys):
     assert main([*QUICK, "--out", "out", "--snapshots", "0,3,8", "--log-every", "3", "--save", "mine.webp"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "picture: mine.webp\n"
+    assert captured.out == "picture: mine.webp\nrun: out\n"
     files = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file())
     inputs = [f"inputs/{name}" for name in ("content.npy", "experiment.py", "start.npy", "style.npy")]
     snapshots = [f"snapshots/{step:06d}.png" for step in (0, 3, 8)]
@@ -229,10 +231,37 @@ def test_a_start_of_another_shape_is_refused(place, capsys):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(place, capsys):
     assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(r"not finite at step \d: try a lower learning rate", error)
+    assert re.search(r"not finite at step [1-9] \(total .*\): try a lower learning rate", error)
     assert Path("out/output.png").exists()
     last = json.loads(Path("out/metrics.jsonl").read_text().splitlines()[-1], parse_constant=pytest.fail)
     assert last["total"] is None
+
+
+BROKEN = {
+    "in terms": ("    gram, same", "    gram = wrong\n    gram, same", r"line 12: NameError: name 'wrong'"),
+    "in a distance": ("nstjax.layer_sum(style)", "(lambda x, t: x + t)", r"line 16, in the term 'style': TypeError"),
+    "no scalar": ("nstjax.layer_sum(style)", "(lambda x, t: x['relu1_1'])", r"the term 'style' must be a scalar"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_mistake_in_an_experiment_is_one_line_that_says_where(place, capsys, case):
+    old, new, message = BROKEN[case]
+    assert old in EXPERIMENT
+    Path("quick.py").write_text(EXPERIMENT.replace(old, new))
+    assert main([*QUICK, "--out", "out", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(message, error), error
+    assert not Path("out").exists()
+
+
+def test_a_shortened_run_keeps_the_snapshots_it_reaches(place):
+    text = EXPERIMENT.replace("steps=8,", "steps=8,\n    snapshots=(2, 8),")
+    Path("quick.py").write_text(text)
+    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+    assert [path.name for path in Path("out/snapshots").iterdir()] == ["000002.png"]
+    assert main([*QUICK, "--out", "none", "--snapshots", "none"]) == 0
+    assert not Path("none/snapshots").exists()
 
 
 def test_a_disk_that_fills_is_one_line(place, capsys, monkeypatch):

@@ -293,7 +293,7 @@ def test_a_path_is_that_file_or_an_error(tmp_path: Path):
     assert same(find("mine.safetensors", deepest="relu1_2"), weights)
     with pytest.raises(UserError, match=r"mine.safetensors: layer relu2_1 needs block2_conv1"):
         find("mine.safetensors", deepest="relu2_1")
-    with pytest.raises(UserError, match=r"is called 'your.safetensors': expected auto, keras, .*, or a file"):
+    with pytest.raises(UserError, match=r"no file of weights 'your.safetensors': expected a file, auto, or .*keras"):
         find("your.safetensors")
     with pytest.raises(UserError, match="is a folder"):
         find(str(tmp_path))

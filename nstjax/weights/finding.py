@@ -51,7 +51,7 @@ def find(
         return _named(source, deepest, on_notice, progress, timeout)
     if not Path(source).exists():
         names = ", ".join(manifest.sources())
-        raise UserError(f"no file and no source of weights is called {source!r}: expected auto, {names}, or a file")
+        raise UserError(f"no file of weights {source!r}: expected a file, auto, or a source's name ({names})")
     return _deep_enough(Path(source), deepest)
 
 
