@@ -26,7 +26,9 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            raise UserError(f"unknown argument {unknown[0]}: nstjax {arguments.verb} --help lists those there are")
         return arguments.command(arguments)
     except UserError as error:
         print(f"nstjax: {error}", file=sys.stderr)
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="nstjax", description="Neural style transfer by optimisation, in JAX.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nstjax {metadata.version('nstjax')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="draw the content of one picture in the style of another", allow_abbrev=False)
     run.add_argument("content", help="picture file, or example:NAME")

@@ -96,7 +96,10 @@ BAD = {
     "a start that is nothing": (["run", "content.png", "style.png", "--init", "nose"], "init must be content, noise"),
     "an unknown example": (["run", "example:nobody", "style.png"], "portrait"),
     "an unknown preset": (["run", "content.png", "style.png", "--preset", "x"], "no preset 'x'"),
-    "an unknown option": (["run", "content.png", "style.png", "--stile-weight", "1"], "--stile-weight"),
+    "an unknown option": (
+        ["run", "content.png", "style.png", "--stile-weight", "1"],
+        "unknown argument --stile-weight: nstjax run --help",
+    ),
     "a misspelt value": (["run", "content.png", "style.png", "--steps", "many"], "expected a whole number, not 'many'"),
     "a bad setting": (["run", "content.png", "style.png", "--learning-rate", "nan"], "learning-rate"),
     "an unknown term": (["run", "content.png", "style.png", "--loss-weights", "stile=1"], "no term 'stile'"),
