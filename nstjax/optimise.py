@@ -12,7 +12,7 @@ which it can where every length is a program of its own.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -184,7 +184,8 @@ def run_chunk(
     """
     names = ("total", *method.objective.names)
     metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
-    end = state.step + jnp.minimum(steps, CHUNK)
+    first = state.step
+    end = first + jnp.minimum(steps, CHUNK)
 
     def unfinished(carry: tuple[State, Any]) -> Bool[Array, ""]:
         return (carry[0].step < end) & ~carry[0].failed
@@ -192,8 +193,7 @@ def run_chunk(
     def body(carry: tuple[State, Any]) -> tuple[State, Any]:
         now, metrics = carry
         following, values = _step(now, problem, method)
-        index = now.step - (end - jnp.minimum(steps, CHUNK))
-        metrics = {name: metrics[name].at[index].set(value) for name, value in values.items()}
+        metrics = {name: metrics[name].at[now.step - first].set(value) for name, value in values.items()}
         return following, metrics
 
     return lax.while_loop(unfinished, body, (state, metrics))
@@ -226,15 +226,8 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
         best_loss = jnp.where(better, total, best_loss)
     following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), best, best_loss)
-    frozen = State(
-        state.parameters, state.optimiser, state.key, state.step, jnp.bool_(True), state.best, state.best_loss
-    )
-    chosen = jax.tree.map(functools.partial(_select, finite), following, frozen)
-    return chosen, {"total": total, **parts}
-
-
-def _select(condition: Bool[Array, ""], yes: Array, no: Array) -> Array:
-    return lax.select(jnp.broadcast_to(condition, yes.shape), yes, no)
+    frozen = replace(state, failed=jnp.bool_(True))
+    return jax.tree.map(functools.partial(jnp.where, finite), following, frozen), {"total": total, **parts}
 
 
 def current_picture(state: State, *, method: Method) -> Picture:
