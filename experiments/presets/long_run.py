@@ -13,8 +13,8 @@ The source leaves open, and experiments at 64 pixels (``experiments/long_run_stu
   times the content term and comes down to it; with ``F F^T / N`` it stays 10,000 times as large: content has no say.
 - total variation: of the picture on the 0-255 scale, where, weighted, it is some percent of the rest and smooths; on
   the [0, 1] scale it is a millionth, and changes nothing.
-- learning rate: 0.001 on the [0, 1] scale. Then the content distance goes on rising to the end, as the source reports;
-  at ten times the rate it jumps within twenty iterations and stays there.
+- learning rate: 0.001 on the [0, 1] scale. The content distance then rises fast for 9,000 iterations and little after
+  (by 0.3 % from 17,000 to 30,000, the source's order); at ten times the rate it jumps within twenty and stays there.
 """
 
 import nstjax
