@@ -26,12 +26,15 @@ def contact_sheet(path: str | os.PathLike[str], pictures: Mapping[int, Path], *,
     with Image.open(next(iter(pictures.values()))) as first:
         width = min(width, first.width)
         height = round(first.height * width / first.width)
-    cell = (width + _BORDER, height + _LINE + _BORDER)
+    font = ImageFont.load_default(16)
+    labels = [f"step {step:,}" for step in pictures]
+    widest = math.ceil(max(font.getlength(label) for label in labels))
+    cell = (max(width, widest) + _BORDER, height + _LINE + _BORDER)
     sheet = Image.new("RGB", (columns * cell[0] + _BORDER, rows * cell[1] + _BORDER), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for index, (step, file) in enumerate(pictures.items()):
+    draw = ImageDraw.Draw(sheet)
+    for index, (label, file) in enumerate(zip(labels, pictures.values(), strict=True)):
         x, y = _BORDER + index % columns * cell[0], _BORDER + index // columns * cell[1]
-        draw.text((x, y), f"step {step:,}", fill="black", font=font)
+        draw.text((x, y), label, fill="black", font=font)
         with Image.open(file) as picture:
             sheet.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (x, y + _LINE))
     with whole_file(path) as file:
