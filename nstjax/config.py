@@ -45,7 +45,7 @@ class Config:
     weights: str = _setting("auto", "VGG19's weights: auto, self-taught, a name from 'nstjax weights list', or a file")
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
-    dtype: str = _setting("float32", "what the network computes in", choices=("float32", "bfloat16"))
+    dtype: str = _setting("float32", "what the network convolves in", choices=("float32", "bfloat16"))
     precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
 
     init: str = _setting("content", "picture to start from: content, noise, style-statistics, or a file")
