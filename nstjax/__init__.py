@@ -24,15 +24,22 @@ The rooms; a room imports only from rooms above it:
     objective         terms -> targets, total and parts
     optimise          state, and a chunk of steps as one compiled program
     config            the settings of a run
+    record            what config.json says: settings resolved, with a checksum
     experiment        a Python file that defines settings and terms; presets
     inputs            the pictures of a run, read and sized
     device            what JAX computes on, and its memory
     listener          who is told what a run does
-    resolve           everything automatic, decided once
     rundir            the run's folder
-    report            contact sheets
+    status            how far the run of a folder is
+    report            contact sheets, curves, and the page of a run
+    checkpoint        states on the disk: whole, or absent
+    events            TensorBoard's files
+    resolve           everything automatic, decided once, or read from the record
+    program           a resolved run, compiled
+    keeping           what a run keeps while its steps are made
     loop              the host's side of a run
-    terminal          progress on a terminal, and signals
+    signals           what SIGINT and SIGTERM do
+    terminal          progress on a terminal
     options           the command line's options for the settings
     cli               the command line
 
@@ -45,9 +52,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nstjax import losses, optimise, statistics
     from nstjax.config import Config
-    from nstjax.errors import UserError
+    from nstjax.errors import Failure, UserError
     from nstjax.experiment import Experiment, load
-    from nstjax.loop import Result, stylize
+    from nstjax.loop import Result, resume, stylize
     from nstjax.losses import layer_mean, layer_sum
     from nstjax.network import load_vgg19
     from nstjax.objective import Objective
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "config",
     "Experiment": "experiment",
+    "Failure": "errors",
     "Objective": "objective",
     "PictureTerm": "types",
     "Result": "loop",
@@ -69,6 +77,7 @@ _HOMES = {
     "losses": None,
     "optimise": None,
     "per_layer": "statistics",
+    "resume": "loop",
     "statistics": None,
     "stylize": "loop",
 }
@@ -76,6 +85,7 @@ _HOMES = {
 __all__ = [
     "Config",
     "Experiment",
+    "Failure",
     "Objective",
     "PictureTerm",
     "Result",
@@ -88,6 +98,7 @@ __all__ = [
     "losses",
     "optimise",
     "per_layer",
+    "resume",
     "statistics",
     "stylize",
 ]

@@ -1,7 +1,7 @@
 """The command line: arguments to a config, a config to a loop.
 
-Exit codes: 0 done; 1 something went wrong; 2 the user's mistake, in one line on stderr; 130 and 143 stopped by a
-signal.
+Exit codes: 0 done; 1 something went wrong; 2 the user's mistake; 130 and 143 stopped by a signal. What went wrong is
+one line on stderr.
 """
 
 import argparse
@@ -10,10 +10,14 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nstjax import options
-from nstjax.errors import UserError
+from nstjax.errors import Failure, UserError
+
+if TYPE_CHECKING:
+    from nstjax.loop import Result
+    from nstjax.terminal import Terminal
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (Failure, OSError) as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -55,11 +59,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--experiment", metavar="FILE", help="Python file that defines config and terms(config)")
     run.add_argument("--out", metavar="DIR", help="folder of the run; by default runs/CONTENT-STYLE-N")
-    run.add_argument("--save", metavar="FILE", help="write the result here too: .png .jpg .webp .tiff")
+    _add_output(run)
     run.add_argument("--pixel-limit", type=int, metavar="N", help="refuse pictures with more pixels than this")
-    run.add_argument("--quiet", action="store_true", help="no progress, only warnings and where the picture is")
     options.add(run)
     run.set_defaults(command=_run)
+
+    resume = commands.add_parser(
+        "resume", help="go on with a run from its newest checkpoint, as if nothing had happened", allow_abbrev=False
+    )
+    _add_folder(resume)
+    resume.add_argument("--steps", type=int, metavar="TOTAL", help="extend the run to so many steps in all")
+    _add_output(resume)
+    resume.set_defaults(command=_resume)
+
+    status = commands.add_parser("status", help="how far a run is")
+    _add_folder(status)
+    status.set_defaults(command=_status)
+
+    report = commands.add_parser("report", help="draw a run's sheet, curves and page, as far as it is")
+    _add_folder(report)
+    report.set_defaults(command=_report)
 
     presets = commands.add_parser("presets", help="list the experiments that come with nstjax")
     presets.set_defaults(command=_presets)
@@ -85,6 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="of the run, as nstjax run has printed it")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--save", metavar="FILE", help="write the result here too: .png .jpg .webp .tiff")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and where the picture is")
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from nstjax import images
     from nstjax.experiment import load
@@ -99,25 +127,66 @@ def _run(arguments: argparse.Namespace) -> int:
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     inputs = prepare(arguments.content, arguments.style, experiment.config, **limit)
     out = Path(arguments.out) if arguments.out else free_name(Path("runs"), "-".join(inputs.names))
-    RunFolder(out)
+    RunFolder(out).check_new()
 
     # JAX is started only now that everything that can be wrong without it is known to be right.
     from nstjax import loop
     from nstjax.terminal import Terminal
 
     with Terminal(quiet=arguments.quiet) as terminal:
-        try:
-            result = loop.run(experiment, inputs, out=out, listener=terminal)
-        except loop.Diverged as error:
-            print(f"nstjax: {error}", file=sys.stderr)
-            return 1
+        result = loop.run(experiment, inputs, out=out, listener=terminal)
+        return _show(result, arguments, terminal)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from nstjax import images
+    from nstjax.record import extended
+    from nstjax.rundir import RunFolder
+
+    if arguments.save:
+        images.check_output(arguments.save)
+    run = RunFolder(arguments.folder).read_record()
+    if arguments.steps is not None:
+        extended(run, arguments.steps)
+
+    # As above.
+    from nstjax import loop
+    from nstjax.terminal import Terminal
+
+    with Terminal(quiet=arguments.quiet) as terminal:
+        result = loop.resume(arguments.folder, steps=arguments.steps, listener=terminal)
+        return _show(result, arguments, terminal)
+
+
+def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:
+    """Say where the result is, and how to go on where there is more to do."""
+    assert result.folder is not None
     if arguments.save:
         result.save(arguments.save)
-    print(f"picture: {arguments.save or out / 'output.png'}")
-    print(f"run: {out}")
-    if terminal.signal is not None:
-        print(f"nstjax: stopped after {result.steps} of {experiment.config.steps} steps", file=sys.stderr)
+    print(f"picture: {arguments.save or result.folder / 'output.png'}")
+    print(f"run: {result.folder}")
+    steps = result.record["config"]["steps"]
+    if result.steps < steps and terminal.signal is not None:
+        made = f"stopped after {result.steps:,} of {steps:,} steps"
+        print(f"nstjax: {made}; to go on: nstjax resume {result.folder}", file=sys.stderr)
         return 128 + terminal.signal
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from nstjax import status
+    from nstjax.rundir import RunFolder
+
+    folder = RunFolder(arguments.folder)
+    print("\n".join(status.lines(status.of(folder), folder)))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from nstjax import report
+    from nstjax.rundir import RunFolder
+
+    print(report.write(RunFolder(arguments.folder)))
     return 0
 
 

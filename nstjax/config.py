@@ -45,6 +45,9 @@ class Config:
     weights: str = _setting("auto", "VGG19's weights: auto, self-taught, a name from 'nstjax weights list', or a file")
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
+    deterministic: bool = _setting(
+        False, "the same bits every time on a GPU too, at some cost; a CPU gives them anyway"
+    )
     dtype: str = _setting("float32", "what the network convolves in", choices=("float32", "bfloat16"))
     precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
 
@@ -65,11 +68,16 @@ class Config:
     seed: int = _setting(0, "of everything random", least=0)
 
     snapshots: tuple[int, ...] = _setting((), "steps after which to keep the picture, or 'none'")
+    snapshot_every: int | None = _setting(None, "steps between further snapshots", least=1)
     log_every: int | None = _setting(None, "steps between logged ones; by default a twentieth of the run", least=1)
+    checkpoint_every: int = _setting(500, "steps between checkpoints", least=1)
+    checkpoint_minutes: float = _setting(5.0, "minutes after which one is written all the same", least=0)
+    checkpoint_keep: int = _setting(3, "how many checkpoints to keep, the newest", least=2)
+    tensorboard: bool = _setting(False, "write TensorBoard's event files too, into the run's folder")
 
     def __post_init__(self):
-        for name in ("loss_weights", "layers"):
-            object.__setattr__(self, name, dict(getattr(self, name)))
+        object.__setattr__(self, "loss_weights", dict(self.loss_weights))
+        object.__setattr__(self, "layers", {term: tuple(names) for term, names in self.layers.items()})
         object.__setattr__(self, "snapshots", tuple(sorted(set(self.snapshots))))
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
@@ -110,6 +118,16 @@ class Config:
             # A shortened run keeps those of its snapshots that it reaches.
             settings["snapshots"] = tuple(step for step in self.snapshots if step <= settings["steps"])
         return dataclasses.replace(self, **settings)
+
+    def is_snapshot(self, step: int) -> bool:
+        """Whether the picture after so many steps is kept."""
+        every = self.snapshot_every
+        return step in self.snapshots or (every is not None and step > 0 and step % every == 0)
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the losses before the update of this step are logged; ``log_every`` must be settled."""
+        assert self.log_every is not None
+        return step % self.log_every == 0 or step == self.steps - 1
 
     @property
     def every_layer(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """What JAX computes on, and how much memory it has left."""
 
+import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,19 @@ class Device:
 def current() -> Device:
     """The device that JAX computes on by default, and how many of them there are."""
     devices = jax.devices()
-    return Device(devices[0].platform, devices[0].device_kind, len(devices))
+    kind = devices[0].device_kind
+    return Device(devices[0].platform, _processor() if kind == "cpu" else kind, len(devices))
+
+
+def _processor() -> str:
+    """The processor's name and its cores: on both depends in which order XLA adds up."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not on Linux
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def free_memory() -> int | None:

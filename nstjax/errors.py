@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this"."""
+"""The errors that the command line prints as one line."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,14 @@ class UserError(ValueError):
 
     The command line prints it as it is and exits with 2; from Python it is a ValueError.
     """
+
+
+class Failure(RuntimeError):
+    """What ends a run although nothing wrong was asked for: a full disk, damaged files, a loss that diverges.
+
+    One line; the command line exits with 1.
+    """
+
+
+class NotWritten(Failure):
+    """Something could not be written, most often for want of room; what was there before is there still."""

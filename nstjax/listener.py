@@ -5,7 +5,10 @@ from typing import TypeAlias
 
 Record: TypeAlias = dict[str, float]
 """A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
-"cpu_seconds" since the first step began."""
+"cpu_seconds" since the first step began, those of earlier processes included."""
+
+TIMES = ("step", "seconds_per_step", "wall_seconds", "cpu_seconds")
+"""What of a record is no loss."""
 
 
 class Listener:
@@ -27,8 +30,11 @@ class Listener:
     def compiling(self) -> None:
         """The step is being compiled."""
 
-    def started(self, steps: int) -> None:
-        """So many steps begin."""
+    def keeping(self, folder: str) -> None:
+        """From now on the run can be gone on with from this folder."""
+
+    def started(self, done: int, steps: int) -> None:
+        """The steps begin, after so many that were done before, up to so many."""
 
     def advanced(self, step: int, losses: Record) -> None:
         """So many steps are done; the last one's losses."""

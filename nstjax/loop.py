@@ -1,5 +1,6 @@
 """The host's side of a run: chunk after chunk, with what is logged, kept and shown between them."""
 
+import functools
 import json
 import math
 import os
@@ -10,33 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from nstjax import device, images, optimise
+from nstjax import events, images, optimise, program, record, report
 from nstjax.config import Config
-from nstjax.errors import UserError
+from nstjax.errors import Failure, NotWritten
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
-from nstjax.listener import Listener, Record
-from nstjax.optimise import Method, Problem, State, run_chunk
-from nstjax.report import contact_sheet
-from nstjax.resolve import Resolved, resolve
-from nstjax.rundir import RunFolder
-from nstjax.types import Targets
-from nstjax.vgg import VGG19
-
-_CPU_FACTOR = 1.6
-"""XLA leaves its convolutions' working space out of its count on a CPU: resident memory grew by 1.5 times the count at
-256 and 384 pixels."""
+from nstjax.keeping import FolderKeeper, Keeper
+from nstjax.listener import TIMES, Listener, Record
+from nstjax.optimise import State
+from nstjax.program import Program, first_state
+from nstjax.resolve import Resolved, resolve, restore
+from nstjax.rundir import RunFolder, writing
 
 CHUNK_SECONDS = 1.0
 """How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
 
 
-class Diverged(RuntimeError):
-    """The loss or its gradient stopped being finite."""
+class Diverged(Failure):
+    """The loss or its gradient stopped being finite, or the loss grew out of all proportion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +85,8 @@ def stylize(
 
     Raises:
         UserError: a mistake in what was asked for, in one line.
-        Diverged: the loss or its gradient stopped being finite.
+        Diverged: the loss left all bounds.
+        Failure: something that is kept could not be written.
     """
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
@@ -110,136 +105,182 @@ def run(
     """``stylize`` for an experiment whose settings are final and pictures that are prepared already."""
     tell = listener or Listener()
     folder = None if out is None else RunFolder(out)
+    if folder is not None:
+        folder.check_new()
+        if experiment.config.tensorboard:
+            events.require()
     resolved = resolve(experiment, inputs, tell)
+    compiled = _compile(experiment, resolved, inputs, tell)
+    if folder is None:
+        state, records = _optimise(resolved, first_state(resolved, inputs), [], lambda: compiled, tell, Keeper())
+        _check(state, records, None)
+        return _result(resolved, inputs, state, records, None)
+    with folder.held():
+        folder.check_new()  # again: another process may have been faster
+        learnt = resolved.weights if resolved.weights.path is None else None
+        folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
+        return _go_on(folder, experiment, resolved, inputs, lambda: compiled, tell)
+
+
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    experiment: Experiment | None = None,
+    listener: Listener | None = None,
+) -> Result:
+    """Go on with a run from its newest whole checkpoint, as if nothing had happened.
+
+    Args:
+        path: the run's folder.
+        steps: extend the run to so many steps in all. A schedule still ends where it was to end.
+        experiment: whose terms are minimised, where the run began with one that was made in Python; the file of any
+            other is in the folder.
+        listener: told what happens.
+
+    Raises:
+        UserError: there is no run, another process is at work on it, or what it needs is missing or was changed.
+        Diverged: the loss left all bounds.
+        Failure: all checkpoints are damaged, or something could not be written.
+    """
+    tell = listener or Listener()
+    folder = RunFolder(path)
+    folder.read_record()  # before a file is made in a folder that is no run's
+    with folder.held():
+        run = folder.read_record()
+        if steps is not None:
+            run = record.extended(run, steps)
+        inputs = folder.read_inputs(run)
+        experiment = experiment or folder.read_experiment(run)
+        resolved = restore(run, experiment, inputs, folder.weights, tell)
+        compiled = functools.partial(_compile, experiment, resolved, inputs, tell)
+        return _go_on(folder, experiment, resolved, inputs, compiled, tell)
+
+
+def _compile(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> Program:
     tell.compiling()
     with experiment.blamed():
-        state, problem, program = _compile(resolved, inputs)
-    if folder is not None:
-        folder.create()
-        learnt = resolved.weights if resolved.weights.flavour.name == "self-taught" else None
-        folder.write_inputs(inputs.pictures(), weights=learnt, experiment=experiment.source)
-        folder.write_config(resolved.record)
-    tell.started(resolved.config.steps)
+        return program.compile(resolved, inputs)
+
+
+def _go_on(
+    folder: RunFolder,
+    experiment: Experiment,
+    resolved: Resolved,
+    inputs: Inputs,
+    compiled: Callable[[], Program],
+    tell: Listener,
+) -> Result:
+    """Bring the run of a folder from where it stands to its end."""
+    keeper = FolderKeeper(folder, resolved.record, resolved.method)
     try:
-        state, records = _optimise(resolved.config, state, problem, program, tell, folder, resolved.method)
+        with experiment.blamed():
+            form = program.state_form(resolved, inputs)
+        state, records = keeper.begin(form, tell)
+        folder.write_record(resolved.record)  # it may be extended
+        tell.keeping(str(folder.path))
+        state = state or first_state(resolved, inputs)
+        state, records = _optimise(resolved, state, records, compiled, tell, keeper)
+        result = _result(resolved, inputs, state, records, folder)
+        with writing(folder.output):
+            result.save(folder.output)
+        if state.failed or result.steps == resolved.config.steps:
+            report.write(folder)
+        _check(state, records, folder)
+        return result
+    except NotWritten as error:
+        raise NotWritten(f"{error}; when there is room again: nstjax resume {folder.path}") from error
     finally:
-        tell.finished()
-    result = Result(
+        keeper.close()
+
+
+def _result(
+    resolved: Resolved, inputs: Inputs, state: State, records: list[Record], folder: RunFolder | None
+) -> Result:
+    return Result(
         picture=np.asarray(optimise.picture(state, method=resolved.method)),
         alpha=inputs.alpha,
-        metrics={name: np.array([record[name] for record in records]) for name in (records[0] if records else ())},
+        metrics={name: np.array([it[name] for it in records]) for name in (records[0] if records else ())},
         steps=int(state.step),
         record=resolved.record,
         folder=None if folder is None else folder.path,
     )
-    if folder is not None:
-        result.save(folder.output)
-        if snapshots := folder.snapshots():
-            contact_sheet(folder.path / "sheet.png", snapshots)
-    if state.failed:
-        terms = ", ".join(f"{name} {records[-1][name]:g}" for name in ("total", *resolved.method.objective.names))
-        mend = "try a lower learning rate or lower weights" if result.steps else "it is the start's: look at the terms"
-        kept = f"; the picture before it is {folder.output}" if folder else ""
-        raise Diverged(f"the loss or its gradient is not finite at step {result.steps} ({terms}): {mend}{kept}")
-    return result
-
-
-def _compile(resolved: Resolved, inputs: Inputs) -> tuple[State, Problem, Callable[..., Any]]:
-    """The state before step 0, the problem, and the compiled chunk. Nothing large is computed before it fits.
-
-    Raises:
-        UserError: the device has too little memory for pictures of this size.
-    """
-    config, method, network = resolved.config, resolved.method, resolved.network
-
-    def targets(network: VGG19, content: Array, style: Array) -> Targets:
-        return method.objective.targets(network, content=content, style=style)
-
-    def start(picture: Array) -> State:
-        key = jax.random.key(config.seed)
-        return optimise.init(method, picture, learning_rate=config.learning_rate, key=key)
-
-    weights = {name: jnp.float32(config.loss_weights[name]) for name in method.objective.names}
-    pictures = (jnp.asarray(inputs.content), jnp.asarray(inputs.style))
-    make_targets = jax.jit(targets).lower(network, *pictures).compile()
-    shapes = Problem(network, jax.eval_shape(targets, network, *pictures), weights)
-    chunk = run_chunk.lower(jax.eval_shape(start, inputs.start), shapes, np.int32(0), method=method).compile()
-    _check_memory([make_targets, chunk], inputs)
-    return start(jnp.asarray(inputs.start)), Problem(network, make_targets(network, *pictures), weights), chunk
-
-
-def _check_memory(programs: list[Any], inputs: Inputs) -> None:
-    free = device.free_memory()
-    if free is None:
-        return
-    analyses = [program.memory_analysis() for program in programs]
-    needed = max(it.temp_size_in_bytes + it.output_size_in_bytes for it in analyses if it is not None)
-    if jax.default_backend() == "cpu":
-        needed *= _CPU_FACTOR
-    if needed > free:
-        height, width, _ = inputs.content.shape
-        fitting = int(max(height, width) * math.sqrt(0.9 * free / needed))
-        raise UserError(
-            f"a picture of {width}x{height} pixels needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB "
-            f"are free: --size {fitting} would fit"
-        )
 
 
 def _optimise(
-    config: Config,
+    resolved: Resolved,
     state: State,
-    problem: Problem,
-    program: Callable[..., Any],
+    records: list[Record],
+    compiled: Callable[[], Program],
     tell: Listener,
-    folder: RunFolder | None,
-    method: Method,
+    keeper: Keeper,
 ) -> tuple[State, list[Record]]:
-    """Chunk after chunk until the steps are made, the loss is not finite, or the listener wants to stop."""
-    records: list[Record] = []
-    step, seconds_per_step = 0, CHUNK_SECONDS
-    wall, cpu = time.perf_counter(), time.process_time()
-    _snapshot(config, state, folder, method)
-    while step < config.steps and not state.failed and not tell.wants_to_stop():
-        begun = time.perf_counter()
-        state, metrics = jax.block_until_ready(
-            program(state, problem, np.int32(_chunk_length(config, step, seconds_per_step)))
-        )
-        now = time.perf_counter()
-        made = int(state.step) - step
-        seconds_per_step = (now - begun) / max(made, 1)
-        # jit returns dictionaries in alphabetical order; people want the terms' own.
-        values = {name: np.asarray(metrics[name]) for name in ("total", *method.objective.names)}
-        # The step that failed made no step, but its loss says why.
-        for offset in range(made + bool(state.failed)):
-            losses = {name: float(array[offset]) for name, array in values.items()}
-            if _is_logged(config, step + offset) or offset == made:
-                times = {
-                    "seconds_per_step": seconds_per_step,
-                    "wall_seconds": now - wall,
-                    "cpu_seconds": time.process_time() - cpu,
-                }
-                records.append({"step": step + offset, **losses, **times})
-                tell.logged(records[-1])
-                if folder is not None:
-                    folder.log(records[-1])
-        step += made
-        tell.advanced(step, losses)
-        _snapshot(config, state, folder, method)
+    """Chunk after chunk until the steps are made, the loss diverges, or the listener wants to stop.
+
+    Args:
+        records: of the steps made before; those of further logged steps are added.
+        compiled: called where there are steps to make.
+    """
+    config, names = resolved.config, ("total", *resolved.method.objective.names)
+    step, seconds_per_step = int(state.step), CHUNK_SECONDS
+    losses: Record = {}
+    made = compiled() if step < config.steps else None
+    wall = time.perf_counter() - (records[-1]["wall_seconds"] if records else 0)
+    cpu = time.process_time() - (records[-1]["cpu_seconds"] if records else 0)
+    tell.started(step, config.steps)
+    try:
+        keeper.reached(state, losses)
+        while made is not None and step < config.steps and not state.failed and not tell.wants_to_stop():
+            begun = time.perf_counter()
+            length = _chunk_length(config, step, seconds_per_step)
+            state, metrics = jax.block_until_ready(made.chunk(state, made.problem, np.int32(length)))
+            now = time.perf_counter()
+            advanced = int(state.step) - step
+            seconds_per_step = (now - begun) / max(advanced, 1)
+            times = {
+                "seconds_per_step": seconds_per_step,
+                "wall_seconds": now - wall,
+                "cpu_seconds": time.process_time() - cpu,
+            }
+            # jit returns dictionaries in alphabetical order; people want the terms' own.
+            values = {name: np.asarray(metrics[name]) for name in names}
+            # The step that failed made no step, but its loss says why.
+            for offset in range(advanced + bool(state.failed)):
+                losses = {name: float(array[offset]) for name, array in values.items()}
+                if config.is_logged(step + offset) or offset == advanced:
+                    records.append({"step": step + offset, **losses, **times})
+                    keeper.logged(records[-1])
+                    tell.logged(records[-1])
+            step += advanced
+            tell.advanced(step, losses)
+            keeper.reached(state, {**losses, **times})
+        keeper.finish(state)
+    finally:
+        tell.finished()
     return state, records
 
 
-def _is_logged(config: Config, step: int) -> bool:
-    assert config.log_every is not None
-    return step % config.log_every == 0 or step == config.steps - 1
-
-
 def _chunk_length(config: Config, step: int, seconds_per_step: float) -> int:
-    """Steps until something is due: a line of the log, a snapshot, the end, or a sign of life."""
+    """Steps until something is due: a snapshot, a checkpoint, the end, or a sign of life."""
     due = [at for at in (*config.snapshots, config.steps) if at > step]
-    logged = next(at + 1 for at in range(step, config.steps) if _is_logged(config, at))
-    return min(*due, logged, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
+    due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
+    return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
 
 
-def _snapshot(config: Config, state: State, folder: RunFolder | None, method: Method) -> None:
-    if folder is not None and int(state.step) in config.snapshots:
-        folder.write_snapshot(int(state.step), np.asarray(optimise.current_picture(state, method=method)))
+def _check(state: State, records: list[Record], folder: RunFolder | None) -> None:
+    """That the run has not diverged.
+
+    Raises:
+        Diverged: it has; says at which step, how, and what may mend it.
+    """
+    if not state.failed:
+        return
+    step, last, lowest = int(state.step), records[-1], float(state.lowest)
+    losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
+    if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
+        what = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
+    else:
+        what = f"the loss or its gradient is not finite at step {step}"
+    mend = "try a lower learning rate or lower weights" if step else "it is the start's: look at the terms"
+    kept = f"; the picture before it is {folder.output}" if folder else ""
+    raise Diverged(f"{what} ({losses}): {mend}{kept}")

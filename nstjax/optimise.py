@@ -29,6 +29,9 @@ from nstjax.types import Key, Picture, Scalar, Targets
 CHUNK = 256
 """The most steps that one call of ``run_chunk`` makes: the length of its buffer of metrics."""
 
+DIVERGED = 1000.0
+"""A loss this many times its running minimum will not come back."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -69,7 +72,7 @@ class Problem:
     weights: Mapping[str, float | Scalar]
 
 
-_STATE = ["parameters", "optimiser", "key", "step", "failed", "best", "best_loss"]
+_STATE = ["parameters", "optimiser", "key", "step", "failed", "lowest", "best"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
@@ -82,9 +85,10 @@ class State:
         optimiser: optax's state, hyper-parameters included.
         key: of the run; step i uses ``fold_in(key, i)``.
         step: how many steps have been made.
-        failed: whether the loss or its gradient at ``step`` is not finite; then no further step is made.
-        best: the parameters that ``method.keep`` asks for, of steps 0 to ``step`` - 1; None where it is the last.
-        best_loss: the lowest loss so far; likewise.
+        failed: whether the loss at ``step`` has diverged: it or its gradient is not finite, or it is more than
+            ``DIVERGED`` times the lowest so far; then no further step is made.
+        lowest: the lowest loss of steps 0 to ``step`` - 1.
+        best: the parameters that ``method.keep`` asks for, of those steps; None where it is the last.
     """
 
     parameters: PyTree
@@ -92,8 +96,8 @@ class State:
     key: Key
     step: Int[Array, ""]
     failed: Bool[Array, ""]
+    lowest: Scalar
     best: PyTree | None
-    best_loss: Float[Array, ""] | None
 
 
 @functools.cache
@@ -160,9 +164,9 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         key=key,
         step=jnp.int32(0),
         failed=jnp.bool_(False),
+        lowest=jnp.float32(jnp.inf),
         # A copy: the state is donated, and no two of its leaves may share a buffer.
         best=None if method.keep == "last" else jax.tree.map(jnp.copy, parameters),
-        best_loss=None if method.keep == "last" else jnp.float32(jnp.inf),
     )
 
 
@@ -170,7 +174,7 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
 def run_chunk(
     state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method
 ) -> tuple[State, dict[str, Float[Array, "chunk"]]]:
-    """Make some steps; fewer where the loss or its gradient stops being finite.
+    """Make some steps; fewer where the loss diverges.
 
     Args:
         state: donated: it cannot be used again.
@@ -200,7 +204,7 @@ def run_chunk(
 
 
 def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[str, Scalar]]:
-    """One step; where its loss or gradient is not finite, the same state marked as failed."""
+    """One step; where its loss has diverged, the same state marked as failed."""
 
     def loss(parameters: PyTree) -> tuple[Scalar, dict[str, Scalar]]:
         return method.objective(
@@ -219,15 +223,18 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     finite = jnp.isfinite(total) & jnp.all(
         jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
     )
-    best, best_loss = state.best, state.best_loss
-    if best is not None and best_loss is not None:
-        better = total < best_loss
+    # A multiple of a loss means nothing where losses may be zero or negative.
+    exploded = (state.lowest > 0) & (total > DIVERGED * state.lowest)
+    better = total < state.lowest
+    best = state.best
+    if best is not None:
         kept = state.parameters if method.keep == "best" else parameters
         best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
-        best_loss = jnp.where(better, total, best_loss)
-    following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), best, best_loss)
+    lowest = jnp.where(better, total, state.lowest)
+    following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), lowest, best)
     frozen = replace(state, failed=jnp.bool_(True))
-    return jax.tree.map(functools.partial(jnp.where, finite), following, frozen), {"total": total, **parts}
+    going_on = finite & ~exploded
+    return jax.tree.map(functools.partial(jnp.where, going_on), following, frozen), {"total": total, **parts}
 
 
 def current_picture(state: State, *, method: Method) -> Picture:

@@ -4,11 +4,11 @@ import dataclasses
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
 
 import jax.numpy as jnp
 
-from nstjax import device, optimise, selftaught
+from nstjax import device, optimise, record, selftaught
 from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
 from nstjax.config import Config
 from nstjax.errors import UserError
@@ -19,13 +19,11 @@ from nstjax.network import build
 from nstjax.objective import Objective
 from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, Parameterisation, Pixels
+from nstjax.record import RunRecord
 from nstjax.vgg import VGG19
 from nstjax.weights import NoWeights, Weights, find
 
-SCHEMA = 1
-"""Of the record; a change of its form is a new number."""
-
-_PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+_PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
 SELF_TAUGHT = "self-taught"
 
@@ -46,7 +44,7 @@ class Resolved:
     method: Method
     network: VGG19
     weights: Weights
-    record: dict[str, Any]
+    record: RunRecord
 
 
 def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resolved:
@@ -62,30 +60,80 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     """
     weights = _weights(experiment, inputs, listener)
     config = experiment.config_for(weights.flavour.name)
-    objective = _objective(experiment, config)
-    network = build(
+    network = _network(config, weights)
+    config = dataclasses.replace(
+        config,
+        weights=SELF_TAUGHT if weights.path is None else str(weights.path),
+        pooling=network.pooling,
+        padding=network.padding,
+        horizon=config.horizon or max(config.steps, 1),
+        log_every=config.log_every or max(config.steps // 20, 1),
+    )
+    method = _method(experiment, config, inputs)
+    return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+
+
+def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, listener: Listener) -> Resolved:
+    """What a record says, and nothing else.
+
+    Args:
+        run: the record.
+        experiment: whose terms are minimised.
+        inputs: the prepared pictures.
+        own: where the run keeps weights that no other file holds.
+        listener: told where this machine or its packages are not those that the run began with.
+
+    Raises:
+        UserError: the weights are not to be had, or are others.
+    """
+    config = record.config_of(run)
+    weights = _recorded_weights(run, config, own, listener)
+    for what, was, now in (
+        ("device", run["device"], dataclasses.asdict(device.current())),
+        ("versions", run["versions"], _versions()),
+    ):
+        if changed := [f"{name} {was.get(name)} is now {now.get(name)}" for name in was if was[name] != now.get(name)]:
+            listener.warning(f"another {what} than the run began with ({', '.join(changed)}): the last bits may differ")
+    return Resolved(config, _method(experiment, config, inputs), _network(config, weights), weights, run)
+
+
+def _recorded_weights(run: RunRecord, config: Config, own: Path, listener: Listener) -> Weights:
+    wanted = run["weights"]
+    path = own if config.weights == SELF_TAUGHT else Path(config.weights)
+    # A file outside may have moved, or the run may be on another machine: the digest tells whether another will do.
+    source = str(path) if path == own or path.exists() else "auto"
+    mend = f"put that file at {path}" + ("" if path == own else ", or name it in $NSTJAX_WEIGHTS")
+    try:
+        weights = find(source, deepest=wanted["deepest"], on_notice=listener.notice, progress=listener.fetching)
+    except NoWeights as reason:
+        raise UserError(f"the weights that the run began with are not at {path} ({reason}): {mend}") from None
+    if weights.sha256 != wanted["sha256"]:
+        raise UserError(
+            f"{weights.path} holds other weights than the run began with ({wanted['source']}, sha256 of the content "
+            f"{wanted['sha256'][:12]}…): {mend}"
+        )
+    return weights
+
+
+def _network(config: Config, weights: Weights) -> VGG19:
+    return build(
         weights,
         pooling=config.pooling,
         padding=config.padding,
         precision=config.precision,
         dtype=jnp.dtype(config.dtype),
     )
-    config = dataclasses.replace(
-        config,
-        pooling=network.pooling,
-        padding=network.padding,
-        horizon=config.horizon or max(config.steps, 1),
-        log_every=config.log_every or max(config.steps // 20, 1),
-    )
+
+
+def _method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
     height, width, _ = inputs.content.shape
-    method = Method(
-        objective,
+    return Method(
+        _objective(experiment, config),
         optimise.adam(beta1=config.beta1, beta2=config.beta2, epsilon=config.epsilon, schedule=_schedule(config)),
         _parameterisation(config, height, width),
         clamp=config.clamp,
         keep=config.keep,
     )
-    return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
 
 
 def _objective(experiment: Experiment, config: Config) -> Objective:
@@ -126,24 +174,24 @@ def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weig
     )
 
 
-def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "experiment": {"name": experiment.name, "sha256": experiment.sha256},
-        "config": dataclasses.asdict(config),
-        "pictures": {"names": [*inputs.names], **inputs.record()},
-        "weights": {
-            "flavour": weights.flavour.name,
-            "source": weights.source,
-            "sha256": weights.sha256,
-            "deepest": weights.deepest,
-        },
-        "convolution": "direct",
-        "device": dataclasses.asdict(device.current()),
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name) for name in ("nstjax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> RunRecord:
+    return record.sealed(
+        {
+            "experiment": {"name": experiment.name, "sha256": experiment.sha256},
+            "config": record.plain(config),
+            "pictures": {"names": [*inputs.names], **inputs.record()},
+            "weights": {
+                "flavour": weights.flavour.name,
+                "source": weights.source,
+                "sha256": weights.sha256,
+                "deepest": weights.deepest,
             },
-        },
-    }
+            "convolution": "direct",
+            "device": dataclasses.asdict(device.current()),
+            "versions": _versions(),
+        }
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}

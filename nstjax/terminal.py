@@ -1,13 +1,12 @@
 """What a run shows on a terminal: bars that move where there is one, lines where there is none."""
 
-import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
-from nstjax.listener import Listener, Record
+from nstjax.listener import TIMES, Listener, Record
+from nstjax.signals import Signals
 
 
 class Terminal(Listener):
@@ -20,30 +19,29 @@ class Terminal(Listener):
     """
 
     def __init__(self, *, quiet: bool):
-        self.signal: int | None = None
+        self._signals = Signals()
         self._quiet = quiet
         self._bar: tqdm | None = None
-        self._handlers = {}
-        self._stepping = False
         self._steps = 0
 
     def __enter__(self) -> "Terminal":
-        self._handlers = {it: signal.signal(it, self._on_signal) for it in (signal.SIGINT, signal.SIGTERM)}
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._close()
-        for it, handler in self._handlers.items():
-            signal.signal(it, handler)
+        self._signals.__exit__(*exception)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None or not self._stepping:
-            print("nstjax: stopped", file=sys.stderr)
-            raise SystemExit(128 + number)
-        self.signal = number
+    @property
+    def signal(self) -> int | None:
+        """The signal that asked for a stop; None where none did."""
+        return self._signals.received
 
     def wants_to_stop(self) -> bool:
         return self.signal is not None
+
+    def keeping(self, folder: str) -> None:
+        self._signals.farewell = f"nstjax: stopped; to go on: nstjax resume {folder}"
 
     def notice(self, line: str) -> None:
         if not self._quiet:
@@ -62,10 +60,10 @@ class Terminal(Listener):
         self._close()
         self.notice("compiling")
 
-    def started(self, steps: int) -> None:
-        self._stepping = True
+    def started(self, done: int, steps: int) -> None:
+        self._signals.patient = True
         self._steps = steps
-        self._show(0, steps, "steps", unit="step")
+        self._show(done, steps, "steps", unit="step", initial=done)
 
     def advanced(self, step: int, losses: Record) -> None:
         if self._bar is not None:
@@ -73,13 +71,12 @@ class Terminal(Listener):
             self._bar.update(step - self._bar.n)
 
     def logged(self, record: Record) -> None:
-        values = dict(record)
-        step, wall, cpu, each = (values.pop(it) for it in ("step", "wall_seconds", "cpu_seconds", "seconds_per_step"))
-        losses = "  ".join(f"{name} {value:.5g}" for name, value in values.items())
+        step, each, wall, cpu = (record[name] for name in TIMES)
+        losses = "  ".join(f"{name} {value:.5g}" for name, value in record.items() if name not in TIMES)
         self.notice(f"step {step}/{self._steps}  {losses}  {each:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
 
     def finished(self) -> None:
-        self._stepping = False
+        self._signals.patient = False
         self._close()
 
     def _show(self, done: int, total: int | None, what: str, **style: Any) -> None:

@@ -61,6 +61,22 @@ def random_weights(deepest="block2_conv1", *, flavour="torchvision", seed=0):
 
 
 @pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The present folder, with two pictures, weights of two blocks, and an experiment that uses them."""
+    from quick_run import EXPERIMENT
+
+    from nstjax import images
+    from nstjax.weights import write
+
+    monkeypatch.chdir(tmp_path)
+    images.save("content.png", smooth_picture(30, 40))
+    images.save("style.png", smooth_picture(36, 28, seed=1))
+    write("vgg.safetensors", random_weights("block2_conv1"))
+    Path("quick.py").write_text(EXPERIMENT)
+    return tmp_path
+
+
+@pytest.fixture
 def picture():
     """A smooth picture [H, W, 3] in [0, 1] with odd sides."""
     return smooth_picture(37, 45)

@@ -76,8 +76,8 @@ def test_a_listener_hears_everything_in_order(weights):
         def compiling(self):
             heard.append("compiling")
 
-        def started(self, steps):
-            heard.append(f"started {steps}")
+        def started(self, done, steps):
+            heard.append(f"started {done} {steps}")
 
         def logged(self, record):
             heard.append(f"logged {record['step']}")
@@ -86,7 +86,7 @@ def test_a_listener_hears_everything_in_order(weights):
             heard.append("finished")
 
     nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=4, listener=Ear())
-    assert heard == ["compiling", "started 6", "logged 0", "logged 4", "logged 5", "finished"]
+    assert heard == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
 
 
 def test_a_listener_can_stop_a_run(weights):
@@ -100,8 +100,8 @@ def test_a_listener_can_stop_a_run(weights):
             return self.steps >= 3
 
     result = nstjax.stylize(
-        CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=1, steps=50, listener=Impatient()
-    )
+        CONTENT, STYLE, experiment=QUICK, weights=weights, snapshots=(3,), steps=50, listener=Impatient()
+    )  # a snapshot ends a chunk
     assert result.steps == 3
 
 

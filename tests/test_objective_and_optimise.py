@@ -212,7 +212,7 @@ def test_the_picture_kept_is_the_one_whose_loss_was_lowest_or_the_next(keep, fur
     best = int(np.argmin(totals))
     assert 0 < best < 11  # else the test would prove nothing
     np.testing.assert_array_equal(state.best, pictures[best + further])
-    np.testing.assert_allclose(state.best_loss, totals[best])
+    np.testing.assert_allclose(state.lowest, totals[best])
     np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(pictures[best + further], 0, 1))
 
 

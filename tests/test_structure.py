@@ -18,8 +18,9 @@ PACKAGE = Path(nstjax.__file__).parent
 ROOMS = re.findall(r"^    ([a-z]+)  ", nstjax.__doc__ or "", re.MULTILINE)
 """From the foundation up, as the package's docstring lists them: a room imports only from rooms before it."""
 
-WITHOUT_JAX = ["architecture", "atomic", "cli", "config", "errors", "examples", "experiment", "images", "inputs"]
-WITHOUT_JAX += ["listener", "options", "rundir", "terminal", "weights"]
+WITHOUT_JAX = ["architecture", "atomic", "cli", "config", "errors", "events", "examples", "experiment", "images"]
+WITHOUT_JAX += ["inputs", "listener", "options", "record", "report", "rundir", "signals", "status", "terminal"]
+WITHOUT_JAX += ["weights"]
 
 
 def modules():

@@ -38,6 +38,7 @@ class Weights:
     source: str  # one line: where they are from
     source_sha256: str = ""  # of the file that they were converted from
     license: str = "unknown"
+    path: Path | None = None  # of the file they were read from
 
     def __post_init__(self) -> None:
         """Checks the layers."""
@@ -152,6 +153,7 @@ def read(path: str | os.PathLike[str]) -> Weights:
             metadata.get("source", path.name),
             source_sha256=metadata.get("source_sha256", ""),
             license=metadata.get("license", "unknown"),
+            path=path.absolute(),
         )
         if "flavour" not in metadata and fingerprints.difference(weights.parameters):
             raise UserError(f"it does not say its flavour: say it with nstjax weights convert {path} --flavour …")

@@ -1,4 +1,4 @@
-"""Pictures of a run: contact sheets."""
+"""Contact sheets: the pictures of some steps in one file."""
 
 import math
 import os

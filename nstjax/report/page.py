@@ -1,0 +1,171 @@
+"""The page of a run: one HTML file with its pictures, its curves and its configuration, which needs no network."""
+
+import base64
+import io
+import os
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nstjax.atomic import whole_file
+
+_LONG_SIDE = 1_200
+"""Of an embedded picture, at most, in pixels."""
+
+_LONG = 5
+"""A table with more lines than this is folded."""
+
+
+def page(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    record: Mapping[str, Any],
+    facts: Mapping[str, str],
+    content: np.ndarray,
+    style: np.ndarray,
+    result: np.ndarray | None,
+    snapshots: Mapping[int, Path],
+    curves: str | None,
+) -> None:
+    """Write the page of a run; what there is not, it does not mention.
+
+    Pictures are embedded as lossy WebP, with 1,200 pixels on the long side at most: for looking at, not for keeping.
+
+    Args:
+        path: an HTML file.
+        title: of the page.
+        record: the resolved configuration, as in ``config.json``.
+        facts: what to know at a glance, in order: {"steps": "30,000 of 30,000", …}.
+        content: [H, W, 3 or 4] in [0, 1], as are style and result.
+        style: likewise, of a size of its own.
+        result: None where there is none yet.
+        snapshots: {step: picture file} of the steps kept.
+        curves: the text of an SVG file, as ``nstjax.report.curves`` writes it.
+    """
+    template = Template(resources.files("nstjax.report").joinpath("page.html").read_text(encoding="utf-8"))
+    text = template.substitute(
+        title=escape(title),
+        facts=_facts(facts),
+        pictures=_pictures(_from_array(content), _from_array(style), None if result is None else _from_array(result)),
+        snapshots=_snapshots(snapshots),
+        curves=_curves(curves),
+        record=_record(record),
+    )
+    with whole_file(path) as file:
+        # A file's name may hold what is no character.
+        file.write(text.encode(errors="xmlcharrefreplace"))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8))
+
+
+def _img(image: Image.Image, description: str) -> str:
+    """The picture itself, with its size, so that nothing moves while the page is laid out."""
+    image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=90)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width, height = image.size
+    return f'<img src="data:image/webp;base64,{data}" width="{width}" height="{height}" alt="{description}">'
+
+
+def _figure(image: Image.Image, name: str, *, grow: float) -> str:
+    caption = f"<figcaption>{name} <span>{image.width} × {image.height}</span></figcaption>"
+    return f'<figure style="flex-grow: {grow:.4f}">{_img(image, name)}{caption}</figure>'
+
+
+def _aspect(image: Image.Image) -> float:
+    """Width over height, but of an extreme picture less, which would leave its neighbours a sliver."""
+    return min(max(image.width / image.height, 0.5), 2)
+
+
+def _pictures(content: Image.Image, style: Image.Image, result: Image.Image | None) -> str:
+    """The result, and beside it, as high together, content above style; without a result those two in a row."""
+    # Things in a row are of one height where their widths are as their aspects.
+    aspects = _aspect(content), _aspect(style)
+    inputs = _figure(content, "Content", grow=aspects[0]) + _figure(style, "Style", grow=aspects[1])
+    if result is None:
+        return f'<div class="pictures" style="--aspect: {sum(aspects):.4f}">{inputs}</div>'
+    column = 1 / sum(1 / aspect for aspect in aspects)
+    aspect = _aspect(result)
+    return (
+        f'<div class="pictures" style="--aspect: {aspect + column:.4f}">{_figure(result, "Result", grow=aspect)}'
+        f'<div class="inputs" style="flex-grow: {column:.4f}">{inputs}</div></div>'
+    )
+
+
+def _snapshots(snapshots: Mapping[int, Path]) -> str:
+    """All of them in a grid, which the page's script turns into one place with a slider."""
+    if not snapshots:
+        return ""
+    figures = []
+    for step, file in sorted(snapshots.items()):
+        with Image.open(file) as image:
+            picture = _img(image.convert("RGBA" if image.has_transparency_data else "RGB"), f"step {step:,}")
+        figures.append(f"<figure>{picture}<figcaption>step {step:,}</figcaption></figure>")
+    return Template(_SNAPSHOTS).substitute(figures="".join(figures), last=len(figures) - 1)
+
+
+_SNAPSHOTS = """<section id="snapshots">
+<h2>On the way</h2>
+<div class="frames">$figures</div>
+<div class="control" hidden>
+<button type="button" aria-label="previous snapshot">‹</button>
+<input type="range" min="0" max="$last" value="$last" step="1" aria-label="snapshot">
+<button type="button" aria-label="next snapshot">›</button>
+<output></output>
+</div>
+</section>"""
+
+
+def _curves(svg: str | None) -> str:
+    if svg is None:
+        return ""
+    # What precedes the element belongs to a file of its own, not into a page.
+    plot = svg[svg.index("<svg") :].strip()
+    note = "The total has the terms times their weights; the terms are shown without. On the right: the last values."
+    return (
+        f'<section id="curves"><h2>Losses</h2><figure role="img" aria-label="losses against the step">{plot}</figure>'
+        f"<p>{note}</p></section>"
+    )
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    if not facts:
+        return ""
+    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    """A table for each group of the record, the settings first, and one of what is in no group."""
+    groups = {"settings": record["config"]}
+    groups |= {name: it for name, it in record.items() if isinstance(it, Mapping) and name != "config"}
+    rest = {name: it for name, it in record.items() if not isinstance(it, Mapping)}
+    tables = []
+    for name, group in {**groups, "other": rest}.items():
+        if group:
+            table = _shown(group)
+            state = "" if table.count("<dd>") > _LONG else " open"
+            tables.append(f"<details{state}><summary>{escape(name.capitalize())}</summary>{table}</details>")
+    return "".join(tables)
+
+
+def _shown(value: Any) -> str:
+    """A value of the record in HTML; mappings as tables."""
+    if isinstance(value, Mapping):
+        rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{_shown(it)}</dd>" for name, it in value.items())
+        return f"<dl>{rows}</dl>" if rows else "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(it) for it in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else escape(str(value))

@@ -1,0 +1,78 @@
+"""What is drawn of the run of a folder: its sheet, its curves, its page."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nstjax import images, status
+from nstjax.errors import UserError
+from nstjax.report.curves import curves
+from nstjax.report.page import page
+from nstjax.report.sheet import contact_sheet
+from nstjax.rundir import RunFolder, writing
+from nstjax.status import Status, duration
+
+_MOST_FRAMES = 40
+"""On the page, of the snapshots: it holds the pictures themselves."""
+
+
+def write(folder: RunFolder) -> Path:
+    """Draw the sheet, the curves and the page of a run, finished or not.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: there is no run in the folder.
+        NotWritten: one of them could not be written.
+    """
+    run = folder.read_record()
+    inputs = folder.read_inputs(run)
+    lines, snapshots = folder.read_log(), folder.snapshots()
+    sheet, plot, target = (folder.path / name for name in ("sheet.png", "curves.svg", "report.html"))
+    with writing(sheet):
+        if snapshots:
+            contact_sheet(sheet, snapshots)
+    with writing(plot):
+        if lines:
+            curves(plot, {name: [line[name] for line in lines] for name in lines[0]})
+    with writing(target):
+        page(
+            target,
+            title=f"{inputs.names[0]} in the style of {inputs.names[1]}",
+            record=run,
+            facts=_facts(status.of(folder), run["experiment"]["name"]),
+            content=inputs.content,
+            style=inputs.style,
+            result=_result(folder),
+            snapshots={step: snapshots[step] for step in _spread([*snapshots])},
+            curves=plot.read_text(encoding="utf-8") if lines else None,
+        )
+    return target
+
+
+def _facts(now: Status, experiment: str) -> dict[str, str]:
+    facts = {"experiment": experiment, "steps": f"{now.step:,} of {now.steps:,}"}
+    if now.diverged:
+        facts["steps"] += ", then the loss diverged"
+    if "total" in now.losses:
+        facts["loss"] = f"{now.losses['total']:.5g}"
+    if now.seconds_per_step is not None:
+        facts["speed"] = f"{now.seconds_per_step:.3g} s a step"
+        if now.step < now.steps and not now.diverged:
+            facts["left"] = duration(now.seconds_left or 0)
+    return facts
+
+
+def _result(folder: RunFolder) -> np.ndarray | None:
+    try:
+        picture = images.read(folder.output)
+    except UserError:
+        return None  # there is none before the run is finished or stopped
+    return picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
+
+
+def _spread(steps: list[int]) -> list[int]:
+    """So many of them as the page takes, evenly, the first and the last among them."""
+    chosen = np.linspace(0, len(steps) - 1, min(len(steps), _MOST_FRAMES)).round().astype(int)
+    return [steps[index] for index in chosen]

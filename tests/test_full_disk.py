@@ -1,0 +1,94 @@
+"""A disk that fills while a run is under way: one line, the checkpoint before it holds, and the run can go on."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from quick_run import QUICK
+
+from nstjax.cli import main
+from nstjax.listener import TIMES
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here (it needs root)")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill(disk):
+    free = os.statvfs(disk)
+    (disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize))
+
+
+def losses(folder):
+    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    return [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
+
+
+# What is being written, by which method, its call from which on the disk is full, what the line says, and options.
+WRITES = {
+    "a checkpoint": ("checkpoint.Checkpoints._write", 2, "the checkpoint of step 20", ["--checkpoint-every", "10"]),
+    "a snapshot": ("rundir.RunFolder.write_snapshot", 2, "[^ ]*000030.png", ["--snapshot-every", "15"]),
+    # Small lines fill a page of memory that the file has already, so it takes some until one finds no room.
+    "the metrics": ("rundir.RunFolder.log", 28, "[^ ]*metrics.jsonl", ["--log-every", "1", "--checkpoint-every", "25"]),
+    "how far it is": ("rundir.RunFolder.write_progress", 2, "[^ ]*progress.json", []),
+    "the result": ("loop.Result.save", 1, "[^ ]*output.png", []),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_a_disk_that_fills(place, small_disk, capsys, monkeypatch, what):
+    name, call, message, options = WRITES[what]
+    options = [*options, "--steps", "60"]
+    assert main([*QUICK, "--out", "whole", *options]) == 0
+    room, owner, method = name.split(".")
+    target, calls = getattr(importlib.import_module(f"nstjax.{room}"), owner), 0
+    original = getattr(target, method)
+
+    def write(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            fill(small_disk)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(target, method, write)
+    monkeypatch.setattr("nstjax.keeping.PROGRESS_SECONDS", 0.0 if what == "how far it is" else 1e9)
+    out = small_disk / "out"
+    capsys.readouterr()
+    assert main([*QUICK, "--out", str(out), *options, "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    line = f"nstjax: cannot write {message}.*: No space left on device; when there is room again: nstjax resume {out}"
+    assert re.fullmatch(line + "\n", error), error
+    # Still full: the same again, and still nothing is lost.
+    monkeypatch.setattr(target, method, original)
+    assert main(["resume", str(out), "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "No space left on device" in error
+    (small_disk / "ballast").unlink()
+    assert main(["resume", str(out), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert (out / "output.png").read_bytes() == Path("whole/output.png").read_bytes()
+    assert losses(out) == losses("whole")
+    for path in Path("whole").glob("snapshots/*"):
+        assert (out / "snapshots" / path.name).read_bytes() == path.read_bytes()
+    assert not [path for path in out.rglob("*") if path.name.endswith((".part", ".old"))]
+
+
+def test_a_disk_that_is_full_from_the_start(place, small_disk, capsys):
+    fill(small_disk)
+    assert main([*QUICK, "--out", str(small_disk / "out"), "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "No space left on device" in error
