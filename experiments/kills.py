@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from narrow import write_narrow_weights
 from PIL import Image
 
-import nstjax.weights
-from nstjax import architecture, cli, loop
+from nstjax import cli, loop
 from nstjax.listener import TIMES
 from nstjax.rundir import RunFolder
-from nstjax.weights import files
 
 PLACES = ("compilation", "chunk", "checkpoint", "snapshot", "metrics", "report")
 MOST = {"compilation": 2, "chunk": 3, "checkpoint": 12, "snapshot": 3, "metrics": 4, "report": 4}
@@ -38,26 +37,6 @@ MOST |= {"random": 1, "progress": 1}
 """How often a process comes by such a place before long."""
 SNAPSHOTS = (0.1, 0.3, 17 / 30, 23 / 30, 1.0)
 """Of the recipe, as parts of its steps."""
-
-
-def narrow_shape(name: str) -> tuple[int, ...]:
-    """A kernel's shape with a sixteenth of VGG19's channels."""
-    height, width, channels_in, channels_out = architecture.kernel_shape(name)
-    return height, width, channels_in if channels_in == 3 else channels_in // 16, channels_out // 16
-
-
-files.kernel_shape = narrow_shape  # or such a network would not count as a VGG19
-
-
-def narrow_weights(path: Path) -> None:
-    """Write a file of random weights of those shapes (He et al. 2015)."""
-    generator, parameters = np.random.default_rng(0), {}
-    for name in architecture.CONVOLUTIONS:
-        shape = narrow_shape(name)
-        kernel = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:3]))
-        parameters[name] = (kernel.astype(np.float32), np.zeros(shape[3], np.float32))
-    flavour = architecture.FLAVOURS["caffe"]
-    nstjax.weights.write(path, nstjax.weights.Weights(parameters, flavour, "random, a sixteenth of the channels"))
 
 
 # In the process that is killed: the command line, with a pause at one place.
@@ -259,7 +238,7 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True)
     weights = arguments.out / "narrow.safetensors"
-    narrow_weights(weights)
+    write_narrow_weights(weights)
     whole, out = arguments.out / "whole", arguments.out / "killed"
     snapshots = ",".join(str(round(part * arguments.steps)) for part in SNAPSHOTS)
     run = ["run", arguments.content, arguments.style, "--preset", "long-run", "--weights", str(weights), "--quiet"]
@@ -288,7 +267,7 @@ def main() -> int:
         process = start(place, draw.randint(1, MOST[place]), command)
         processes += 1
         if place == "random":
-            killed = kill_after(process, draw.uniform(0.1, 2 * first))
+            killed = kill_after(process, draw.uniform(0.1, 1.2 * first))
         elif place == "progress":
             killed = kill_at_step(process, out, target)
         else:

@@ -31,7 +31,8 @@ class Events:
     def __init__(self, folder: Path, step: int):
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=step or None)
+        # Files are named by the second, and two parts of a run may begin within one.
+        self._writer = SummaryWriter(str(folder), purge_step=step or None, filename_suffix=f".{step}")
 
     def losses(self, line: Record) -> None:
         """The total, the terms and the speed of a step."""

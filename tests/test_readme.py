@@ -14,7 +14,8 @@ from nstjax.cli import main
 from nstjax.weights import write
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (nstjax .*)$", TEXT, re.MULTILINE)]
+COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^ {4,6}(nstjax .*)$", TEXT, re.MULTILINE)]
+COMMANDS += re.findall(r"`(nstjax (?:report|status|resume) .*?)`", TEXT)
 COMMANDS += re.findall(r"bin/(nstjax run .*)$", TEXT, re.MULTILINE)
 LISTINGS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 MOMENTS = next(listing for listing in LISTINGS if "def terms" in listing)
@@ -32,7 +33,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_there_is_something_to_test():
-    assert len(COMMANDS) >= 8 and len(LISTINGS) == 3
+    assert len(COMMANDS) >= 13 and len(LISTINGS) == 3
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -50,6 +51,11 @@ def test_commands(command, capsys):
         arguments += ["--size", "32", "--steps", "2", "--weights", "vgg.safetensors", "--snapshots", "2"]
         if "--experiment" not in arguments:
             arguments += ["--layers", "style=relu1_1,relu2_1;content=relu2_1"]
+    if arguments[0] in ("resume", "report", "status"):
+        run = ["run", "content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
+        assert main([*run, "--size", "32", "--steps", "2", "--out", arguments[1]]) == 0
+        arguments = [re.sub(r"^\d+$", "4", it) for it in arguments]
+        capsys.readouterr()
     assert main(arguments) == 0, capsys.readouterr().err
     assert capsys.readouterr().out
 

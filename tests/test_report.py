@@ -1,13 +1,17 @@
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
+from quick_run import QUICK
 
+from nstjax.cli import main
 from nstjax.report import contact_sheet, curves, page
 
 
@@ -235,3 +239,41 @@ def test_what_there_is_not_is_not_on_a_page(full, tmp_path):
     assert len(list(bare.pictures())) == 2
     assert not {"svg", "input", "button"} & {tag for tag, _ in bare.tags}
     assert 'class="facts"' not in bare.text and ">Result" not in bare.text
+
+
+# Of a run's folder.
+
+
+def test_a_run_leaves_its_page(place):
+    assert main([*QUICK, "--out", "out", "--snapshots", "2,5", "--log-every", "1"]) == 0
+    text = Path("out/report.html").read_text(encoding="utf-8")
+    assert "<h1>content in the style of style</h1>" in text and "8 of 8" in text
+    assert text.count("data:image/webp") == 5  # content, style, result and two snapshots
+    plot = Path("out/curves.svg").read_text(encoding="utf-8")
+    assert plot[plot.index("<svg") :].strip() in text
+
+
+def test_an_unfinished_run_has_a_page_of_what_there_is(place, capsys):
+    assert main([*QUICK, "--out", "out", "--snapshots", "2", "--log-every", "1"]) == 0
+    for name in ("output.png", "sheet.png", "curves.svg", "metrics.jsonl", "progress.json", "report.html"):
+        Path("out", name).unlink(missing_ok=True)
+    shutil.rmtree("out/snapshots")
+    capsys.readouterr()
+    assert main(["report", "out"]) == 0
+    assert capsys.readouterr().out == "out/report.html\n"
+    text = Path("out/report.html").read_text(encoding="utf-8")
+    assert text.count("data:image/webp") == 2 and '<section id="curves"' not in text
+    assert not Path("out/sheet.png").exists() and not Path("out/curves.svg").exists()
+    assert main(["report", "."]) == 2
+
+
+def test_a_run_that_diverged_says_so_on_its_page(place):
+    assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
+    assert "then the loss diverged" in Path("out/report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_takes_forty_of_many_snapshots(place):
+    assert main([*QUICK, "--out", "out", "--snapshot-every", "1", "--steps", "90"]) == 0
+    text = Path("out/report.html").read_text(encoding="utf-8")
+    frames = re.findall(r"<figcaption>step ([\d,]+)</figcaption>", text)
+    assert len(frames) == 40 and frames[0] == "1" and frames[-1] == "90"

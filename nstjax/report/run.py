@@ -6,6 +6,8 @@ import numpy as np
 
 from nstjax import images, status
 from nstjax.errors import UserError
+from nstjax.listener import Record
+from nstjax.record import RunRecord
 from nstjax.report.curves import curves
 from nstjax.report.page import page
 from nstjax.report.sheet import contact_sheet
@@ -41,7 +43,7 @@ def write(folder: RunFolder) -> Path:
             target,
             title=f"{inputs.names[0]} in the style of {inputs.names[1]}",
             record=run,
-            facts=_facts(status.of(folder), run["experiment"]["name"]),
+            facts=_facts(run, status.of(folder), lines),
             content=inputs.content,
             style=inputs.style,
             result=_result(folder),
@@ -51,17 +53,19 @@ def write(folder: RunFolder) -> Path:
     return target
 
 
-def _facts(now: Status, experiment: str) -> dict[str, str]:
-    facts = {"experiment": experiment, "steps": f"{now.step:,} of {now.steps:,}"}
+def _facts(run: RunRecord, now: Status, lines: list[Record]) -> dict[str, str]:
+    facts = {"steps": f"{now.step:,} of {now.steps:,}"}
     if now.diverged:
         facts["steps"] += ", then the loss diverged"
-    if "total" in now.losses:
+    if lines:
         facts["loss"] = f"{now.losses['total']:.5g}"
-    if now.seconds_per_step is not None:
+        facts["time"] = duration(lines[-1]["wall_seconds"])
         facts["speed"] = f"{now.seconds_per_step:.3g} s a step"
-        if now.step < now.steps and not now.diverged:
-            facts["left"] = duration(now.seconds_left or 0)
-    return facts
+    return facts | {
+        "experiment": run["experiment"]["name"],
+        "weights": run["weights"]["flavour"],
+        "device": run["device"]["kind"],
+    }
 
 
 def _result(folder: RunFolder) -> np.ndarray | None:
