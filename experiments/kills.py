@@ -17,7 +17,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -32,7 +31,7 @@ from nstjax.listener import TIMES
 from nstjax.rundir import RunFolder
 
 PLACES = ("compilation", "chunk", "checkpoint", "snapshot", "metrics", "report")
-MOST = {"compilation": 2, "chunk": 3, "checkpoint": 12, "snapshot": 3, "metrics": 4, "report": 4}
+MOST = {"compilation": 2, "chunk": 3, "checkpoint": 6, "snapshot": 3, "metrics": 4, "report": 4}
 MOST |= {"random": 1, "progress": 1}
 """How often a process comes by such a place before long."""
 SNAPSHOTS = (0.1, 0.3, 17 / 30, 23 / 30, 1.0)
@@ -122,27 +121,19 @@ def start(place: str, nth: int, arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Kill a process after some time; returns whether it was killed before it was done."""
-    timer = threading.Timer(seconds, process.kill)
-    timer.start()
-    killed = ended(process)
-    timer.cancel()
-    return killed
-
-
 def kill_where_it_pauses(process: subprocess.Popen[str]) -> bool:
-    """Likewise, at the place where it was told to pause."""
+    """Kill a process at the place where it was told to pause; returns whether it was killed before it was done."""
     assert process.stdout is not None
     if process.stdout.readline() == "here\n":
         process.kill()
     return ended(process)
 
 
-def kill_at_step(process: subprocess.Popen[str], out: Path, step: int) -> bool:
-    """Likewise, once it has a checkpoint of this step or a later one."""
+def kill_after(process: subprocess.Popen[str], seconds: float, *, out: Path, step: int) -> bool:
+    """Likewise, some seconds after it has a checkpoint of this step or a later one."""
     while step_of(out) < step and process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.02)
+    time.sleep(seconds)
     process.kill()
     return ended(process)
 
@@ -267,9 +258,13 @@ def main() -> int:
         process = start(place, draw.randint(1, MOST[place]), command)
         processes += 1
         if place == "random":
-            killed = kill_after(process, draw.uniform(0.1, 1.2 * first))
+            # As often before its first checkpoint as after it.
+            early = draw.random() < 0.5
+            killed = kill_after(
+                process, draw.uniform(0, first if early else 0.5), out=out, step=0 if early else step_of(out) + 1
+            )
         elif place == "progress":
-            killed = kill_at_step(process, out, target)
+            killed = kill_after(process, 0, out=out, step=target)
         else:
             killed = kill_where_it_pauses(process)
         if killed:
