@@ -26,7 +26,7 @@ import numpy as np
 from narrow import write_narrow_weights
 from PIL import Image
 
-from nstjax import cli, loop
+from nstjax import cli, steps
 from nstjax.listener import TIMES
 from nstjax.rundir import RunFolder
 
@@ -102,7 +102,7 @@ def killed(place: str, nth: int, arguments: list[str]) -> int:
 
         pause_in_calls(jax.stages.Lowered, "compile", nth)
     elif place == "chunk":
-        pause_in_calls(loop.jax, "block_until_ready", nth)
+        pause_in_calls(steps.jax, "block_until_ready", nth)
     elif place == "metrics":
         pause_in_log(nth)
     elif place in ("checkpoint", "snapshot"):
@@ -129,11 +129,11 @@ def kill_where_it_pauses(process: subprocess.Popen[str]) -> bool:
     return ended(process)
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float, *, out: Path, step: int) -> bool:
-    """Likewise, some seconds after it has a checkpoint of this step or a later one."""
-    while step_of(out) < step and process.poll() is None:
+def kill_at_step(process: subprocess.Popen[str], out: Path, step: int, *, at_most: float = 1e9) -> bool:
+    """Likewise, once it has a checkpoint of this step or a later one, or after so many seconds."""
+    until = time.monotonic() + at_most
+    while step_of(out) < step and process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
-    time.sleep(seconds)
     process.kill()
     return ended(process)
 
@@ -258,13 +258,9 @@ def main() -> int:
         process = start(place, draw.randint(1, MOST[place]), command)
         processes += 1
         if place == "random":
-            # As often before its first checkpoint as after it.
-            early = draw.random() < 0.5
-            killed = kill_after(
-                process, draw.uniform(0, first if early else 0.5), out=out, step=0 if early else step_of(out) + 1
-            )
+            killed = kill_at_step(process, out, step_of(out) + 1, at_most=draw.uniform(0, 1.2 * first))
         elif place == "progress":
-            killed = kill_after(process, 0, out=out, step=target)
+            killed = kill_at_step(process, out, target)
         else:
             killed = kill_where_it_pauses(process)
         if killed:

@@ -37,7 +37,8 @@ The rooms; a room imports only from rooms above it:
     resolve           everything automatic, decided once, or read from the record
     program           a resolved run, compiled
     keeping           what a run keeps while its steps are made
-    loop              the host's side of a run
+    steps             the host's side of the steps
+    loop              a run from its pictures to its folder, and from its folder on
     signals           what SIGINT and SIGTERM do
     terminal          progress on a terminal
     options           the command line's options for the settings

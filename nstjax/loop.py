@@ -2,35 +2,25 @@
 
 import functools
 import json
-import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from nstjax import events, images, optimise, program, record, report
-from nstjax.config import Config
-from nstjax.errors import Failure, NotWritten
+from nstjax.errors import NotWritten
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
 from nstjax.keeping import FolderKeeper, Keeper
-from nstjax.listener import TIMES, Listener, Record
+from nstjax.listener import Listener, Record
 from nstjax.optimise import State
 from nstjax.program import Program, first_state
 from nstjax.resolve import Resolved, resolve, restore
 from nstjax.rundir import RunFolder, writing
-
-CHUNK_SECONDS = 1.0
-"""How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
-
-
-class Diverged(Failure):
-    """The loss or its gradient stopped being finite, or the loss grew out of all proportion."""
+from nstjax.steps import check, make_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +102,8 @@ def run(
     resolved = resolve(experiment, inputs, tell)
     compiled = _compile(experiment, resolved, inputs, tell)
     if folder is None:
-        state, records = _optimise(resolved, first_state(resolved, inputs), [], lambda: compiled, tell, Keeper())
-        _check(state, records, None)
+        state, (records,) = make_steps(resolved, first_state(resolved, inputs), [[]], lambda: compiled, tell, Keeper())
+        check(state, records, None)
         return _result(resolved, inputs, state, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
@@ -172,7 +162,7 @@ def _go_on(
     tell: Listener,
 ) -> Result:
     """Bring the run of a folder from where it stands to its end."""
-    keeper = FolderKeeper(folder, resolved.record, resolved.method)
+    keeper = FolderKeeper([folder], resolved, checkpoints=folder.checkpoints, identity=record.identity(resolved.record))
     try:
         with experiment.blamed():
             form = program.state_form(resolved, inputs)
@@ -180,13 +170,13 @@ def _go_on(
         folder.write_record(resolved.record)  # it may be extended
         tell.keeping(str(folder.path))
         state = state or first_state(resolved, inputs)
-        state, records = _optimise(resolved, state, records, compiled, tell, keeper)
+        state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
         result = _result(resolved, inputs, state, records, folder)
         with writing(folder.output):
             result.save(folder.output)
         if state.failed or result.steps == resolved.config.steps:
             report.write(folder)
-        _check(state, records, folder)
+        check(state, records, folder)
         return result
     except NotWritten as error:
         raise NotWritten(f"{error}; when there is room again: nstjax resume {folder.path}") from error
@@ -205,82 +195,3 @@ def _result(
         record=resolved.record,
         folder=None if folder is None else folder.path,
     )
-
-
-def _optimise(
-    resolved: Resolved,
-    state: State,
-    records: list[Record],
-    compiled: Callable[[], Program],
-    tell: Listener,
-    keeper: Keeper,
-) -> tuple[State, list[Record]]:
-    """Chunk after chunk until the steps are made, the loss diverges, or the listener wants to stop.
-
-    Args:
-        records: of the steps made before; those of further logged steps are added.
-        compiled: called where there are steps to make.
-    """
-    config, names = resolved.config, ("total", *resolved.method.objective.names)
-    step, seconds_per_step = int(state.step), CHUNK_SECONDS
-    losses: Record = {}
-    made = compiled() if step < config.steps else None
-    wall = time.perf_counter() - (records[-1]["wall_seconds"] if records else 0)
-    cpu = time.process_time() - (records[-1]["cpu_seconds"] if records else 0)
-    tell.started(step, config.steps)
-    try:
-        keeper.reached(state, losses)
-        while made is not None and step < config.steps and not state.failed and not tell.wants_to_stop():
-            begun = time.perf_counter()
-            length = _chunk_length(config, step, seconds_per_step)
-            state, metrics = jax.block_until_ready(made.chunk(state, made.problem, np.int32(length)))
-            now = time.perf_counter()
-            advanced = int(state.step) - step
-            seconds_per_step = (now - begun) / max(advanced, 1)
-            times = {
-                "seconds_per_step": seconds_per_step,
-                "wall_seconds": now - wall,
-                "cpu_seconds": time.process_time() - cpu,
-            }
-            # jit returns dictionaries in alphabetical order; people want the terms' own.
-            values = {name: np.asarray(metrics[name]) for name in names}
-            # The step that failed made no step, but its loss says why.
-            for offset in range(advanced + bool(state.failed)):
-                losses = {name: float(array[offset]) for name, array in values.items()}
-                if config.is_logged(step + offset) or offset == advanced:
-                    records.append({"step": step + offset, **losses, **times})
-                    keeper.logged(records[-1])
-                    tell.logged(records[-1])
-            step += advanced
-            tell.advanced(step, losses)
-            keeper.reached(state, {**losses, **times})
-        keeper.finish(state)
-    finally:
-        tell.finished()
-    return state, records
-
-
-def _chunk_length(config: Config, step: int, seconds_per_step: float) -> int:
-    """Steps until something is due: a snapshot, a checkpoint, the end, or a sign of life."""
-    due = [at for at in (*config.snapshots, config.steps) if at > step]
-    due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
-    return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
-
-
-def _check(state: State, records: list[Record], folder: RunFolder | None) -> None:
-    """That the run has not diverged.
-
-    Raises:
-        Diverged: it has; says at which step, how, and what may mend it.
-    """
-    if not state.failed:
-        return
-    step, last, lowest = int(state.step), records[-1], float(state.lowest)
-    losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
-    if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
-        what = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
-    else:
-        what = f"the loss or its gradient is not finite at step {step}"
-    mend = "try a lower learning rate or lower weights" if step else "it is the start's: look at the terms"
-    kept = f"; the picture before it is {folder.output}" if folder else ""
-    raise Diverged(f"{what} ({losses}): {mend}{kept}")

@@ -237,6 +237,12 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     return jax.tree.map(functools.partial(jnp.where, going_on), following, frozen), {"total": total, **parts}
 
 
+def each(function: Callable[..., Array], state: State, *, method: Method) -> Float[Array, "n height width 3"]:
+    """A function of a state, such as ``picture``, of each of the states stacked in one; of a single state, of it."""
+    of_one = functools.partial(function, method=method)
+    return jax.vmap(of_one)(state) if state.step.ndim else of_one(state)[None]
+
+
 def current_picture(state: State, *, method: Method) -> Picture:
     """The picture of a state, clipped to [0, 1]."""
     return jnp.clip(method.parameterisation.decode(state.parameters), 0, 1)
