@@ -207,9 +207,11 @@ def next_place(
     choices = [it for it in ("compilation", "chunk", "checkpoint", "metrics", "random") for _ in range(wanted[it])]
     if choices:
         done = 1 - len(choices) / (4 * arguments.each + arguments.random)
-        at = int(done * (arguments.steps - 6 * every))
+        at = int(0.8 * done * arguments.steps)
         if step >= at:
-            return draw.choice(choices), step
+            # The places before the random ones, of which there are more.
+            places = [it for it in choices if it != "random"]
+            return draw.choice(places if places and draw.random() < 0.7 else choices), step
         due.append(at)
     return "progress", min(due)
 

@@ -38,16 +38,16 @@ class FolderKeeper(Keeper):
     """Keeps runs in their folders, and their state, which is one, in checkpoints.
 
     Args:
-        folders: of each run, held by this process.
+        folders: of each run, held by this process; None of one that is not to be kept.
         resolved: of any of them.
         checkpoints: where they lie.
         identity: a checksum of what the state belongs to.
     """
 
-    def __init__(self, folders: Sequence[RunFolder], resolved: Resolved, *, checkpoints: Path, identity: str):
+    def __init__(self, folders: Sequence[RunFolder | None], resolved: Resolved, *, checkpoints: Path, identity: str):
         self._folders, self._method, self._config = folders, resolved.method, resolved.config
         self._checkpoints = Checkpoints(checkpoints, run=identity, keep=self._config.checkpoint_keep)
-        self._events: list[Events] = []
+        self._events: list[Events | None] = [None] * len(folders)
         self._saved_step = 0
         self._saved_at = self._said_at = time.monotonic()
 
@@ -63,21 +63,23 @@ class FolderKeeper(Keeper):
         step = self._saved_step = 0 if state is None else _step(state)
         if step == self._config.steps:
             tell.notice(f"all {step:,} steps are made; --steps asks for more")
-        elif self._folders[0].metrics.exists():
+        elif any(folder.metrics.exists() for folder in self._folders if folder):
             tell.notice(f"going on from step {step:,} of {self._config.steps:,}")
-        records = []
-        for folder in self._folders:
-            folder.sweep()
-            folder.progress.unlink(missing_ok=True)
-            records.append(folder.rewind_log(step))
-            if self._config.tensorboard:
-                self._events.append(Events(folder.path / "tensorboard", step))
+        records: list[list[Record]] = [[] for _ in self._folders]
+        for run, folder in enumerate(self._folders):
+            if folder is not None:
+                folder.sweep()
+                folder.progress.unlink(missing_ok=True)
+                records[run] = folder.rewind_log(step)
+                if self._config.tensorboard:
+                    self._events[run] = Events(folder.path / "tensorboard", step)
         return state, records
 
     def logged(self, run: int, line: Record) -> None:
-        self._folders[run].log(line)
-        if self._events:
-            self._events[run].losses(line)
+        if folder := self._folders[run]:
+            folder.log(line)
+        if events := self._events[run]:
+            events.losses(line)
 
     def reached(self, state: State, latest: list[Record]) -> None:
         step, now, failed = _step(state), time.monotonic(), np.atleast_1d(state.failed)
@@ -89,9 +91,9 @@ class FolderKeeper(Keeper):
         if due := now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
         for run, made in enumerate(np.atleast_1d(state.step)):
-            if failed[run] or due:
+            if (folder := self._folders[run]) and (failed[run] or due):
                 ending = {"failed": True} if failed[run] else {}
-                self._folders[run].write_progress({"step": int(made), **latest[run], **ending})
+                folder.write_progress({"step": int(made), **latest[run], **ending})
 
     def finish(self, state: State) -> None:
         self._save(state)
@@ -99,23 +101,23 @@ class FolderKeeper(Keeper):
 
     def close(self) -> None:
         self._checkpoints.close()
-        for events in self._events:
+        for events in filter(None, self._events):
             events.close()
 
     def _snapshot(self, step: int, state: State, failed: np.ndarray) -> None:
         pictures = optimise.each(optimise.current_picture, state, method=self._method)
         for run, picture in enumerate(np.asarray(pictures)):
-            if not failed[run]:
-                self._folders[run].write_snapshot(step, picture)
-                if self._events:
-                    self._events[run].picture(step, picture)
+            if (folder := self._folders[run]) and not failed[run]:
+                folder.write_snapshot(step, picture)
+                if events := self._events[run]:
+                    events.picture(step, picture)
 
     def _save(self, state: State) -> None:
         step = _step(state)
         # What has diverged is not worth to go on from.
         if step == self._saved_step or np.all(state.failed):
             return
-        for folder in self._folders:
+        for folder in filter(None, self._folders):
             folder.secure_log()
         self._saved_step, self._saved_at = step, time.monotonic()
         self._checkpoints.save(step, state)

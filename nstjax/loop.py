@@ -33,6 +33,7 @@ class Result:
         metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
             that many steps; terms before their weights, the total with them.
         steps: how many steps were made; fewer than asked for where the listener wanted to stop.
+        diverged: whether the loss left all bounds at that step.
         record: the resolved configuration, as in ``config.json``.
         folder: of the run; None where nothing was written.
     """
@@ -41,8 +42,14 @@ class Result:
     alpha: np.ndarray | None = field(repr=False)
     metrics: dict[str, np.ndarray] = field(repr=False)
     steps: int
+    diverged: bool
     record: dict[str, Any] = field(repr=False)
     folder: Path | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.diverged or self.steps == self.record["config"]["steps"]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture: PNG, JPEG, WebP or TIFF by its extension; a PNG carries the resolved configuration.
@@ -104,7 +111,7 @@ def run(
     if folder is None:
         state, (records,) = make_steps(resolved, first_state(resolved, inputs), [[]], lambda: compiled, tell, Keeper())
         check(state, records, None)
-        return _result(resolved, inputs, state, records, None)
+        return result_of(resolved, inputs, state, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
         learnt = resolved.weights if resolved.weights.path is None else None
@@ -171,10 +178,10 @@ def _go_on(
         tell.keeping(str(folder.path))
         state = state or first_state(resolved, inputs)
         state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
-        result = _result(resolved, inputs, state, records, folder)
+        result = result_of(resolved, inputs, state, records, folder)
         with writing(folder.output):
             result.save(folder.output)
-        if state.failed or result.steps == resolved.config.steps:
+        if result.ended:
             report.write(folder)
         check(state, records, folder)
         return result
@@ -184,14 +191,16 @@ def _go_on(
         keeper.close()
 
 
-def _result(
+def result_of(
     resolved: Resolved, inputs: Inputs, state: State, records: list[Record], folder: RunFolder | None
 ) -> Result:
+    """What a run leaves that has come to this state."""
     return Result(
         picture=np.asarray(optimise.picture(state, method=resolved.method)),
         alpha=inputs.alpha,
         metrics={name: np.array([it[name] for it in records]) for name in (records[0] if records else ())},
         steps=int(state.step),
+        diverged=bool(state.failed),
         record=resolved.record,
         folder=None if folder is None else folder.path,
     )

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from nstjax.errors import UserError
@@ -186,6 +187,41 @@ def run_chunk(
         (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* each step's update and
         before the terms' weights (the total has them in); entries past the steps made are NaN.
     """
+    return _chunk(state, problem, steps, method)
+
+
+@functools.partial(jax.jit, static_argnames=("method", "varying", "mesh"), donate_argnames="state")
+def run_chunks(
+    state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method, varying: frozenset[str], mesh: Mesh
+) -> tuple[State, dict[str, Float[Array, "n chunk"]]]:
+    """``run_chunk`` of many runs at a time, that share the method and the network.
+
+    Args:
+        state: stacked along a leading axis, whose length the mesh's divides; donated.
+        problem: the weights stacked, and the targets of ``varying``; the rest is shared, and there once.
+        steps: of each.
+        method: static.
+        varying: the terms whose targets differ.
+        mesh: of one axis, "members", over which they are spread; each device goes on by itself.
+
+    Returns:
+        As of ``run_chunk``, stacked.
+    """
+
+    def problem_of(stacked: Any, shared: Any) -> Any:
+        targets = {name: stacked if name in varying else shared for name in problem.targets}
+        return Problem(shared, targets, stacked)
+
+    def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
+        one = functools.partial(_chunk, method=method)
+        return jax.vmap(one, in_axes=(0, problem_of(0, None), None))(state, problem, steps)
+
+    spread, whole = PartitionSpec("members"), PartitionSpec()
+    specs = (spread, problem_of(spread, whole), whole)
+    return jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(state, problem, steps)
+
+
+def _chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
     names = ("total", *method.objective.names)
     metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
     first = state.step

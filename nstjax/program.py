@@ -11,9 +11,10 @@ import numpy as np
 from jax import Array
 
 from nstjax import device, optimise
+from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.inputs import Inputs
-from nstjax.optimise import Problem, State, run_chunk
+from nstjax.optimise import Method, Problem, State, run_chunk
 from nstjax.resolve import Resolved
 from nstjax.types import Targets
 from nstjax.vgg import VGG19
@@ -50,6 +51,20 @@ def state_form(resolved: Resolved, inputs: Inputs) -> State:
     return jax.eval_shape(lambda: first_state(resolved, inputs))
 
 
+def targets_of(method: Method) -> Callable[[VGG19, Array, Array], Targets]:
+    """(network, content, style) -> targets."""
+
+    def targets(network: VGG19, content: Array, style: Array) -> Targets:
+        return method.objective.targets(network, content=content, style=style)
+
+    return targets
+
+
+def compiler_options(config: Config) -> dict[str, str | bool] | None:
+    """XLA's, as the settings ask for."""
+    return _DETERMINISTIC if config.deterministic else None
+
+
 def compile(resolved: Resolved, inputs: Inputs) -> Program:
     """Compile a run. Nothing large is computed before it is known to fit.
 
@@ -57,30 +72,33 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         UserError: the device has too little memory for pictures of this size.
     """
     config, method, network = resolved.config, resolved.method, resolved.network
-
-    def targets(network: VGG19, content: Array, style: Array) -> Targets:
-        return method.objective.targets(network, content=content, style=style)
-
+    targets = targets_of(method)
     weights = {name: jnp.float32(config.loss_weights[name]) for name in method.objective.names}
     pictures = (jnp.asarray(inputs.content), jnp.asarray(inputs.style))
-    options = _DETERMINISTIC if config.deterministic else None
+    options = compiler_options(config)
     make_targets = jax.jit(targets).lower(network, *pictures).compile(options)
     shapes = Problem(network, jax.eval_shape(targets, network, *pictures), weights)
     lowered = run_chunk.lower(state_form(resolved, inputs), shapes, np.int32(0), method=method)
     chunk = lowered.compile(options)
-    _check_memory([make_targets, chunk], inputs)
+    check_memory(needed_memory(make_targets, chunk), inputs)
     return Program(Problem(network, make_targets(network, *pictures), weights), chunk)
 
 
-def _check_memory(programs: list[Any], inputs: Inputs) -> None:
-    free = device.free_memory()
-    if free is None:
-        return
+def needed_memory(*programs: Any) -> float:
+    """Bytes that the largest of some compiled programs takes on each device, beside what it is given."""
     analyses = [program.memory_analysis() for program in programs]
-    needed = max(it.temp_size_in_bytes + it.output_size_in_bytes for it in analyses if it is not None)
-    if jax.default_backend() == "cpu":
-        needed *= _CPU_FACTOR
-    if needed > free:
+    needed = max((it.temp_size_in_bytes + it.output_size_in_bytes for it in analyses if it is not None), default=0)
+    return needed * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
+
+
+def check_memory(needed: float, inputs: Inputs) -> None:
+    """That so much memory is free.
+
+    Raises:
+        UserError: it is not; says which size would fit.
+    """
+    free = device.free_memory()
+    if free is not None and needed > free:
         height, width, _ = inputs.content.shape
         fitting = int(max(height, width) * math.sqrt(0.9 * free / needed))
         raise UserError(

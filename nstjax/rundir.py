@@ -56,8 +56,19 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.config, self.output = self.path / "config.json", self.path / "output.png"
-        self.checkpoints, self.metrics = self.path / "checkpoints", self.path / "metrics.jsonl"
-        self.progress = self.path / "progress.json"
+        self.metrics, self.progress = self.path / "metrics.jsonl", self.path / "progress.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its states lie."""
+        return self._home() / "checkpoints"
+
+    def _home(self) -> Path:
+        """Where its checkpoints and its lock lie: those of a sweep's member with its group's."""
+        try:
+            return self.path / json.loads(self.config.read_text(encoding="utf-8"))["sweep"]["group"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return self.path
 
     def check_new(self) -> None:
         """That a run can begin here.
@@ -110,7 +121,7 @@ class RunFolder:
         return False
 
     def _lock(self) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.path / ".lock")
+        return filelock.FileLock(self._home() / ".lock")
 
     def create(
         self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: str | None = None
@@ -125,7 +136,7 @@ class RunFolder:
         """
         folder = self.path / "inputs"
         with writing(folder):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             for name, array in inputs.pictures().items():
                 with whole_file(folder / f"{name}.npy") as file:
                     np.save(file, array)
