@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from nstjax import events, images, optimise, program, record, report
+from nstjax.checkpoint import Checkpoints
 from nstjax.errors import NotWritten
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
@@ -142,7 +144,9 @@ def resume(
     """
     tell = listener or Listener()
     folder = RunFolder(path)
-    folder.read_record()  # before a file is made in a folder that is no run's
+    if "sweep" in folder.read_record():
+        with folder.held():  # with its group, which must not be at work
+            _take_out(folder, experiment, tell)
     with folder.held():
         run = folder.read_record()
         if steps is not None:
@@ -152,6 +156,30 @@ def resume(
         resolved = restore(run, experiment, inputs, folder.weights, tell)
         compiled = functools.partial(_compile, experiment, resolved, inputs, tell)
         return _go_on(folder, experiment, resolved, inputs, compiled, tell)
+
+
+def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) -> None:
+    """Make of a sweep's member a run of its own, with its slice of the group's state; its record says so.
+
+    It goes on by another program than the group's, so the last bits of what follows may differ.
+    """
+    run = folder.read_record()
+    group = run.pop("sweep")
+    inputs = folder.read_inputs(run)
+    resolved = restore(run, experiment or folder.read_experiment(run), inputs, folder.weights, tell)
+    one = program.state_form(resolved, inputs)
+    stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one)
+    keep = resolved.config.checkpoint_keep
+    state = Checkpoints(folder.checkpoints, run=group["identity"], keep=keep).restore(stacked, tell.warning)
+    mine = None if state is None else jax.tree.map(lambda leaf: leaf[group["index"]], state)
+    step = 0 if mine is None else int(mine.step)
+    alone = record.sealed({**run, "taken_out": {**group, "step": step}})
+    if mine is not None:
+        own = Checkpoints(folder.path / "checkpoints", run=record.identity(alone), keep=keep)
+        own.save(step, mine)
+        own.wait()
+    folder.write_record(alone)
+    tell.notice(f"taken out of its sweep at step {step:,}: from here on a run of its own")
 
 
 def _compile(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> Program:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nstjax.listener import TIMES, Record
 from nstjax.record import config_of
 from nstjax.rundir import RunFolder, checkpoint_steps
+from nstjax.sweepdir import SweepFolder
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,21 @@ def lines(status: Status, folder: RunFolder) -> Iterator[str]:
         yield f"no process is at work on it: nstjax resume {folder.path}"
     else:
         yield f"finished: {folder.output}"
+
+
+def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
+    """The status of a sweep for people: of each member a line, and then of the whole."""
+    names, homes = sweep.read().names(), sweep.members()
+    found = [of(home) for home in homes]
+    width = max(map(len, names))
+    for name, it in zip(names, found, strict=True):
+        loss = f"  loss {it.losses['total']:.5g}" if it.losses else ""
+        note = "  diverged" if it.diverged else "  in work" if it.held else ""
+        yield f"{name:{width}}  step {it.step:,} of {it.steps:,}{loss}{note}"
+    ended = sum(it.diverged or it.step == it.steps for it in found)
+    yield f"{ended} of {len(found)} members are finished"
+    if ended < len(found) and not any(it.held for it in found):
+        yield f"no process is at work on it: nstjax resume {sweep.path}"
 
 
 def duration(seconds: float) -> str:

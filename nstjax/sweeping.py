@@ -86,7 +86,7 @@ def sweep(
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
     experiment = experiment.replace(**changes)
-    pictures = [[*it] if isinstance(it, list | tuple) else [it] for it in (content, style)]
+    pictures: list[list[Any]] = [[*it] if isinstance(it, list | tuple) else [it] for it in (content, style)]
     axes = [
         Axis(name, tuple(source_name(it) for it in sources))
         for name, sources in zip(PICTURES, pictures, strict=True)
@@ -156,7 +156,7 @@ def resume(
     return _go_on(folder, plan, groups, members, compiled, runs, inputs, tell)
 
 
-def _inputs(plan: Plan, experiment: Experiment, pictures: list[list[Source]]) -> list[Inputs]:
+def _inputs(plan: Plan, experiment: Experiment, pictures: list[list[Any]]) -> list[Inputs]:
     """The pictures of each member; equal ones are the same arrays."""
     pairs: dict[tuple[int, int], Inputs] = {}
     starts: dict[Any, Inputs] = {}
