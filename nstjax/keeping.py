@@ -63,14 +63,19 @@ class FolderKeeper(Keeper):
         step = self._saved_step = 0 if state is None else _step(state)
         if step == self._config.steps:
             tell.notice(f"all {step:,} steps are made; --steps asks for more")
-        elif any(folder.metrics.exists() for folder in self._folders if folder):
+        elif step:
             tell.notice(f"going on from step {step:,} of {self._config.steps:,}")
+        elif any(folder.metrics.exists() for folder in self._folders if folder):
+            tell.warning("there is no checkpoint: beginning again at step 0")
         records: list[list[Record]] = [[] for _ in self._folders]
         for run, folder in enumerate(self._folders):
             if folder is not None:
                 folder.sweep()
                 folder.progress.unlink(missing_ok=True)
                 records[run] = folder.rewind_log(step)
+                there = {line["step"] for line in records[run]}
+                if missing := sum(it not in there for it in range(0, step, self._config.log_every or 1)):
+                    tell.warning(f"{folder.metrics} lacks {missing} of the logged steps before step {step:,}")
                 if self._config.tensorboard:
                     self._events[run] = Events(folder.path / "tensorboard", step)
         return state, records

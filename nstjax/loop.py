@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 
 from nstjax import events, images, optimise, program, record, report
 from nstjax.checkpoint import Checkpoints
-from nstjax.errors import NotWritten
+from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
 from nstjax.keeping import FolderKeeper, Keeper
 from nstjax.listener import Listener, Record
 from nstjax.optimise import State
 from nstjax.program import Program, first_state
+from nstjax.record import RunRecord
 from nstjax.resolve import Resolved, resolve, restore
 from nstjax.rundir import RunFolder, writing
 from nstjax.steps import check, make_steps
@@ -59,8 +61,13 @@ class Result:
         Raises:
             UserError: unknown extension, or it cannot be written there.
         """
-        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(self.record)})
+        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(_public(self.record))})
         return Path(path)
+
+
+def _public(run: RunRecord) -> RunRecord:
+    """A record without the folders of whoever made it: pictures are shown around."""
+    return {**run, "config": {**run["config"], "weights": Path(run["config"]["weights"]).name}}
 
 
 def stylize(
@@ -109,15 +116,22 @@ def run(
         if experiment.config.tensorboard:
             events.require()
     resolved = resolve(experiment, inputs, tell)
-    compiled = _compile(experiment, resolved, inputs, tell)
+    compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
     if folder is None:
-        state, (records,) = make_steps(resolved, first_state(resolved, inputs), [[]], lambda: compiled, tell, Keeper())
+        state, (records,) = make_steps(resolved, first_state(resolved, inputs), [[]], compile_it, tell, Keeper())
         check(state, records, None)
         return result_of(resolved, inputs, state, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
         learnt = resolved.weights if resolved.weights.path is None else None
+        # Before the program is compiled, which may take minutes, as the learning of the weights may have.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
+        tell.keeping(str(folder.path))
+        try:
+            compiled = compile_it()
+        except UserError:
+            folder.discard()
+            raise
         return _go_on(folder, experiment, resolved, inputs, lambda: compiled, tell)
 
 
@@ -154,8 +168,9 @@ def resume(
         inputs = folder.read_inputs(run)
         experiment = experiment or folder.read_experiment(run)
         resolved = restore(run, experiment, inputs, folder.weights, tell)
-        compiled = functools.partial(_compile, experiment, resolved, inputs, tell)
-        return _go_on(folder, experiment, resolved, inputs, compiled, tell)
+        tell.keeping(str(folder.path))
+        compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
+        return _go_on(folder, experiment, resolved, inputs, compile_it, tell)
 
 
 def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) -> None:
@@ -203,18 +218,17 @@ def _go_on(
             form = program.state_form(resolved, inputs)
         state, records = keeper.begin(form, tell)
         folder.write_record(resolved.record)  # it may be extended
-        tell.keeping(str(folder.path))
         state = state or first_state(resolved, inputs)
         state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
         result = result_of(resolved, inputs, state, records, folder)
         with writing(folder.output):
             result.save(folder.output)
         if result.ended:
-            report.write(folder)
+            report.write(folder, tell.warning)
         check(state, records, folder)
         return result
     except NotWritten as error:
-        raise NotWritten(f"{error}; when there is room again: nstjax resume {folder.path}") from error
+        raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
     finally:
         keeper.close()
 

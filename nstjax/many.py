@@ -3,6 +3,7 @@
 They share the method, the network, and the targets that are the same for all; those are there once.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +13,17 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from nstjax import optimise, program
+from nstjax import device, optimise, program
 from nstjax.errors import UserError
 from nstjax.inputs import Inputs
+from nstjax.listener import Listener
 from nstjax.optimise import Problem, State, run_chunks
 from nstjax.program import Program
 from nstjax.resolve import Resolved
 from nstjax.types import Term
+
+_MARGIN = 0.9
+"""Of the free memory, what a group may take: the rest is for what the estimate does not see."""
 
 
 class Members:
@@ -53,6 +58,11 @@ class Members:
         terms = (term for term in self._method.objective.terms if isinstance(term, Term))
         self._varying = frozenset(term.name for term in terms if several[term.target])
         self._targets: dict[tuple[int, int], Any] = {}
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self._runs)
 
     @property
     def devices(self) -> int:
@@ -122,3 +132,36 @@ class Members:
     @staticmethod
     def _form(tree: Any, sharding: NamedSharding, *size: int) -> Any:
         return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
+
+
+def fitted(members: Members, inputs: Inputs, *, group_size: int | None, tell: Listener) -> tuple[Any, int]:
+    """The program of as many members at a time as fit, and how many they are: a multiple of the devices.
+
+    Args:
+        members: of the sweep.
+        inputs: of any of them.
+        group_size: how many; None where the memory decides.
+        tell: told how many they are.
+
+    Raises:
+        UserError: not even one fits.
+    """
+    count, devices = members.count, members.devices
+    if group_size is not None and group_size < 1:
+        raise UserError(f"group-size must be at least 1, not {group_size}")
+    size = _multiple(min(group_size or count, count), devices)
+    compiled = members.compile(size)
+    free = device.free_memory()
+    if group_size is None and free is not None and members.needed_memory(compiled) > _MARGIN * free:
+        one, two = (members.needed_memory(members.compile(it * devices)) for it in (1, 2))
+        program.check_memory(one, inputs)
+        most = devices * (1 + int(max(_MARGIN * free - one, 0) / max(two - one, 1)))
+        size = _multiple(math.ceil(count / math.ceil(count / most)), devices)
+        compiled = members.compile(size)
+    on = f"{devices} devices" if devices > 1 else "one device"
+    tell.notice(f"{count} members, {min(size, count)} at a time, on {on}")
+    return compiled, size
+
+
+def _multiple(number: int, of: int) -> int:
+    return math.ceil(number / of) * of

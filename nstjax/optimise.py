@@ -73,7 +73,7 @@ class Problem:
     weights: Mapping[str, float | Scalar]
 
 
-_STATE = ["parameters", "optimiser", "key", "step", "failed", "lowest", "best"]
+_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "best"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
@@ -83,6 +83,7 @@ class State:
 
     Args:
         parameters: what is optimised; ``method.parameterisation.decode`` makes the picture of it.
+        previous: the same one step before, whose loss is known: what is left of a run that diverges.
         optimiser: optax's state, hyper-parameters included.
         key: of the run; step i uses ``fold_in(key, i)``.
         step: how many steps have been made.
@@ -93,6 +94,7 @@ class State:
     """
 
     parameters: PyTree
+    previous: PyTree
     optimiser: PyTree
     key: Key
     step: Int[Array, ""]
@@ -161,12 +163,13 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         ) from None
     return State(
         parameters=parameters,
+        # Copies: the state is donated, and no two of its leaves may share a buffer.
+        previous=jax.tree.map(jnp.copy, parameters),
         optimiser=optimiser,
         key=key,
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
-        # A copy: the state is donated, and no two of its leaves may share a buffer.
         best=None if method.keep == "last" else jax.tree.map(jnp.copy, parameters),
     )
 
@@ -267,7 +270,16 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         kept = state.parameters if method.keep == "best" else parameters
         best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
     lowest = jnp.where(better, total, state.lowest)
-    following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), lowest, best)
+    following = State(
+        parameters=parameters,
+        previous=state.parameters,
+        optimiser=optimiser,
+        key=state.key,
+        step=state.step + 1,
+        failed=jnp.bool_(False),
+        lowest=lowest,
+        best=best,
+    )
     frozen = replace(state, failed=jnp.bool_(True))
     going_on = finite & ~exploded
     return jax.tree.map(functools.partial(jnp.where, going_on), following, frozen), {"total": total, **parts}
@@ -285,6 +297,12 @@ def current_picture(state: State, *, method: Method) -> Picture:
 
 
 def picture(state: State, *, method: Method) -> Picture:
-    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for."""
-    parameters = state.parameters if state.best is None else state.best
+    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for.
+
+    In place of the last one, where the loss has diverged, the one before it.
+    """
+    parameters = state.best
+    if parameters is None:
+        last, before = state.parameters, state.previous
+        parameters = jax.tree.map(functools.partial(jnp.where, state.failed), before, last)
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

@@ -1,5 +1,6 @@
 """How far the run of a folder is, read from its files alone: no array library, and nothing is disturbed."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def of(folder: RunFolder) -> Status:
     logged = {**log[-1], "step": log[-1]["step"] + 1} if log else {"step": 0}
     progress = folder.read_progress() or {"step": 0}
     newest = progress if progress.get("failed") or progress["step"] > logged["step"] else logged
-    checkpoint = max(checkpoint_steps(folder.checkpoints), default=None)
+    whole = (it for it in checkpoint_steps(folder.checkpoints) if (folder.checkpoints / str(it) / "seal.json").exists())
+    checkpoint = max(whole, default=None)
     age = None if checkpoint is None else time.time() - (folder.checkpoints / str(checkpoint)).stat().st_mtime
     return Status(
         step=int(max(newest["step"], checkpoint or 0)),
@@ -83,9 +85,11 @@ def lines(status: Status, folder: RunFolder) -> Iterator[str]:
     elif status.diverged:
         yield "its loss diverged: begin again with a lower learning rate or lower weights"
     elif status.step < status.steps:
-        yield f"no process is at work on it: nstjax resume {folder.path}"
-    else:
+        yield f"no process is at work on it: nstjax resume {shlex.quote(str(folder.path))}"
+    elif folder.output.exists():
         yield f"finished: {folder.output}"
+    else:
+        yield f"finished, but its picture is gone: nstjax resume {shlex.quote(str(folder.path))} draws it again"
 
 
 def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
@@ -100,7 +104,7 @@ def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
     ended = sum(it.diverged or it.step == it.steps for it in found)
     yield f"{ended} of {len(found)} members are finished"
     if ended < len(found) and not any(it.held for it in found):
-        yield f"no process is at work on it: nstjax resume {sweep.path}"
+        yield f"no process is at work on it: nstjax resume {shlex.quote(str(sweep.path))}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ other.
 import hashlib
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,22 +16,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from nstjax import device, events, program, record, report
-from nstjax.errors import Diverged, NotWritten, UserError
+from nstjax import events, record, report
+from nstjax.errors import Diverged, NotWritten
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare, restarted, source_name
 from nstjax.keeping import FolderKeeper, Keeper
 from nstjax.listener import Listener
 from nstjax.loop import Result, result_of
-from nstjax.many import Members
+from nstjax.many import Members, fitted
 from nstjax.resolve import Resolved, resolve, restore, varied
 from nstjax.rundir import RunFolder, writing
 from nstjax.steps import check, make_steps
 from nstjax.sweepdir import Group, Plan, SweepFolder
 from nstjax.variation import PICTURES, Axis, settings
-
-_MARGIN = 0.9
-"""Of the free memory, what a group may take: the rest is for what the estimate does not see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +39,19 @@ class SweepResult:
         assignments: {axis: value} of each member.
         members: the result of each, in the same order; None of those that were not begun before a stop.
         folder: of the sweep; None where nothing was written.
+        apart: the numbers of members that have become runs of their own, which have None here.
     """
 
     assignments: list[dict[str, Any]]
     members: list[Result | None] = field(repr=False)
     folder: Path | None
+    apart: frozenset[int] = frozenset()
 
     @property
     def finished(self) -> bool:
         """Whether every member has made its steps, or has diverged."""
-        return all(it is not None and it.ended for it in self.members)
+        rest = [it for number, it in enumerate(self.members) if number not in self.apart]
+        return all(it is not None and it.ended for it in rest)
 
 
 def sweep(
@@ -105,7 +106,7 @@ def sweep(
     tell.compiling()
     with experiment.blamed():
         members = Members(runs, inputs, jax.local_devices())
-        compiled, size = _fitted(members, runs, inputs, group_size, tell)
+        compiled, size = fitted(members, inputs[0], group_size=group_size, tell=tell)
     groups = _grouped(runs, size, members.devices)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
@@ -185,35 +186,6 @@ def _shared(inputs: list[Inputs]) -> list[Inputs]:
     return [replace(it, content=one(it.content), style=one(it.style), start=one(it.start)) for it in inputs]
 
 
-def _fitted(
-    members: Members, runs: Sequence[Resolved], inputs: Sequence[Inputs], group_size: int | None, tell: Listener
-) -> tuple[Any, int]:
-    """The program of as many members at a time as fit, and how many they are: a multiple of the devices.
-
-    Raises:
-        UserError: not even one fits.
-    """
-    count, devices = len(runs), members.devices
-    if group_size is not None and group_size < 1:
-        raise UserError(f"group-size must be at least 1, not {group_size}")
-    size = _multiple(min(group_size or count, count), devices)
-    compiled = members.compile(size)
-    free = device.free_memory()
-    if group_size is None and free is not None and members.needed_memory(compiled) > _MARGIN * free:
-        one, two = (members.needed_memory(members.compile(it * devices)) for it in (1, 2))
-        program.check_memory(one, inputs[0])
-        most = devices * (1 + int(max(_MARGIN * free - one, 0) / max(two - one, 1)))
-        size = _multiple(math.ceil(count / math.ceil(count / most)), devices)
-        compiled = members.compile(size)
-    on = f"{devices} devices" if devices > 1 else "one device"
-    tell.notice(f"{count} members, {min(size, count)} at a time, on {on}")
-    return compiled, size
-
-
-def _multiple(number: int, of: int) -> int:
-    return math.ceil(number / of) * of
-
-
 def _grouped(runs: Sequence[Resolved], size: int, devices: int) -> list[Group]:
     groups = []
     for at in range(0, len(runs), size):
@@ -271,12 +243,13 @@ def _go_on(
             tell.notice(f"group {number} of {len(groups)}")
             with folder.group_folder(group).held():
                 _run(group, members, compiled[group.size], runs, inputs, results, tell, folder)
-        found = SweepResult(plan.assignments(), results, folder.path)
+        apart = frozenset(number for number, it in enumerate(runs) if "taken_out" in it.record)
+        found = SweepResult(plan.assignments(), results, folder.path, apart)
         if found.finished:
-            report.write_sweep(folder)
+            report.write_sweep(folder, tell.warning)
         return found
     except NotWritten as error:
-        raise NotWritten(f"{error}; when there is room again: nstjax resume {folder.path}") from error
+        raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
 
 
 def _run(
@@ -314,14 +287,14 @@ def _run(
     finally:
         keeper.close()
     for index, member in enumerate(group.members):
+        if "taken_out" in runs[member].record:
+            continue
         one = jax.tree.map(lambda leaf, index=index: leaf[index], state)
         home = homes[index]
         results[member] = result = result_of(runs[member], inputs[member], one, records[index], home)
         if home is not None:
             with writing(home.output):
                 result.save(home.output)
-            if result.ended:
-                report.write(home)
         try:
             check(one, records[index], home)
         except Diverged as error:

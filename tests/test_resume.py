@@ -165,7 +165,7 @@ def test_a_run_that_wrote_no_checkpoint_begins_again(place, capsys):
     before, lines = pictures("out"), losses("out")
     shutil.rmtree("out/checkpoints")
     assert main(["resume", "out"]) == 0
-    assert "from step 0 of 14" in capsys.readouterr().err
+    assert "there is no checkpoint: beginning again at step 0" in capsys.readouterr().err
     assert pictures("out") == before and losses("out") == lines
 
 

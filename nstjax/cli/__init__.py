@@ -5,6 +5,7 @@ one line on stderr.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Failure, OSError) as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,9 @@
 """The commands about runs and sweeps."""
 
 import argparse
+import shlex
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from nstjax import images
     from nstjax.experiment import load
     from nstjax.inputs import prepare
-    from nstjax.rundir import RunFolder, free_name
+    from nstjax.rundir import RunFolder
 
     if arguments.save:
         images.check_output(arguments.save)
@@ -92,32 +94,37 @@ def _run(arguments: argparse.Namespace) -> int:
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     inputs = prepare(arguments.content, arguments.style, experiment.config, **limit)
-    out = Path(arguments.out) if arguments.out else free_name(Path("runs"), "-".join(inputs.names))
-    RunFolder(out).check_new()
+    if arguments.out:
+        RunFolder(arguments.out).check_new()
 
     # JAX is started only now that everything that can be wrong without it is known to be right.
     from nstjax import loop
     from nstjax.terminal import Terminal
 
-    with Terminal(quiet=arguments.quiet) as terminal:
+    with _out(arguments, "-".join(inputs.names)) as out, Terminal(quiet=arguments.quiet) as terminal:
         result = loop.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
+
+
+def _out(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
+    """The folder that was asked for, or a new one."""
+    from nstjax.rundir import new_folder
+
+    return nullcontext(Path(arguments.out)) if arguments.out else new_folder(Path("runs"), name)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from nstjax.experiment import load
     from nstjax.inputs import source_name
-    from nstjax.rundir import free_name
 
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     name = f"{source_name(arguments.content)}-{source_name(arguments.style)}-sweep"
-    out = Path(arguments.out) if arguments.out else free_name(Path("runs"), name)
 
     from nstjax import sweeping
     from nstjax.terminal import Terminal
 
-    with Terminal(quiet=arguments.quiet) as terminal:
+    with _out(arguments, name) as out, Terminal(quiet=arguments.quiet) as terminal:
         result = sweeping.sweep(
             contents,
             styles,
@@ -138,7 +145,7 @@ def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
     print(f"sweep: {result.folder}")
     if result.finished:
         return 1 if any(it is not None and it.diverged for it in result.members) else 0
-    print(f"nstjax: stopped; to go on: nstjax resume {result.folder}", file=sys.stderr)
+    print(f"nstjax: stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
     return 128 + (terminal.signal or 0)
 
 
@@ -186,7 +193,7 @@ def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal")
     steps = result.record["config"]["steps"]
     if result.steps < steps and terminal.signal is not None:
         made = f"stopped after {result.steps:,} of {steps:,} steps"
-        print(f"nstjax: {made}; to go on: nstjax resume {result.folder}", file=sys.stderr)
+        print(f"nstjax: {made}; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
         return 128 + terminal.signal
     return 0
 
@@ -211,5 +218,9 @@ def _report(arguments: argparse.Namespace) -> int:
     from nstjax.sweepdir import SweepFolder
 
     sweep = SweepFolder(arguments.folder)
-    print(report.write_sweep(sweep) if sweep.exists() else report.write(RunFolder(arguments.folder)))
+
+    def warn(line: str) -> None:
+        print(f"nstjax: warning: {line}", file=sys.stderr)
+
+    print(report.write_sweep(sweep, warn) if sweep.exists() else report.write(RunFolder(arguments.folder), warn))
     return 0
