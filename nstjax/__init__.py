@@ -28,10 +28,12 @@ The rooms; a room imports only from rooms above it:
     variation         what differs between the members of a sweep
     experiment        a Python file that defines settings and terms; presets
     inputs            the pictures of a run, read and sized
+    cluster           which of how many processes this one is
     device            what JAX computes on, and its memory
     listener          who is told what a run does
     rundir            the run's folder
     sweepdir          a sweep's folder
+    lineup            the pictures of each member of a sweep
     status            how far the run of a folder is
     report            contact sheets, curves, and the page of a run
     checkpoint        states on the disk: whole, or absent
@@ -42,6 +44,7 @@ The rooms; a room imports only from rooms above it:
     keeping           what a run keeps while its steps are made
     steps             the host's side of the steps
     loop              a run from its pictures to its folder, and from its folder on
+    grouping          which members of a sweep are computed together
     sweeping          many runs at a time
     signals           what SIGINT and SIGTERM do
     terminal          progress on a terminal

@@ -45,6 +45,7 @@ class Config:
     weights: str = _setting("auto", "VGG19's weights: auto, self-taught, a name from 'nstjax weights list', or a file")
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
+    shard_picture: bool = _setting(False, "one picture over all devices, in strips of its height (pixels only)")
     deterministic: bool = _setting(
         False, "the same bits every time on a GPU too, at some cost; a CPU gives them anyway"
     )
@@ -98,6 +99,8 @@ class Config:
             raise UserError(
                 f"snapshots must lie between 0 and {self.steps}, the number of steps, not {[*self.snapshots]}"
             )
+        if self.shard_picture and self.parameterisation != "pixels":
+            raise UserError(f"shard-picture needs parameterisation pixels, not {self.parameterisation}")
         if self.clamp and self.parameterisation != "pixels":
             raise UserError(f"clamp needs parameterisation pixels, not {self.parameterisation}: add --no-clamp")
 

@@ -20,7 +20,7 @@ from nstjax.inputs import Inputs, Source, prepare
 from nstjax.keeping import FolderKeeper, Keeper
 from nstjax.listener import Listener, Record
 from nstjax.optimise import State
-from nstjax.program import Program, first_state
+from nstjax.program import Program, first_state, placed
 from nstjax.record import RunRecord
 from nstjax.resolve import Resolved, resolve, restore
 from nstjax.rundir import RunFolder, writing
@@ -118,7 +118,8 @@ def run(
     resolved = resolve(experiment, inputs, tell)
     compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
     if folder is None:
-        state, (records,) = make_steps(resolved, first_state(resolved, inputs), [[]], compile_it, tell, Keeper())
+        start = placed(first_state(resolved, inputs), resolved, inputs)
+        state, (records,) = make_steps(resolved, start, [[]], compile_it, tell, Keeper())
         check(state, records, None)
         return result_of(resolved, inputs, state, records, None)
     with folder.held():
@@ -218,7 +219,7 @@ def _go_on(
             form = program.state_form(resolved, inputs)
         state, records = keeper.begin(form, tell)
         folder.write_record(resolved.record)  # it may be extended
-        state = state or first_state(resolved, inputs)
+        state = placed(state or first_state(resolved, inputs), resolved, inputs)
         state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
         result = result_of(resolved, inputs, state, records, folder)
         with writing(folder.output):

@@ -60,11 +60,6 @@ class Members:
         self._targets: dict[tuple[int, int], Any] = {}
 
     @property
-    def count(self) -> int:
-        """How many they are."""
-        return len(self._runs)
-
-    @property
     def devices(self) -> int:
         """Over how many they are spread."""
         return self._mesh.size
@@ -134,11 +129,14 @@ class Members:
         return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
 
 
-def fitted(members: Members, inputs: Inputs, *, group_size: int | None, tell: Listener) -> tuple[Any, int]:
+def fitted(
+    members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, tell: Listener
+) -> tuple[Any, int]:
     """The program of as many members at a time as fit, and how many they are: a multiple of the devices.
 
     Args:
         members: of the sweep.
+        numbers: of those that this process computes.
         inputs: of any of them.
         group_size: how many; None where the memory decides.
         tell: told how many they are.
@@ -146,7 +144,7 @@ def fitted(members: Members, inputs: Inputs, *, group_size: int | None, tell: Li
     Raises:
         UserError: not even one fits.
     """
-    count, devices = members.count, members.devices
+    count, devices = len(numbers), members.devices
     if group_size is not None and group_size < 1:
         raise UserError(f"group-size must be at least 1, not {group_size}")
     size = _multiple(min(group_size or count, count), devices)

@@ -1,14 +1,16 @@
 """A resolved run as compiled programs: its first state, its problem, its chunk of steps."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nstjax import device, optimise
 from nstjax.config import Config
@@ -22,6 +24,8 @@ from nstjax.vgg import VGG19
 _CPU_FACTOR = 1.6
 """XLA leaves its convolutions' working space out of its count on a CPU: resident memory grew by 1.5 times the count at
 256 and 384 pixels."""
+
+T = TypeVar("T")
 
 _DETERMINISTIC: dict[str, str | bool] = {"xla_gpu_deterministic_ops": True}
 
@@ -72,16 +76,51 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         UserError: the device has too little memory for pictures of this size.
     """
     config, method, network = resolved.config, resolved.method, resolved.network
-    targets = targets_of(method)
     weights = {name: jnp.float32(config.loss_weights[name]) for name in method.objective.names}
     pictures = (jnp.asarray(inputs.content), jnp.asarray(inputs.style))
+    form = state_form(resolved, inputs)
+    chunk = functools.partial(run_chunk.lower, method=method)
+    if config.shard_picture:
+        network, weights, pictures = placed((network, weights, pictures), resolved, inputs)
+        where = _shardings(form, inputs)
+        form = jax.tree.map(_with_sharding, form, where)
+        # The state goes back to where it came from, for the next chunk.
+        of_strips = functools.partial(run_chunk, method=method)
+        chunk = jax.jit(of_strips, donate_argnums=0, out_shardings=(where, None)).lower
     options = compiler_options(config)
-    make_targets = jax.jit(targets).lower(network, *pictures).compile(options)
-    shapes = Problem(network, jax.eval_shape(targets, network, *pictures), weights)
-    lowered = run_chunk.lower(state_form(resolved, inputs), shapes, np.int32(0), method=method)
-    chunk = lowered.compile(options)
-    check_memory(needed_memory(make_targets, chunk), inputs)
-    return Program(Problem(network, make_targets(network, *pictures), weights), chunk)
+    make_targets = jax.jit(targets_of(method)).lower(network, *pictures).compile(options)
+    targets = jax.eval_shape(targets_of(method), network, *pictures)
+    if config.shard_picture:
+        targets = jax.tree.map(_with_sharding, targets, make_targets.output_shardings)
+    compiled = chunk(form, Problem(network, targets, weights), np.int32(0)).compile(options)
+    check_memory(needed_memory(make_targets, compiled), inputs)
+    return Program(Problem(network, make_targets(network, *pictures), weights), compiled)
+
+
+def placed(tree: T, resolved: Resolved, inputs: Inputs) -> T:
+    """Arrays on the device; where a picture is spread over several, those of its shape in strips, the rest on each."""
+    return jax.device_put(tree, _shardings(tree, inputs)) if resolved.config.shard_picture else tree
+
+
+def _shardings(tree: Any, inputs: Inputs) -> Any:
+    """Where the arrays of a tree lie.
+
+    Raises:
+        UserError: the height cannot be divided among the devices.
+    """
+    devices, shape = jax.local_devices(), inputs.content.shape
+    if shape[0] % len(devices):
+        raise UserError(
+            f"--shard-picture over {len(devices)} devices needs a height that is a multiple of that, not {shape[0]}: "
+            "choose another --size"
+        )
+    mesh = Mesh(np.array(devices), ("height",), axis_types=(AxisType.Auto,))
+    strips, whole = NamedSharding(mesh, PartitionSpec("height")), NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: strips if leaf.shape == shape else whole, tree)
+
+
+def _with_sharding(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def needed_memory(*programs: Any) -> float:

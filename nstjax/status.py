@@ -36,6 +36,11 @@ class Status:
     diverged: bool
 
     @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.diverged or self.step == self.steps
+
+    @property
     def seconds_left(self) -> float | None:
         """Until all steps are made, at the present speed."""
         return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
@@ -92,18 +97,25 @@ def lines(status: Status, folder: RunFolder) -> Iterator[str]:
         yield f"finished, but its picture is gone: nstjax resume {shlex.quote(str(folder.path))} draws it again"
 
 
+def of_sweep(sweep: SweepFolder) -> list[Status | None]:
+    """The status of each member; None of one that was not begun."""
+    return [of(home) if home.config.exists() else None for home in sweep.members()]
+
+
 def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
     """The status of a sweep for people: of each member a line, and then of the whole."""
-    names, homes = sweep.read().names(), sweep.members()
-    found = [of(home) for home in homes]
+    names, found = sweep.read().names(), of_sweep(sweep)
     width = max(map(len, names))
     for name, it in zip(names, found, strict=True):
+        if it is None:
+            yield f"{name:{width}}  not begun"
+            continue
         loss = f"  loss {it.losses['total']:.5g}" if it.losses else ""
         note = "  diverged" if it.diverged else "  in work" if it.held else ""
         yield f"{name:{width}}  step {it.step:,} of {it.steps:,}{loss}{note}"
-    ended = sum(it.diverged or it.step == it.steps for it in found)
+    ended = sum(it is not None and it.ended for it in found)
     yield f"{ended} of {len(found)} members are finished"
-    if ended < len(found) and not any(it.held for it in found):
+    if ended < len(found) and not any(it is not None and it.held for it in found):
         yield f"no process is at work on it: nstjax resume {shlex.quote(str(sweep.path))}"
 
 

@@ -2,15 +2,16 @@
 
     sweep.json      what differs between the members, and who they are
     members/NAME/   a run's folder each
-    groups/FIRST/   those that are computed together: group.json, and the checkpoints of their one state
+    groups/NAME/    those that are computed together: group.json, and the checkpoints of their one state
     grid.png, table.csv, report.html
 
-A group is named by its first member. Whoever works on it holds it, as a run's folder is held.
+A group is named by its first member and its size. Whoever works on it holds it, as a run's folder is held.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,21 @@ class SweepFolder:
         self.path = Path(path)
         self.index = self.path / "sweep.json"
 
-    def check_new(self) -> None:
+    def check_new(self, plan: Plan, mine: Sequence[int], *, shared: bool) -> None:
         """That a sweep can begin here.
+
+        Args:
+            plan: what it is.
+            mine: the members that this process is to begin.
+            shared: whether other processes may have begun others.
 
         Raises:
             UserError: there is one already, or it cannot be written.
         """
+        if shared and self.path.is_dir():
+            begun = [RunFolder(self.path / "members" / plan.names()[it]).config.exists() for it in mine]
+            if not any(begun) and (not self.index.exists() or self.read() == plan):
+                return
         if self.index.exists():
             raise UserError(
                 f"{self.path} already holds a sweep: nstjax resume {self.path} goes on with it; or choose another --out"
@@ -122,7 +132,7 @@ class SweepFolder:
 
     def group_folder(self, group: Group) -> RunFolder:
         """Where its checkpoints and its lock lie."""
-        return RunFolder(self.path / "groups" / f"{group.members[0]:04d}")
+        return RunFolder(self.path / "groups" / f"{group.members[0]:04d}-{group.size}")
 
     def write_group(self, group: Group) -> None:
         """Say who is computed together."""
@@ -131,6 +141,10 @@ class SweepFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
                 file.write(json.dumps(asdict(group)).encode() + b"\n")
+
+    def begun(self) -> dict[int, RunFolder]:
+        """The members that have a folder, by their numbers."""
+        return {number: it for number, it in enumerate(self.members()) if it.config.exists()}
 
     def groups(self) -> list[Group]:
         """Those that were begun, in order."""

@@ -4,7 +4,6 @@ What is computed together is a group: one program, one state, one root of checkp
 other.
 """
 
-import hashlib
 import math
 import os
 import shlex
@@ -14,21 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from nstjax import events, record, report
-from nstjax.errors import Diverged, NotWritten
+from nstjax import events, record, report, status
+from nstjax.cluster import Place
+from nstjax.errors import Diverged, NotWritten, UserError
 from nstjax.experiment import Experiment, load
-from nstjax.inputs import Inputs, Source, prepare, restarted, source_name
+from nstjax.grouping import grouped, halved, pointed
+from nstjax.inputs import Inputs, Source, source_name
 from nstjax.keeping import FolderKeeper, Keeper
+from nstjax.lineup import pictures_of, shared, with_missing
 from nstjax.listener import Listener
 from nstjax.loop import Result, result_of
 from nstjax.many import Members, fitted
-from nstjax.resolve import Resolved, resolve, restore, varied
+from nstjax.resolve import SELF_TAUGHT, Resolved, resolve, restore, varied
 from nstjax.rundir import RunFolder, writing
 from nstjax.steps import check, make_steps
 from nstjax.sweepdir import Group, Plan, SweepFolder
 from nstjax.variation import PICTURES, Axis, settings
+
+ALONE = Place()
+"""The place of a process that shares nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +41,16 @@ class SweepResult:
 
     Args:
         assignments: {axis: value} of each member.
-        members: the result of each, in the same order; None of those that were not begun before a stop.
+        members: the result of each, in the same order; None of those that were not begun before a stop, that have
+            become runs of their own, or that are another process's.
+        finished: whether every member, whoever's it is, has made its steps or has diverged.
         folder: of the sweep; None where nothing was written.
-        apart: the numbers of members that have become runs of their own, which have None here.
     """
 
     assignments: list[dict[str, Any]]
     members: list[Result | None] = field(repr=False)
+    finished: bool
     folder: Path | None
-    apart: frozenset[int] = frozenset()
-
-    @property
-    def finished(self) -> bool:
-        """Whether every member has made its steps, or has diverged."""
-        rest = [it for number, it in enumerate(self.members) if number not in self.apart]
-        return all(it is not None and it.ended for it in rest)
 
 
 def sweep(
@@ -63,6 +62,7 @@ def sweep(
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     group_size: int | None = None,
+    place: Place = ALONE,
     listener: Listener | None = None,
     **changes: Any,
 ) -> SweepResult:
@@ -76,6 +76,7 @@ def sweep(
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the sweep in; nothing is written without one.
         group_size: how many at a time; by default as many as fit into memory.
+        place: of this process among those that share the sweep, and its folder; see ``cluster.join``.
         listener: told what happens; of losses, the mean of the group.
         changes: to the experiment's ``Config``, for all members.
 
@@ -96,23 +97,27 @@ def sweep(
     axes += [Axis(name, tuple(values)) for name, values in vary.items()]
     plan = Plan(tuple(axes), paired)
     folder = None if out is None else SweepFolder(out)
+    mine = range(place.index, len(plan.assignments()), place.count)
     if folder is not None:
-        folder.check_new()
+        folder.check_new(plan, mine, shared=place.count > 1)
         if experiment.config.tensorboard:
             events.require()
-    inputs = _inputs(plan, experiment, pictures)
+    elif place.count > 1:
+        raise UserError("processes that share a sweep need a folder that all of them see: give out")
+    inputs = pictures_of(plan, experiment, pictures)
     first = resolve(experiment, inputs[0], tell)
     runs = [varied(first, experiment, it, settings(at)) for at, it in zip(plan.assignments(), inputs, strict=True)]
     tell.compiling()
     with experiment.blamed():
         members = Members(runs, inputs, jax.local_devices())
-        compiled, size = fitted(members, inputs[0], group_size=group_size, tell=tell)
-    groups = _grouped(runs, size, members.devices)
+        compiled, size = fitted(members, mine, inputs[0], group_size=group_size, tell=tell)
+    groups = grouped(runs, mine, size, members.devices)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
         for group in groups:
             _run(group, members, compiled, runs, inputs, results, tell, None)
-        return SweepResult(plan.assignments(), results, None)
+        finished = all(it is not None and it.ended for it in results)
+        return SweepResult(plan.assignments(), results, finished, None)
     _create(folder, plan, groups, runs, inputs, experiment)
     return _go_on(folder, plan, groups, members, {size: compiled}, runs, inputs, tell)
 
@@ -122,6 +127,7 @@ def resume(
     *,
     steps: int | None = None,
     experiment: Experiment | None = None,
+    place: Place = ALONE,
     listener: Listener | None = None,
 ) -> SweepResult:
     """Go on with a sweep, each group from its newest whole checkpoint.
@@ -130,6 +136,7 @@ def resume(
         path: the sweep's folder.
         steps: extend every member to so many steps in all.
         experiment: whose terms are minimised, where the sweep began with one that was made in Python.
+        place: of this process among those that go on with it; as many as there are now.
         listener: told what happens.
 
     Raises:
@@ -138,61 +145,38 @@ def resume(
     """
     tell = listener or Listener()
     folder = SweepFolder(path)
-    plan, homes = folder.read(), folder.members()
-    records = [home.read_record() for home in homes]
-    if steps is not None:
-        records = [it if "taken_out" in it else record.extended(it, steps) for it in records]
-    inputs = _shared([home.read_inputs(it) for home, it in zip(homes, records, strict=True)])
-    experiment = experiment or homes[0].read_experiment(records[0])
-    first = restore(records[0], experiment, inputs[0], homes[0].weights, tell)
-    runs = [replace(first, config=record.config_of(it), record=it) for it in records]
+    plan, homes = folder.read(), folder.begun()
     groups = folder.groups()
+    if not groups:
+        raise UserError(f"no member of {folder.path} was begun: begin the sweep again with another --out")
+    records = {number: home.read_record() for number, home in homes.items()}
+    if steps is not None:
+        records = {number: it if "taken_out" in it else record.extended(it, steps) for number, it in records.items()}
+    known = dict(zip(homes, shared([home.read_inputs(records[it]) for it, home in homes.items()]), strict=True))
+    head = min(homes)
+    experiment = experiment or homes[head].read_experiment(records[head])
+    first = restore(records[head], experiment, known[head], homes[head].weights, tell)
+    inputs = with_missing(plan, first.config, known)
+    runs = [
+        replace(first, config=record.config_of(records[number]), record=records[number])
+        if number in records
+        else varied(first, experiment, it, settings(assignment))
+        for number, (assignment, it) in enumerate(zip(plan.assignments(), inputs, strict=True))
+    ]
     devices = jax.local_devices()
     if len(devices) != groups[0].devices:
         tell.warning(f"{len(devices)} devices where the sweep began with {groups[0].devices}: the last bits may differ")
+    size = groups[0].size
+    members = Members(runs, inputs, devices[: math.gcd(size, len(devices))])
+    placed = {number for group in groups for number in group.members}
+    missing = [number for number in range(len(runs)) if number not in placed]
+    units = [*groups, *grouped(runs, missing, size, members.devices)]
+    mine = units[place.index :: place.count]
+    _create(folder, plan, [it for it in mine if it not in groups], runs, inputs, experiment)
     tell.compiling()
     with experiment.blamed():
-        members = Members(runs, inputs, devices[: math.gcd(groups[0].size, len(devices))])
-        compiled = {size: members.compile(size) for size in {group.size for group in groups}}
-    return _go_on(folder, plan, groups, members, compiled, runs, inputs, tell)
-
-
-def _inputs(plan: Plan, experiment: Experiment, pictures: list[list[Any]]) -> list[Inputs]:
-    """The pictures of each member; equal ones are the same arrays."""
-    pairs: dict[tuple[int, int], Inputs] = {}
-    starts: dict[Any, Inputs] = {}
-    found = []
-    for assignment in plan.assignments():
-        config = experiment.replace(**settings(assignment)).config
-        axes = {axis.name: axis.values for axis in plan.axes}
-        c, s = (axes[it].index(assignment[it]) if it in axes else 0 for it in PICTURES)
-        which = (c, s)
-        if which not in pairs:
-            pairs[which] = prepare(pictures[0][c], pictures[1][s], experiment.config)
-        start = (which, config.seed if config.init_noise or config.init != "content" else None, config.init_noise)
-        if start not in starts:
-            starts[start] = restarted(pairs[which], config)
-        found.append(starts[start])
-    return found
-
-
-def _shared(inputs: list[Inputs]) -> list[Inputs]:
-    """The same pictures, equal ones as one array."""
-    arrays: dict[bytes, np.ndarray] = {}
-
-    def one(array: np.ndarray) -> np.ndarray:
-        return arrays.setdefault(hashlib.sha256(array.tobytes()).digest(), array)
-
-    return [replace(it, content=one(it.content), style=one(it.style), start=one(it.start)) for it in inputs]
-
-
-def _grouped(runs: Sequence[Resolved], size: int, devices: int) -> list[Group]:
-    groups = []
-    for at in range(0, len(runs), size):
-        members = tuple(range(at, min(at + size, len(runs))))
-        together = "".join(record.identity(runs[it].record) for it in members) + f" {size} on {devices}"
-        groups.append(Group(members, size, devices, hashlib.sha256(together.encode()).hexdigest()))
-    return groups
+        compiled = {size: members.compile(size) for size in {group.size for group in mine}}
+    return _go_on(folder, plan, mine, members, compiled, runs, inputs, tell)
 
 
 def _create(
@@ -206,19 +190,10 @@ def _create(
     """Write the members' folders, the groups, and the sweep's record last: a folder without one holds no sweep."""
     homes = [RunFolder(folder.path / "members" / name) for name in plan.names()]
     for group in groups:
-        place = folder.group_folder(group)
-        for index, member in enumerate(group.members):
-            home = homes[member]
-            pointer = {
-                "group": os.path.relpath(place.path, home.path),
-                "index": index,
-                "size": group.size,
-                "devices": group.devices,
-                "identity": group.identity,
-            }
-            runs[member] = replace(runs[member], record=record.sealed({**runs[member].record, "sweep": pointer}))
-            learnt = runs[member].weights if runs[member].weights.path is None else None
-            home.create(runs[member].record, inputs[member], weights=learnt, experiment=experiment.source)
+        for member in group.members:
+            runs[member] = pointed(runs[member], member, homes[member], group, folder)
+            learnt = runs[member].weights if runs[member].config.weights == SELF_TAUGHT else None
+            homes[member].create(runs[member].record, inputs[member], weights=learnt, experiment=experiment.source)
         folder.write_group(group)
     folder.create(plan)
 
@@ -229,25 +204,33 @@ def _go_on(
     groups: Sequence[Group],
     members: Members,
     compiled: Mapping[int, Any],
-    runs: Sequence[Resolved],
+    runs: list[Resolved],
     inputs: Sequence[Inputs],
     tell: Listener,
 ) -> SweepResult:
     """Bring each group from where it stands to its end, and draw the whole."""
     results: list[Result | None] = [None] * len(runs)
+    programs = dict(compiled)
     tell.keeping(str(folder.path))
     try:
-        for number, group in enumerate(groups, start=1):
-            if tell.wants_to_stop():
-                break
-            tell.notice(f"group {number} of {len(groups)}")
+        waiting = [*groups]
+        while waiting and not tell.wants_to_stop():
+            group = waiting.pop(0)
+            names = f"{group.members[0] + 1} to {group.members[-1] + 1}" if len(group.members) > 1 else "one member"
+            tell.notice(f"members {names}, {len(waiting)} groups after them")
             with folder.group_folder(group).held():
-                _run(group, members, compiled[group.size], runs, inputs, results, tell, folder)
-        apart = frozenset(number for number, it in enumerate(runs) if "taken_out" in it.record)
-        found = SweepResult(plan.assignments(), results, folder.path, apart)
-        if found.finished:
+                if group.size not in programs:
+                    programs[group.size] = members.compile(group.size)
+                try:
+                    _run(group, members, programs[group.size], runs, inputs, results, tell, folder)
+                except jax.errors.JaxRuntimeError as error:
+                    if "RESOURCE_EXHAUSTED" not in str(error) or group.size == group.devices:
+                        raise
+                    waiting = [*halved(group, members, runs, folder, tell), *waiting]
+        finished = all(it is not None and it.ended for it in status.of_sweep(folder))
+        if finished:
             report.write_sweep(folder, tell.warning)
-        return found
+        return SweepResult(plan.assignments(), results, finished, folder.path)
     except NotWritten as error:
         raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
 

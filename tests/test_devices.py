@@ -102,3 +102,96 @@ def test_the_program_is_lowered_for_devices_that_are_not_here(platform, dtype):
     assert exported.platforms == (platform,)
     text = exported.mlir_module()
     assert text.count("stablehlo.convolution") >= 10 and "stablehlo.while" in text
+
+
+# One picture over several devices.
+
+STRIPS = """
+import jax, jax.numpy as jnp, numpy as np, sys
+sys.path.insert(0, "TESTS")
+from conftest import narrow_vgg19, smooth_picture
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from nstjax import losses, statistics
+from nstjax.losses import layer_sum
+from nstjax.objective import Objective
+from nstjax.statistics import per_layer
+from nstjax.types import Term
+
+layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+gram, same = per_layer(statistics.gram), per_layer(statistics.feature_map)
+objective = Objective((
+    Term("content", ("relu4_1",), same, layer_sum(losses.mean_squared), "content"),
+    Term("style", layers, gram, layer_sum(losses.mean_squared), "style"),
+))
+vgg = narrow_vgg19("block4_conv1")
+picture = jnp.asarray(smooth_picture(64, 50))
+targets = objective.targets(vgg, content=jnp.asarray(smooth_picture(64, 50, seed=1)), style=picture)
+mesh = Mesh(np.array(jax.devices()), ("height",), axis_types=(AxisType.Auto,))
+strips = jax.device_put(picture, NamedSharding(mesh, PartitionSpec("height")))
+
+def loss(picture):
+    weights = {"content": 1.0, "style": 1.0}
+    return objective(picture, network=vgg, targets=targets, weights=weights)[0]
+
+features, gradient = jax.jit(lambda p: vgg.features(p, layers)), jax.jit(jax.grad(loss))
+for name, whole in features(picture).items():
+    np.testing.assert_allclose(features(strips)[name], whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max())
+whole = np.asarray(gradient(picture))
+np.testing.assert_allclose(gradient(strips), whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max())
+print(gradient(strips).sharding.spec)
+"""
+
+
+def test_features_and_gradients_of_strips_are_those_of_the_whole(tmp_path):
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    code = STRIPS.replace("TESTS", str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "height" in done.stdout
+
+
+MEMORY = """
+import dataclasses, sys
+import jax
+from nstjax import program
+from nstjax.experiment import load
+from nstjax.inputs import prepare
+from nstjax.listener import Listener
+from nstjax.resolve import resolve
+for shard in (False, True):
+    experiment = load("quick.py").replace(weights="vgg.safetensors", size=None, shard_picture=shard)
+    inputs = prepare("large.png", "style.png", experiment.config)
+    compiled = program.compile(resolve(experiment, inputs, Listener()), inputs)
+    print(compiled.chunk.memory_analysis().temp_size_in_bytes)
+"""
+
+
+def test_a_picture_in_strips_needs_less_memory_on_each_device(place):
+    images.save("large.png", smooth_picture(256, 192))
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    whole, strips = map(int, done.stdout.split())
+    assert strips < 0.3 * whole  # an eighth, and what neighbours exchange
+
+
+def test_a_run_in_strips_is_the_run_and_resumes_to_the_byte(place):
+    arguments = [*SWEEP, "--loss-weights", "style=10", "--log-every", "5"]
+    on_devices(4, "run", *arguments, "--out", "strips", "--shard-picture", "--checkpoint-every", "20")
+    on_devices(
+        *(4, "run", *arguments, "--out", "parts", "--shard-picture", "--checkpoint-every", "20"),
+        *("--steps", "25", "--horizon", "50"),
+    )
+    on_devices(4, "resume", "parts", "--steps", "50")
+    on_devices(1, "run", *arguments, "--out", "whole")
+    strips, parts, whole = (images.read(f"{it}/output.png").rgb for it in ("strips", "parts", "whole"))
+    np.testing.assert_array_equal(parts, strips)
+    np.testing.assert_allclose(strips, whole, atol=1.01 / 255)
+
+
+def test_a_picture_that_cannot_be_divided(place):
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=7"}
+    command = [sys.executable, "-m", "nstjax", "run", *SWEEP, "--shard-picture", "--out", "out", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env=flags)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "a height that is a multiple of that, not 24" in done.stderr and not Path("out").exists()

@@ -206,7 +206,7 @@ def test_as_many_at_a_time_as_fit(place, capsys, monkeypatch):
     arguments = [*SWEEP, "--style-weight", "1", "2", "3", "4", "5", "6", "7"]
     assert main([*arguments, "--out", "out"]) == 0
     assert "7 members, 3 at a time" in capsys.readouterr().err
-    assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000", "0003", "0006"]
+    assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000-3", "0003-3", "0006-3"]
     monkeypatch.setattr("nstjax.device.free_memory", lambda: int(0.5 * one))
     assert main([*arguments, "--out", "none"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -275,7 +275,7 @@ def test_what_was_changed_is_refused(swept, capsys):
     index.write_text(index.read_text().replace("100.0", "200.0"))
     assert main(["resume", "edited"]) == 2
     assert "was changed after the sweep began" in capsys.readouterr().err
-    for seal in parts.glob("groups/0000/checkpoints/*/seal.json"):
+    for seal in parts.glob("groups/0000-2/checkpoints/*/seal.json"):
         seal.write_bytes(b"")
     assert main(["resume", "parts"]) == 1
     assert "all checkpoints in" in capsys.readouterr().err

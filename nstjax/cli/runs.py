@@ -11,6 +11,7 @@ from nstjax import options
 from nstjax.errors import UserError
 
 if TYPE_CHECKING:
+    from nstjax.cluster import Place
     from nstjax.loop import Result
     from nstjax.sweeping import SweepResult
     from nstjax.terminal import Terminal
@@ -35,6 +36,7 @@ def add(commands: Any) -> None:
     sweep.add_argument("--zip", action="store_true", help="the first values together, the second, … in place of all")
     sweep.add_argument("--group-size", type=int, metavar="N", help="how many at a time; by default what fits")
     sweep.add_argument("--out", metavar="DIR", help="folder of the sweep; by default runs/CONTENT-STYLE-sweep-N")
+    _add_place(sweep)
     _add_quiet(sweep)
     options.add(sweep, several=True)
     sweep.set_defaults(command=_sweep)
@@ -46,6 +48,7 @@ def add(commands: Any) -> None:
     )
     _add_folder(resume)
     resume.add_argument("--steps", type=int, metavar="TOTAL", help="extend the run to so many steps in all")
+    _add_place(resume)
     _add_save(resume)
     resume.set_defaults(command=_resume)
 
@@ -70,6 +73,23 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         "--preset", default="default", metavar="NAME", help="experiment that comes with nstjax; see presets"
     )
     what.add_argument("--experiment", metavar="FILE", help="Python file that defines config and terms(config)")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several machines", "that share a sweep, and its folder")
+    group.add_argument("--distributed", action="store_true", help="Slurm, Kubernetes or a TPU pod tells which this is")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="otherwise: where the first of them is found")
+    group.add_argument("--processes", type=int, metavar="N", help="how many they are")
+    group.add_argument("--process-index", type=int, metavar="I", help="which of them this is, from 0")
+
+
+def _place(arguments: argparse.Namespace) -> "Place":
+    from nstjax.cluster import Place, join
+
+    told = (arguments.coordinator, arguments.processes, arguments.process_index)
+    if not arguments.distributed and told == (None, None, None):
+        return Place()
+    return join(coordinator=told[0], processes=told[1], index=told[2])
 
 
 def _add_save(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +140,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     name = f"{source_name(arguments.content)}-{source_name(arguments.style)}-sweep"
+    place = _place(arguments)
+    if place.count > 1 and not arguments.out:
+        raise UserError("processes that share a sweep need a folder that all of them see: give --out")
 
     from nstjax import sweeping
     from nstjax.terminal import Terminal
@@ -133,6 +156,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             experiment=experiment,
             out=out,
             group_size=arguments.group_size,
+            place=place,
             listener=terminal,
         )
         return _show_sweep(result, terminal)
@@ -143,10 +167,10 @@ def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
     if result.finished:
         print(f"page: {result.folder}/report.html")
     print(f"sweep: {result.folder}")
-    if result.finished:
-        return 1 if any(it is not None and it.diverged for it in result.members) else 0
-    print(f"nstjax: stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
-    return 128 + (terminal.signal or 0)
+    if not result.finished and terminal.signal is not None:
+        print(f"nstjax: stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
+        return 128 + terminal.signal
+    return 1 if any(it is not None and it.diverged for it in result.members) else 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -180,7 +204,9 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
     from nstjax.terminal import Terminal
 
     with Terminal(quiet=arguments.quiet) as terminal:
-        return _show_sweep(sweeping.resume(arguments.folder, steps=arguments.steps, listener=terminal), terminal)
+        place = _place(arguments)
+        result = sweeping.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
+        return _show_sweep(result, terminal)
 
 
 def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:

@@ -9,7 +9,7 @@ from nstjax import status
 from nstjax.report import run
 from nstjax.report.grid import grid, table
 from nstjax.report.sweep_page import Cell, sweep_page
-from nstjax.rundir import RunFolder, writing
+from nstjax.rundir import writing
 from nstjax.status import Status
 from nstjax.sweepdir import Plan, SweepFolder
 from nstjax.variation import shown
@@ -29,20 +29,17 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
         UserError: there is no sweep in the folder.
         NotWritten: one of them could not be written.
     """
-    plan, homes = folder.read(), folder.members()
-    for home in homes:
-        run.write(home, warn)
-    found = [status.of(home) for home in homes]
+    plan, homes, found = folder.read(), folder.members(), status.of_sweep(folder)
+    for home, it in zip(homes, found, strict=True):
+        if it is not None:
+            run.write(home, warn)
     column_axis, columns, row_axis, rows, places = _layout(plan)
     pictures = [home.output if home.output.exists() else None for home in homes]
     with writing(folder.path / "grid.png"):
         if any(pictures):
             shapes = {"column_axis": column_axis, "columns": columns, "row_axis": row_axis, "rows": rows}
             grid(folder.path / "grid.png", **shapes, pictures=_placed(pictures, places))
-    members = [
-        {**assignment, "step": it.step, **_losses(it, home)}
-        for assignment, it, home in zip(plan.assignments(), found, homes, strict=True)
-    ]
+    members = [{**assignment, **_losses(it)} for assignment, it in zip(plan.assignments(), found, strict=True)]
     with writing(folder.path / "table.csv"):
         table(
             folder.path / "table.csv", [{"member": name, **it} for name, it in zip(plan.names(), members, strict=True)]
@@ -51,9 +48,9 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
         Cell(name, picture, f"members/{name}/report.html", {it: _short(value) for it, value in _facts(member).items()})
         for name, picture, member in zip(plan.names(), pictures, members, strict=True)
     ]
-    record = homes[0].read_record()
+    record = next(home.read_record() for home in homes if home.config.exists())
     target = folder.path / "report.html"
-    ended = sum(it.diverged or it.step == it.steps for it in found)
+    ended = sum(it is not None and it.ended for it in found)
     with writing(target):
         sweep_page(
             target,
@@ -88,13 +85,15 @@ def _placed(things: Sequence[Any], places: Sequence[tuple[int, int]]) -> list[li
     return [*rows.values()]
 
 
-def _losses(now: Status, home: RunFolder) -> dict[str, Any]:
-    return {**now.losses, **({"diverged": "yes"} if now.diverged else {}), "folder": home.path.name}
+def _losses(now: Status | None) -> dict[str, Any]:
+    if now is None:
+        return {}
+    return {"step": now.step, **now.losses, **({"diverged": "yes"} if now.diverged else {})}
 
 
 def _facts(member: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a member: its loss first."""
-    losses = {("loss" if name == "total" else name): it for name, it in member.items() if name not in ("folder",)}
+    losses = {("loss" if name == "total" else name): it for name, it in member.items()}
     return {"loss": losses.pop("loss", "none yet"), **losses}
 
 
