@@ -16,7 +16,7 @@ import jax
 
 from nstjax import events, record, report, status
 from nstjax.cluster import Place
-from nstjax.errors import Diverged, NotWritten, UserError
+from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import Experiment, load
 from nstjax.grouping import grouped, halved, pointed
 from nstjax.inputs import Inputs, Source, source_name
@@ -216,16 +216,20 @@ def _go_on(
         waiting = [*groups]
         while waiting and not tell.wants_to_stop():
             group = waiting.pop(0)
-            names = f"{group.members[0] + 1} to {group.members[-1] + 1}" if len(group.members) > 1 else "one member"
-            tell.notice(f"members {names}, {len(waiting)} groups after them")
+            if len(groups) > 1:
+                tell.notice(f"a group of {len(group.members)}, and {len(waiting)} after it")
             with folder.group_folder(group).held():
                 if group.size not in programs:
                     programs[group.size] = members.compile(group.size)
                 try:
                     _run(group, members, programs[group.size], runs, inputs, results, tell, folder)
                 except jax.errors.JaxRuntimeError as error:
-                    if "RESOURCE_EXHAUSTED" not in str(error) or group.size == group.devices:
+                    if "RESOURCE_EXHAUSTED" not in str(error):
                         raise
+                    if group.size == group.devices:
+                        raise Failure(
+                            "out of memory with one member at a time: begin again with a smaller --size"
+                        ) from error
                     waiting = [*halved(group, members, runs, folder, tell), *waiting]
         finished = all(it is not None and it.ended for it in status.of_sweep(folder))
         if finished:

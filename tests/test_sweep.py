@@ -1,5 +1,7 @@
 """Many runs at a time are the runs, one at a time."""
 
+import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -169,6 +171,16 @@ def test_a_sweep_leaves_its_folder(place, capsys):
     assert {path.name for path in Path("out").iterdir()} == {
         *("sweep.json", "members", "groups", "grid.png", "table.csv", "report.html")
     }
+    with open("out/table.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["style weight"] for line in lines] == ["1.0", "1.0", "10.0", "10.0", "100.0", "100.0"]
+    for line in lines:
+        last = json.loads(Path("out/members", line["member"], "metrics.jsonl").read_text().splitlines()[-1])
+        assert {it: float(line[it]) for it in ("total", "content", "style", "tv")} == {
+            it: last[it] for it in ("total", "content", "style", "tv")
+        }
+    page = Path("out/report.html").read_text()
+    assert all(f'href="members/{name}/report.html"' in page for name in names)
     assert main(["status", "out"]) == 0
     assert "6 of 6 members are finished" in capsys.readouterr().out
     assert main([*SWEEP, "--style-weight", "1", "2", "--out", "out"]) == 2
@@ -279,3 +291,40 @@ def test_what_was_changed_is_refused(swept, capsys):
         seal.write_bytes(b"")
     assert main(["resume", "parts"]) == 1
     assert "all checkpoints in" in capsys.readouterr().err
+
+
+def test_a_group_that_runs_out_of_memory_goes_on_in_halves(place, capsys, monkeypatch):
+    """As a GPU does whose estimate was wrong: from the last checkpoint, to the same pictures."""
+    arguments = [*SWEEP, "--style-weight", "1", "10", "100", "--init", "noise", "--checkpoint-every", "2"]
+    assert main([*arguments, "--out", "whole"]) == 0
+    whole = pixels("whole")
+    program, calls = Members.program, []
+
+    def short_of_memory(self, compiled, members):
+        made = program(self, compiled, members)
+
+        def chunk(state, problem, steps):
+            calls.append(len(members))
+            if len(members) > 2 and np.asarray(state.step).max() >= 4:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+            return made.chunk(state, problem, steps)
+
+        return dataclasses.replace(made, chunk=chunk)
+
+    monkeypatch.setattr(Members, "program", short_of_memory)
+    capsys.readouterr()
+    assert main([*arguments, "--out", "out"]) == 0
+    said = capsys.readouterr().err
+    assert "out of memory with 3 members at a time: going on with 2" in said
+    assert said.count("going on from step 4 of 8") == 2, said
+    assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000-2", "0002-2"]
+    for name, picture in pixels("out").items():
+        np.testing.assert_allclose(picture, whole[name], atol=2 * TOLERANCE)
+    assert main(["resume", "out", "--steps", "10"]) == 0
+
+    def full(*arguments):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(Members, "program", lambda *it: dataclasses.replace(program(*it), chunk=full))
+    assert main([*arguments, "--out", "none", "--group-size", "1"]) == 1
+    assert "out of memory with one member at a time" in capsys.readouterr().err.splitlines()[-1]

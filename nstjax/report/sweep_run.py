@@ -39,14 +39,16 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
         if any(pictures):
             shapes = {"column_axis": column_axis, "columns": columns, "row_axis": row_axis, "rows": rows}
             grid(folder.path / "grid.png", **shapes, pictures=_placed(pictures, places))
-    members = [{**assignment, **_losses(it)} for assignment, it in zip(plan.assignments(), found, strict=True)]
+    labels, members = {axis.name: axis.label for axis in plan.axes}, [_losses(it) for it in found]
     with writing(folder.path / "table.csv"):
-        table(
-            folder.path / "table.csv", [{"member": name, **it} for name, it in zip(plan.names(), members, strict=True)]
-        )
+        lines = [
+            {"member": name, **{labels[axis]: value for axis, value in assignment.items()}, **losses}
+            for name, assignment, losses in zip(plan.names(), plan.assignments(), members, strict=True)
+        ]
+        table(folder.path / "table.csv", lines)
     cells = [
-        Cell(name, picture, f"members/{name}/report.html", {it: _short(value) for it, value in _facts(member).items()})
-        for name, picture, member in zip(plan.names(), pictures, members, strict=True)
+        Cell(name, picture, f"members/{name}/report.html", {it: _short(value) for it, value in _facts(losses).items()})
+        for name, picture, losses in zip(plan.names(), pictures, members, strict=True)
     ]
     record = next(home.read_record() for home in homes if home.config.exists())
     target = folder.path / "report.html"
