@@ -56,7 +56,7 @@ def main() -> None:
         weights = [{"loss_weights": {"style": float(weight)}} for weight in np.geomspace(0.1, 100, count)]
         runs = [varied(first, experiment, inputs, it) for it in weights]
         members = Members(runs, [inputs] * count, jax.local_devices()[:1])
-        together = members.program(members.compile(count), range(count))
+        together = members.program(range(count))
         state, alone = members.first_state(range(count)), program.first_state(first, inputs)
         seconds, ratios = [], []
         for repeat in range(arguments.repeats + 1):

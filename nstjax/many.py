@@ -58,6 +58,7 @@ class Members:
         terms = (term for term in self._method.objective.terms if isinstance(term, Term))
         self._varying = frozenset(term.name for term in terms if several[term.target])
         self._targets: dict[tuple[int, int], Any] = {}
+        self._compiled: dict[int, Any] = {}
 
     @property
     def devices(self) -> int:
@@ -75,7 +76,12 @@ class Members:
         return self._form(one, self._spread, size)
 
     def compile(self, size: int) -> Any:
-        """The program of so many, which is a multiple of the devices."""
+        """The program of so many, which is a multiple of the devices; compiled once."""
+        if size not in self._compiled:
+            self._compiled[size] = self._compile(size)
+        return self._compiled[size]
+
+    def _compile(self, size: int) -> Any:
         weights = {name: self._form(jnp.float32(0), self._spread, size) for name in self._method.objective.names}
         targets = {
             name: self._form(it, self._spread, size) if name in self._varying else self._form(it, self._whole)
@@ -98,7 +104,7 @@ class Members:
         """A stacked state, spread over the devices."""
         return jax.device_put(state, self._spread)
 
-    def program(self, compiled: Any, members: Sequence[int]) -> Program:
+    def program(self, members: Sequence[int]) -> Program:
         """What these compute with."""
         each = [self._targets_of(self._inputs[it]) for it in members]
         targets = {}
@@ -113,7 +119,7 @@ class Members:
             for name in self._method.objective.names
         }
         network = jax.device_put(self._network, self._whole)
-        return Program(Problem(network, targets, jax.device_put(weights, self._spread)), compiled)
+        return Program(Problem(network, targets, jax.device_put(weights, self._spread)), self.compile(len(members)))
 
     def _init(self, picture: Array, rate: Array, key: Array) -> State:
         return optimise.init(self._method, picture, learning_rate=rate, key=key)
@@ -129,10 +135,8 @@ class Members:
         return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
 
 
-def fitted(
-    members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, tell: Listener
-) -> tuple[Any, int]:
-    """The program of as many members at a time as fit, and how many they are: a multiple of the devices.
+def fitted(members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, tell: Listener) -> int:
+    """How many members at a time fit: a multiple of the devices.
 
     Args:
         members: of the sweep.
@@ -155,10 +159,10 @@ def fitted(
         program.check_memory(one, inputs)
         most = devices * (1 + int(max(_MARGIN * free - one, 0) / max(two - one, 1)))
         size = _multiple(math.ceil(count / math.ceil(count / most)), devices)
-        compiled = members.compile(size)
+        members.compile(size)
     on = f"{devices} devices" if devices > 1 else "one device"
     tell.notice(f"{count} members, {min(size, count)} at a time, on {on}")
-    return compiled, size
+    return size
 
 
 def _multiple(number: int, of: int) -> int:

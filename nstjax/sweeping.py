@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -110,16 +110,16 @@ def sweep(
     tell.compiling()
     with experiment.blamed():
         members = Members(runs, inputs, jax.local_devices())
-        compiled, size = fitted(members, mine, inputs[0], group_size=group_size, tell=tell)
+        size = fitted(members, mine, inputs[0], group_size=group_size, tell=tell)
     groups = grouped(runs, mine, size, members.devices)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
         for group in groups:
-            _run(group, members, compiled, runs, inputs, results, tell, None)
+            _run(group, members, runs, inputs, results, tell, None)
         finished = all(it is not None and it.ended for it in results)
         return SweepResult(plan.assignments(), results, finished, None)
     _create(folder, plan, groups, runs, inputs, experiment)
-    return _go_on(folder, plan, groups, members, {size: compiled}, runs, inputs, tell)
+    return _go_on(folder, plan, groups, members, runs, inputs, tell)
 
 
 def resume(
@@ -175,8 +175,7 @@ def resume(
     _create(folder, plan, [it for it in mine if it not in groups], runs, inputs, experiment)
     tell.compiling()
     with experiment.blamed():
-        compiled = {size: members.compile(size) for size in {group.size for group in mine}}
-    return _go_on(folder, plan, mine, members, compiled, runs, inputs, tell)
+        return _go_on(folder, plan, mine, members, runs, inputs, tell)
 
 
 def _create(
@@ -203,14 +202,12 @@ def _go_on(
     plan: Plan,
     groups: Sequence[Group],
     members: Members,
-    compiled: Mapping[int, Any],
     runs: list[Resolved],
     inputs: Sequence[Inputs],
     tell: Listener,
 ) -> SweepResult:
     """Bring each group from where it stands to its end, and draw the whole."""
     results: list[Result | None] = [None] * len(runs)
-    programs = dict(compiled)
     tell.keeping(str(folder.path))
     try:
         waiting = [*groups]
@@ -219,10 +216,8 @@ def _go_on(
             if len(groups) > 1:
                 tell.notice(f"a group of {len(group.members)}, and {len(waiting)} after it")
             with folder.group_folder(group).held():
-                if group.size not in programs:
-                    programs[group.size] = members.compile(group.size)
                 try:
-                    _run(group, members, programs[group.size], runs, inputs, results, tell, folder)
+                    _run(group, members, runs, inputs, results, tell, folder)
                 except jax.errors.JaxRuntimeError as error:
                     if "RESOURCE_EXHAUSTED" not in str(error):
                         raise
@@ -242,40 +237,35 @@ def _go_on(
 def _run(
     group: Group,
     members: Members,
-    compiled: Any,
     runs: Sequence[Resolved],
     inputs: Sequence[Inputs],
     results: list[Result | None],
     tell: Listener,
     folder: SweepFolder | None,
 ) -> None:
-    """Bring one group to its end; fills in the results of its members."""
+    """Bring one group to its end; fills in the results of its members, but of those that are runs of their own."""
+    mine = {index: it for index, it in enumerate(group.members) if "taken_out" not in runs[it].record}
+    if not mine:
+        return
+    any_run = runs[next(iter(mine.values()))]
     homes: list[RunFolder | None] = [None] * group.size
     keeper, state = Keeper(), None
     records: list[list[Any]] = [[] for _ in homes]
     if folder is not None:
         named = folder.members()
-        for index, member in enumerate(group.members):
-            if "taken_out" not in runs[member].record:
-                homes[index] = named[member]
-                named[member].write_record(runs[member].record)  # it may be extended
-        keeper = FolderKeeper(
-            homes,
-            runs[group.members[0]],
-            checkpoints=folder.group_folder(group).path / "checkpoints",
-            identity=group.identity,
-        )
+        homes = [named[mine[index]] if index in mine else None for index in range(group.size)]
+        place = folder.group_folder(group).path / "checkpoints"
+        keeper = FolderKeeper(homes, any_run, checkpoints=place, identity=group.identity)
     try:
         if isinstance(keeper, FolderKeeper):
             state, records = keeper.begin(members.form(group.size), tell)
+            for index, member in mine.items():
+                cast("RunFolder", homes[index]).write_record(runs[member].record)  # it may be extended
         state = members.first_state(group.computed) if state is None else members.placed(state)
-        made = lambda: members.program(compiled, group.computed)  # noqa: E731
-        state, records = make_steps(runs[group.members[0]], state, records, made, tell, keeper)
+        state, records = make_steps(any_run, state, records, lambda: members.program(group.computed), tell, keeper)
     finally:
         keeper.close()
-    for index, member in enumerate(group.members):
-        if "taken_out" in runs[member].record:
-            continue
+    for index, member in mine.items():
         one = jax.tree.map(lambda leaf, index=index: leaf[index], state)
         home = homes[index]
         results[member] = result = result_of(runs[member], inputs[member], one, records[index], home)

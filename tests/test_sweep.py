@@ -131,13 +131,11 @@ def test_what_members_share_is_there_once(place):
 def test_other_weights_compile_nothing(place):
     run_chunks.clear_cache()
     members = members_of(2)
-    program = members.compile(2)
-    state = members.first_state([0, 1])
-    made = members.program(program, [0, 1])
+    state, made = members.first_state([0, 1]), members.program([0, 1])
     for scale in (1, 100):
         problem = jax.tree.map(lambda it: it, made.problem)
         object.__setattr__(problem, "weights", {name: scale * it for name, it in made.problem.weights.items()})
-        state, _ = program(state, problem, np.int32(2))  # an AOT program raises where it would have to compile
+        state, _ = made.chunk(state, problem, np.int32(2))  # an AOT program raises where it would have to compile
     assert np.asarray(state.step).tolist() == [4, 4]
 
 
@@ -298,13 +296,12 @@ def test_a_group_that_runs_out_of_memory_goes_on_in_halves(place, capsys, monkey
     arguments = [*SWEEP, "--style-weight", "1", "10", "100", "--init", "noise", "--checkpoint-every", "2"]
     assert main([*arguments, "--out", "whole"]) == 0
     whole = pixels("whole")
-    program, calls = Members.program, []
+    program = Members.program
 
-    def short_of_memory(self, compiled, members):
-        made = program(self, compiled, members)
+    def short_of_memory(self, members):
+        made = program(self, members)
 
         def chunk(state, problem, steps):
-            calls.append(len(members))
             if len(members) > 2 and np.asarray(state.step).max() >= 4:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
             return made.chunk(state, problem, steps)
