@@ -26,7 +26,7 @@ import numpy as np
 from narrow import write_narrow_weights
 from PIL import Image
 
-from nstjax import cli, loop
+from nstjax import cli, steps
 from nstjax.listener import TIMES
 from nstjax.rundir import RunFolder
 
@@ -102,7 +102,7 @@ def killed(place: str, nth: int, arguments: list[str]) -> int:
 
         pause_in_calls(jax.stages.Lowered, "compile", nth)
     elif place == "chunk":
-        pause_in_calls(loop.jax, "block_until_ready", nth)
+        pause_in_calls(steps.jax, "block_until_ready", nth)
     elif place == "metrics":
         pause_in_log(nth)
     elif place in ("checkpoint", "snapshot"):
@@ -207,9 +207,11 @@ def next_place(
     choices = [it for it in ("compilation", "chunk", "checkpoint", "metrics", "random") for _ in range(wanted[it])]
     if choices:
         done = 1 - len(choices) / (4 * arguments.each + arguments.random)
-        at = int(done * (arguments.steps - 6 * every))
+        at = int(0.8 * done * arguments.steps)
         if step >= at:
-            return draw.choice(choices), step
+            # The places before the random ones, of which there are more.
+            places = [it for it in choices if it != "random"]
+            return draw.choice(places if places and draw.random() < 0.7 else choices), step
         due.append(at)
     return "progress", min(due)
 

@@ -25,19 +25,27 @@ The rooms; a room imports only from rooms above it:
     optimise          state, and a chunk of steps as one compiled program
     config            the settings of a run
     record            what config.json says: settings resolved, with a checksum
+    variation         what differs between the members of a sweep
     experiment        a Python file that defines settings and terms; presets
     inputs            the pictures of a run, read and sized
+    cluster           which of how many processes this one is
     device            what JAX computes on, and its memory
     listener          who is told what a run does
     rundir            the run's folder
+    sweepdir          a sweep's folder
+    lineup            the pictures of each member of a sweep
     status            how far the run of a folder is
     report            contact sheets, curves, and the page of a run
     checkpoint        states on the disk: whole, or absent
     events            TensorBoard's files
     resolve           everything automatic, decided once, or read from the record
     program           a resolved run, compiled
+    many              many resolved runs, compiled as one
     keeping           what a run keeps while its steps are made
-    loop              the host's side of a run
+    steps             the host's side of the steps
+    loop              a run from its pictures to its folder, and from its folder on
+    grouping          which members of a sweep are computed together
+    sweeping          many runs at a time
     signals           what SIGINT and SIGTERM do
     terminal          progress on a terminal
     options           the command line's options for the settings
@@ -59,6 +67,7 @@ if TYPE_CHECKING:
     from nstjax.network import load_vgg19
     from nstjax.objective import Objective
     from nstjax.statistics import per_layer
+    from nstjax.sweeping import sweep
     from nstjax.types import PictureTerm, Term
 
 _HOMES = {
@@ -80,6 +89,7 @@ _HOMES = {
     "resume": "loop",
     "statistics": None,
     "stylize": "loop",
+    "sweep": "sweeping",
 }
 
 __all__ = [
@@ -101,6 +111,7 @@ __all__ = [
     "resume",
     "statistics",
     "stylize",
+    "sweep",
 ]
 
 

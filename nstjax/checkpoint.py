@@ -110,8 +110,8 @@ class Checkpoints:
             pending.result()
 
     def close(self) -> None:
-        """End the background's work; what is being written may be lost unless ``wait`` was called."""
-        self._writer.shutdown(wait=False, cancel_futures=True)
+        """End the background's work: what is being written is finished, and nobody is told if it cannot be."""
+        self._writer.shutdown()
 
     def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         final, growing = self._folder / str(step), self._folder / f".{step}.part"

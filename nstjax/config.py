@@ -45,6 +45,7 @@ class Config:
     weights: str = _setting("auto", "VGG19's weights: auto, self-taught, a name from 'nstjax weights list', or a file")
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
+    shard_picture: bool = _setting(False, "one picture over all devices, in strips of its height (pixels only)")
     deterministic: bool = _setting(
         False, "the same bits every time on a GPU too, at some cost; a CPU gives them anyway"
     )
@@ -52,6 +53,7 @@ class Config:
     precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
 
     init: str = _setting("content", "picture to start from: content, noise, style-statistics, or a file")
+    init_noise: float = _setting(0.0, "share of white noise mixed into that picture, 0 to 1", least=0)
     parameterisation: str = _setting("pixels", "what is optimised", choices=("pixels", "fourier"))
     clamp: bool = _setting(False, "put the picture back into [0, 1] after each step (pixels only)")
     steps: int = _setting(500, "how many steps", least=0)
@@ -84,6 +86,8 @@ class Config:
         for name in ("beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise UserError(f"{name} must be below 1, not {getattr(self, name):g}")
+        if self.init_noise > 1:
+            raise UserError(f"init-noise must be at most 1, not {self.init_noise:g}")
         for term, weight in self.loss_weights.items():
             if not math.isfinite(weight):
                 raise UserError(f"the weight of {term!r} must be a finite number, not {weight}")
@@ -95,6 +99,8 @@ class Config:
             raise UserError(
                 f"snapshots must lie between 0 and {self.steps}, the number of steps, not {[*self.snapshots]}"
             )
+        if self.shard_picture and self.parameterisation != "pixels":
+            raise UserError(f"shard-picture needs parameterisation pixels, not {self.parameterisation}")
         if self.clamp and self.parameterisation != "pixels":
             raise UserError(f"clamp needs parameterisation pixels, not {self.parameterisation}: add --no-clamp")
 

@@ -19,8 +19,8 @@ class Device:
 
 
 def current() -> Device:
-    """The device that JAX computes on by default, and how many of them there are."""
-    devices = jax.devices()
+    """The device that JAX computes on by default, and how many of them this process has."""
+    devices = jax.local_devices()
     kind = devices[0].device_kind
     return Device(devices[0].platform, _processor() if kind == "cpu" else kind, len(devices))
 
@@ -38,7 +38,7 @@ def _processor() -> str:
 
 def free_memory() -> int | None:
     """Bytes that are free on the default device; None where it does not tell."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)

@@ -15,5 +15,9 @@ class Failure(RuntimeError):
     """
 
 
+class Diverged(Failure):
+    """The loss or its gradient stopped being finite, or the loss grew out of all proportion."""
+
+
 class NotWritten(Failure):
     """Something could not be written, most often for want of room; what was there before is there still."""

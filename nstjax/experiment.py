@@ -131,7 +131,7 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
         raise
     except SyntaxError as error:
         raise UserError(f"the experiment {path} fails at line {error.lineno}: SyntaxError: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(_blame(str(path), _last_line_in(error, str(path)), error)) from error
     config, terms = getattr(module, "config", None), getattr(module, "terms", None)
     if not isinstance(config, Config):
@@ -147,7 +147,7 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     )
 
 
-def _blame(path: str | None, line: int | None, error: Exception) -> str:
+def _blame(path: str | None, line: int | None, error: BaseException) -> str:
     """One line that says where an experiment failed, in which term, and why."""
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()) if note.startswith("in the term"))
     what = str(error).strip().split("\n")[0]

@@ -1,5 +1,6 @@
 """What a run is given: its pictures, read, sized and matched, before any array library is started."""
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -74,7 +75,16 @@ def prepare(content: Source, style: Source, config: Config, *, pixel_limit: int 
     if config.match_colour:
         rgb = images.match_colour(rgb, style_picture.rgb)
     start = _start(rgb, style_picture.rgb, config, pixel_limit)
-    return Inputs(rgb, style_picture.rgb, start, content_picture.alpha, (_name(content), _name(style)))
+    return Inputs(rgb, style_picture.rgb, start, content_picture.alpha, (source_name(content), source_name(style)))
+
+
+def restarted(inputs: Inputs, config: Config, *, pixel_limit: int = images.PIXEL_LIMIT) -> Inputs:
+    """The same pictures with the start that other settings ask for: a seed, a share of noise.
+
+    Raises:
+        UserError: the picture to start from cannot be read.
+    """
+    return dataclasses.replace(inputs, start=_start(inputs.content, inputs.style, config, pixel_limit))
 
 
 def _open(source: Source, pixel_limit: int) -> images.Picture:
@@ -106,7 +116,8 @@ def _checked(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, np.float32)
 
 
-def _name(source: Source) -> str:
+def source_name(source: Source) -> str:
+    """A picture's name, for people: its file's without folder and extension."""
     if isinstance(source, np.ndarray | images.Picture):
         return "array"
     name = os.fspath(source)
@@ -115,9 +126,19 @@ def _name(source: Source) -> str:
 
 def _start(content: np.ndarray, style: np.ndarray, config: Config, pixel_limit: int) -> np.ndarray:
     """The picture to start from, of the content's shape."""
+    generator = np.random.Generator(np.random.Philox(config.seed))
+    start = _unmixed(content, style, config, generator, pixel_limit)
+    if not config.init_noise:
+        return start
+    mix = np.float32(config.init_noise)
+    return (1 - mix) * start + mix * generator.random(content.shape, np.float32)
+
+
+def _unmixed(
+    content: np.ndarray, style: np.ndarray, config: Config, generator: np.random.Generator, pixel_limit: int
+) -> np.ndarray:
     if config.init == "content":
         return content
-    generator = np.random.Generator(np.random.Philox(config.seed))
     if config.init == "noise":
         return generator.random(content.shape, np.float32)
     if config.init == "style-statistics":

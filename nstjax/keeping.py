@@ -1,16 +1,17 @@
-"""What a run keeps while its steps are made: metrics, snapshots, checkpoints, and how far it is."""
+"""What runs keep while its steps are made: metrics, snapshots, checkpoints, and how far it is."""
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from nstjax import optimise
 from nstjax.checkpoint import Checkpoints
-from nstjax.config import Config
 from nstjax.events import Events
 from nstjax.listener import Listener, Record
-from nstjax.optimise import Method, State
-from nstjax.record import RunRecord, config_of, identity
+from nstjax.optimise import State
+from nstjax.resolve import Resolved
 from nstjax.rundir import RunFolder
 
 PROGRESS_SECONDS = 5.0
@@ -20,11 +21,11 @@ PROGRESS_SECONDS = 5.0
 class Keeper:
     """Keeps nothing; what a run without a folder has."""
 
-    def logged(self, line: Record) -> None:
-        """A step is logged."""
+    def logged(self, run: int, line: Record) -> None:
+        """A step of a run is logged."""
 
-    def reached(self, state: State, line: Record) -> None:
-        """A chunk, or the beginning, has led to this state; the last step's losses and times."""
+    def reached(self, state: State, latest: list[Record]) -> None:
+        """A chunk, or the beginning, has led to this state; the last losses and times of each run."""
 
     def finish(self, state: State) -> None:
         """Return once this state, the last one, is safe."""
@@ -34,24 +35,24 @@ class Keeper:
 
 
 class FolderKeeper(Keeper):
-    """Keeps a run in its folder.
+    """Keeps runs in their folders, and their state, which is one, in checkpoints.
 
     Args:
-        folder: of the run, which this process holds.
-        run: its record.
-        method: of the run.
+        folders: of each run, held by this process; None of one that is not to be kept.
+        resolved: of any of them.
+        checkpoints: where they lie.
+        identity: a checksum of what the state belongs to.
     """
 
-    def __init__(self, folder: RunFolder, run: RunRecord, method: Method):
-        self._folder, self._method = folder, method
-        self._config: Config = config_of(run)
-        self._checkpoints = Checkpoints(folder.checkpoints, run=identity(run), keep=self._config.checkpoint_keep)
-        self._events: Events | None = None
+    def __init__(self, folders: Sequence[RunFolder | None], resolved: Resolved, *, checkpoints: Path, identity: str):
+        self._folders, self._method, self._config = folders, resolved.method, resolved.config
+        self._checkpoints = Checkpoints(checkpoints, run=identity, keep=self._config.checkpoint_keep)
+        self._events: list[Events | None] = [None] * len(folders)
         self._saved_step = 0
         self._saved_at = self._said_at = time.monotonic()
 
-    def begin(self, form: State, tell: Listener) -> tuple[State | None, list[Record]]:
-        """Where the run stands: the state of its newest whole checkpoint, and the metrics up to there.
+    def begin(self, form: State, tell: Listener) -> tuple[State | None, list[list[Record]]]:
+        """Where the runs stand: the newest whole checkpoint, and each one's metrics up to there.
 
         Metrics beyond it are dropped. Without a checkpoint the state is None, and the metrics are none.
 
@@ -59,53 +60,74 @@ class FolderKeeper(Keeper):
             Failure: there are checkpoints, and all of them are damaged.
         """
         state = self._checkpoints.restore(form, tell.warning)
-        step = self._saved_step = 0 if state is None else int(state.step)
+        step = self._saved_step = 0 if state is None else _step(state)
         if step == self._config.steps:
             tell.notice(f"all {step:,} steps are made; --steps asks for more")
-        elif self._folder.metrics.exists():
+        elif step:
             tell.notice(f"going on from step {step:,} of {self._config.steps:,}")
-        self._folder.sweep()
-        self._folder.progress.unlink(missing_ok=True)
-        records = self._folder.rewind_log(step)
-        if self._config.tensorboard:
-            self._events = Events(self._folder.path / "tensorboard", step)
+        elif any(folder.metrics.exists() for folder in self._folders if folder):
+            tell.warning("there is no checkpoint: beginning again at step 0")
+        records: list[list[Record]] = [[] for _ in self._folders]
+        for run, folder in enumerate(self._folders):
+            if folder is not None:
+                folder.sweep()
+                folder.progress.unlink(missing_ok=True)
+                records[run] = folder.rewind_log(step)
+                there = {line["step"] for line in records[run]}
+                if missing := sum(it not in there for it in range(0, step, self._config.log_every or 1)):
+                    tell.warning(f"{folder.metrics} lacks {missing} of the logged steps before step {step:,}")
+                if self._config.tensorboard:
+                    self._events[run] = Events(folder.path / "tensorboard", step)
         return state, records
 
-    def logged(self, line: Record) -> None:
-        self._folder.log(line)
-        if self._events:
-            self._events.losses(line)
+    def logged(self, run: int, line: Record) -> None:
+        if folder := self._folders[run]:
+            folder.log(line)
+        if events := self._events[run]:
+            events.losses(line)
 
-    def reached(self, state: State, line: Record) -> None:
-        step, now = int(state.step), time.monotonic()
-        if state.failed:
-            self._folder.write_progress({"step": step, **line, "failed": True})
-            return
+    def reached(self, state: State, latest: list[Record]) -> None:
+        step, now, failed = _step(state), time.monotonic(), np.atleast_1d(state.failed)
         if self._config.is_snapshot(step):
-            picture = np.asarray(optimise.current_picture(state, method=self._method))
-            self._folder.write_snapshot(step, picture)
-            if self._events:
-                self._events.picture(step, picture)
+            self._snapshot(step, state, failed)
         overdue = now - self._saved_at >= 60 * self._config.checkpoint_minutes
         if step % self._config.checkpoint_every == 0 or overdue:
             self._save(state)
-        if now - self._said_at >= PROGRESS_SECONDS:
-            self._folder.write_progress({"step": step, **line})
+        if due := now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
+        for run, made in enumerate(np.atleast_1d(state.step)):
+            if (folder := self._folders[run]) and (failed[run] or due):
+                ending = {"failed": True} if failed[run] else {}
+                folder.write_progress({"step": int(made), **latest[run], **ending})
 
     def finish(self, state: State) -> None:
-        if not state.failed:
-            self._save(state)
+        self._save(state)
         self._checkpoints.wait()
 
     def close(self) -> None:
         self._checkpoints.close()
-        if self._events:
-            self._events.close()
+        for events in filter(None, self._events):
+            events.close()
+
+    def _snapshot(self, step: int, state: State, failed: np.ndarray) -> None:
+        pictures = optimise.each(optimise.current_picture, state, method=self._method)
+        for run, picture in enumerate(np.asarray(pictures)):
+            if (folder := self._folders[run]) and not failed[run]:
+                folder.write_snapshot(step, picture)
+                if events := self._events[run]:
+                    events.picture(step, picture)
 
     def _save(self, state: State) -> None:
-        if int(state.step) == self._saved_step:
+        step = _step(state)
+        # What has diverged is not worth to go on from.
+        if step == self._saved_step or np.all(state.failed):
             return
-        self._folder.secure_log()
-        self._saved_step, self._saved_at = int(state.step), time.monotonic()
-        self._checkpoints.save(self._saved_step, state)
+        for folder in filter(None, self._folders):
+            folder.secure_log()
+        self._saved_step, self._saved_at = step, time.monotonic()
+        self._checkpoints.save(step, state)
+
+
+def _step(state: State) -> int:
+    """That the runs have reached; those that have diverged stay behind."""
+    return int(np.max(state.step))

@@ -2,9 +2,8 @@
 
 import functools
 import json
-import math
 import os
-import time
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +13,18 @@ import jax
 import numpy as np
 
 from nstjax import events, images, optimise, program, record, report
-from nstjax.config import Config
-from nstjax.errors import Failure, NotWritten
+from nstjax.checkpoint import Checkpoints
+from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import Experiment, load
 from nstjax.inputs import Inputs, Source, prepare
 from nstjax.keeping import FolderKeeper, Keeper
-from nstjax.listener import TIMES, Listener, Record
+from nstjax.listener import Listener, Record
 from nstjax.optimise import State
-from nstjax.program import Program, first_state
+from nstjax.program import Program, first_state, placed
+from nstjax.record import RunRecord
 from nstjax.resolve import Resolved, resolve, restore
 from nstjax.rundir import RunFolder, writing
-
-CHUNK_SECONDS = 1.0
-"""How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
-
-
-class Diverged(Failure):
-    """The loss or its gradient stopped being finite, or the loss grew out of all proportion."""
+from nstjax.steps import check, make_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +37,7 @@ class Result:
         metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
             that many steps; terms before their weights, the total with them.
         steps: how many steps were made; fewer than asked for where the listener wanted to stop.
+        diverged: whether the loss left all bounds at that step.
         record: the resolved configuration, as in ``config.json``.
         folder: of the run; None where nothing was written.
     """
@@ -51,8 +46,14 @@ class Result:
     alpha: np.ndarray | None = field(repr=False)
     metrics: dict[str, np.ndarray] = field(repr=False)
     steps: int
+    diverged: bool
     record: dict[str, Any] = field(repr=False)
     folder: Path | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.diverged or self.steps == self.record["config"]["steps"]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture: PNG, JPEG, WebP or TIFF by its extension; a PNG carries the resolved configuration.
@@ -60,8 +61,13 @@ class Result:
         Raises:
             UserError: unknown extension, or it cannot be written there.
         """
-        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(self.record)})
+        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(_public(self.record))})
         return Path(path)
+
+
+def _public(run: RunRecord) -> RunRecord:
+    """A record without the folders of whoever made it: pictures are shown around."""
+    return {**run, "config": {**run["config"], "weights": Path(run["config"]["weights"]).name}}
 
 
 def stylize(
@@ -110,15 +116,23 @@ def run(
         if experiment.config.tensorboard:
             events.require()
     resolved = resolve(experiment, inputs, tell)
-    compiled = _compile(experiment, resolved, inputs, tell)
+    compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
     if folder is None:
-        state, records = _optimise(resolved, first_state(resolved, inputs), [], lambda: compiled, tell, Keeper())
-        _check(state, records, None)
-        return _result(resolved, inputs, state, records, None)
+        start = placed(first_state(resolved, inputs), resolved, inputs)
+        state, (records,) = make_steps(resolved, start, [[]], compile_it, tell, Keeper())
+        check(state, records, None)
+        return result_of(resolved, inputs, state, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
         learnt = resolved.weights if resolved.weights.path is None else None
+        # Before the program is compiled, which may take minutes, as the learning of the weights may have.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
+        tell.keeping(str(folder.path))
+        try:
+            compiled = compile_it()
+        except UserError:
+            folder.discard()
+            raise
         return _go_on(folder, experiment, resolved, inputs, lambda: compiled, tell)
 
 
@@ -145,7 +159,9 @@ def resume(
     """
     tell = listener or Listener()
     folder = RunFolder(path)
-    folder.read_record()  # before a file is made in a folder that is no run's
+    if "sweep" in folder.read_record():
+        with folder.held():  # with its group, which must not be at work
+            _take_out(folder, experiment, tell)
     with folder.held():
         run = folder.read_record()
         if steps is not None:
@@ -153,8 +169,33 @@ def resume(
         inputs = folder.read_inputs(run)
         experiment = experiment or folder.read_experiment(run)
         resolved = restore(run, experiment, inputs, folder.weights, tell)
-        compiled = functools.partial(_compile, experiment, resolved, inputs, tell)
-        return _go_on(folder, experiment, resolved, inputs, compiled, tell)
+        tell.keeping(str(folder.path))
+        compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
+        return _go_on(folder, experiment, resolved, inputs, compile_it, tell)
+
+
+def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) -> None:
+    """Make of a sweep's member a run of its own, with its slice of the group's state; its record says so.
+
+    It goes on by another program than the group's, so the last bits of what follows may differ.
+    """
+    run = folder.read_record()
+    group = run.pop("sweep")
+    inputs = folder.read_inputs(run)
+    resolved = restore(run, experiment or folder.read_experiment(run), inputs, folder.weights, tell)
+    one = program.state_form(resolved, inputs)
+    stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one)
+    keep = resolved.config.checkpoint_keep
+    state = Checkpoints(folder.checkpoints, run=group["identity"], keep=keep).restore(stacked, tell.warning)
+    mine = None if state is None else jax.tree.map(lambda leaf: leaf[group["index"]], state)
+    step = 0 if mine is None else int(mine.step)
+    alone = record.sealed({**run, "taken_out": {**group, "step": step}})
+    if mine is not None:
+        own = Checkpoints(folder.path / "checkpoints", run=record.identity(alone), keep=keep)
+        own.save(step, mine)
+        own.wait()
+    folder.write_record(alone)
+    tell.notice(f"taken out of its sweep at step {step:,}: from here on a run of its own")
 
 
 def _compile(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> Program:
@@ -172,115 +213,37 @@ def _go_on(
     tell: Listener,
 ) -> Result:
     """Bring the run of a folder from where it stands to its end."""
-    keeper = FolderKeeper(folder, resolved.record, resolved.method)
+    keeper = FolderKeeper([folder], resolved, checkpoints=folder.checkpoints, identity=record.identity(resolved.record))
     try:
         with experiment.blamed():
             form = program.state_form(resolved, inputs)
         state, records = keeper.begin(form, tell)
         folder.write_record(resolved.record)  # it may be extended
-        tell.keeping(str(folder.path))
-        state = state or first_state(resolved, inputs)
-        state, records = _optimise(resolved, state, records, compiled, tell, keeper)
-        result = _result(resolved, inputs, state, records, folder)
+        state = placed(state or first_state(resolved, inputs), resolved, inputs)
+        state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
+        result = result_of(resolved, inputs, state, records, folder)
         with writing(folder.output):
             result.save(folder.output)
-        if state.failed or result.steps == resolved.config.steps:
-            report.write(folder)
-        _check(state, records, folder)
+        if result.ended:
+            report.write(folder, tell.warning)
+        check(state, records, folder)
         return result
     except NotWritten as error:
-        raise NotWritten(f"{error}; when there is room again: nstjax resume {folder.path}") from error
+        raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
     finally:
         keeper.close()
 
 
-def _result(
+def result_of(
     resolved: Resolved, inputs: Inputs, state: State, records: list[Record], folder: RunFolder | None
 ) -> Result:
+    """What a run leaves that has come to this state."""
     return Result(
         picture=np.asarray(optimise.picture(state, method=resolved.method)),
         alpha=inputs.alpha,
         metrics={name: np.array([it[name] for it in records]) for name in (records[0] if records else ())},
         steps=int(state.step),
+        diverged=bool(state.failed),
         record=resolved.record,
         folder=None if folder is None else folder.path,
     )
-
-
-def _optimise(
-    resolved: Resolved,
-    state: State,
-    records: list[Record],
-    compiled: Callable[[], Program],
-    tell: Listener,
-    keeper: Keeper,
-) -> tuple[State, list[Record]]:
-    """Chunk after chunk until the steps are made, the loss diverges, or the listener wants to stop.
-
-    Args:
-        records: of the steps made before; those of further logged steps are added.
-        compiled: called where there are steps to make.
-    """
-    config, names = resolved.config, ("total", *resolved.method.objective.names)
-    step, seconds_per_step = int(state.step), CHUNK_SECONDS
-    losses: Record = {}
-    made = compiled() if step < config.steps else None
-    wall = time.perf_counter() - (records[-1]["wall_seconds"] if records else 0)
-    cpu = time.process_time() - (records[-1]["cpu_seconds"] if records else 0)
-    tell.started(step, config.steps)
-    try:
-        keeper.reached(state, losses)
-        while made is not None and step < config.steps and not state.failed and not tell.wants_to_stop():
-            begun = time.perf_counter()
-            length = _chunk_length(config, step, seconds_per_step)
-            state, metrics = jax.block_until_ready(made.chunk(state, made.problem, np.int32(length)))
-            now = time.perf_counter()
-            advanced = int(state.step) - step
-            seconds_per_step = (now - begun) / max(advanced, 1)
-            times = {
-                "seconds_per_step": seconds_per_step,
-                "wall_seconds": now - wall,
-                "cpu_seconds": time.process_time() - cpu,
-            }
-            # jit returns dictionaries in alphabetical order; people want the terms' own.
-            values = {name: np.asarray(metrics[name]) for name in names}
-            # The step that failed made no step, but its loss says why.
-            for offset in range(advanced + bool(state.failed)):
-                losses = {name: float(array[offset]) for name, array in values.items()}
-                if config.is_logged(step + offset) or offset == advanced:
-                    records.append({"step": step + offset, **losses, **times})
-                    keeper.logged(records[-1])
-                    tell.logged(records[-1])
-            step += advanced
-            tell.advanced(step, losses)
-            keeper.reached(state, {**losses, **times})
-        keeper.finish(state)
-    finally:
-        tell.finished()
-    return state, records
-
-
-def _chunk_length(config: Config, step: int, seconds_per_step: float) -> int:
-    """Steps until something is due: a snapshot, a checkpoint, the end, or a sign of life."""
-    due = [at for at in (*config.snapshots, config.steps) if at > step]
-    due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
-    return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
-
-
-def _check(state: State, records: list[Record], folder: RunFolder | None) -> None:
-    """That the run has not diverged.
-
-    Raises:
-        Diverged: it has; says at which step, how, and what may mend it.
-    """
-    if not state.failed:
-        return
-    step, last, lowest = int(state.step), records[-1], float(state.lowest)
-    losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
-    if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
-        what = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
-    else:
-        what = f"the loss or its gradient is not finite at step {step}"
-    mend = "try a lower learning rate or lower weights" if step else "it is the start's: look at the terms"
-    kept = f"; the picture before it is {folder.output}" if folder else ""
-    raise Diverged(f"{what} ({losses}): {mend}{kept}")

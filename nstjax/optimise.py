@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from nstjax.errors import UserError
@@ -72,7 +73,7 @@ class Problem:
     weights: Mapping[str, float | Scalar]
 
 
-_STATE = ["parameters", "optimiser", "key", "step", "failed", "lowest", "best"]
+_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "best"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
@@ -82,6 +83,7 @@ class State:
 
     Args:
         parameters: what is optimised; ``method.parameterisation.decode`` makes the picture of it.
+        previous: the same one step before, whose loss is known: what is left of a run that diverges.
         optimiser: optax's state, hyper-parameters included.
         key: of the run; step i uses ``fold_in(key, i)``.
         step: how many steps have been made.
@@ -92,6 +94,7 @@ class State:
     """
 
     parameters: PyTree
+    previous: PyTree
     optimiser: PyTree
     key: Key
     step: Int[Array, ""]
@@ -160,12 +163,13 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         ) from None
     return State(
         parameters=parameters,
+        # Copies: the state is donated, and no two of its leaves may share a buffer.
+        previous=jax.tree.map(jnp.copy, parameters),
         optimiser=optimiser,
         key=key,
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
-        # A copy: the state is donated, and no two of its leaves may share a buffer.
         best=None if method.keep == "last" else jax.tree.map(jnp.copy, parameters),
     )
 
@@ -186,6 +190,41 @@ def run_chunk(
         (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* each step's update and
         before the terms' weights (the total has them in); entries past the steps made are NaN.
     """
+    return _chunk(state, problem, steps, method)
+
+
+@functools.partial(jax.jit, static_argnames=("method", "varying", "mesh"), donate_argnames="state")
+def run_chunks(
+    state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method, varying: frozenset[str], mesh: Mesh
+) -> tuple[State, dict[str, Float[Array, "n chunk"]]]:
+    """``run_chunk`` of many runs at a time, that share the method and the network.
+
+    Args:
+        state: stacked along a leading axis, whose length the mesh's divides; donated.
+        problem: the weights stacked, and the targets of ``varying``; the rest is shared, and there once.
+        steps: of each.
+        method: static.
+        varying: the terms whose targets differ.
+        mesh: of one axis, "members", over which they are spread; each device goes on by itself.
+
+    Returns:
+        As of ``run_chunk``, stacked.
+    """
+
+    def problem_of(stacked: Any, shared: Any) -> Any:
+        targets = {name: stacked if name in varying else shared for name in problem.targets}
+        return Problem(shared, targets, stacked)
+
+    def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
+        one = functools.partial(_chunk, method=method)
+        return jax.vmap(one, in_axes=(0, problem_of(0, None), None))(state, problem, steps)
+
+    spread, whole = PartitionSpec("members"), PartitionSpec()
+    specs = (spread, problem_of(spread, whole), whole)
+    return jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(state, problem, steps)
+
+
+def _chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
     names = ("total", *method.objective.names)
     metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
     first = state.step
@@ -231,10 +270,25 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         kept = state.parameters if method.keep == "best" else parameters
         best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
     lowest = jnp.where(better, total, state.lowest)
-    following = State(parameters, optimiser, state.key, state.step + 1, jnp.bool_(False), lowest, best)
+    following = State(
+        parameters=parameters,
+        previous=state.parameters,
+        optimiser=optimiser,
+        key=state.key,
+        step=state.step + 1,
+        failed=jnp.bool_(False),
+        lowest=lowest,
+        best=best,
+    )
     frozen = replace(state, failed=jnp.bool_(True))
     going_on = finite & ~exploded
     return jax.tree.map(functools.partial(jnp.where, going_on), following, frozen), {"total": total, **parts}
+
+
+def each(function: Callable[..., Array], state: State, *, method: Method) -> Float[Array, "n height width 3"]:
+    """A function of a state, such as ``picture``, of each of the states stacked in one; of a single state, of it."""
+    of_one = functools.partial(function, method=method)
+    return jax.vmap(of_one)(state) if state.step.ndim else of_one(state)[None]
 
 
 def current_picture(state: State, *, method: Method) -> Picture:
@@ -243,6 +297,12 @@ def current_picture(state: State, *, method: Method) -> Picture:
 
 
 def picture(state: State, *, method: Method) -> Picture:
-    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for."""
-    parameters = state.parameters if state.best is None else state.best
+    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for.
+
+    In place of the last one, where the loss has diverged, the one before it.
+    """
+    parameters = state.best
+    if parameters is None:
+        last, before = state.parameters, state.previous
+        parameters = jax.tree.map(functools.partial(jnp.where, state.failed), before, last)
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

@@ -5,14 +5,20 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nstjax import variation
 from nstjax.config import Config
 
 _SHORTHANDS = ("content", "style", "tv")
 """Terms whose weight has an option of its own: --style-weight 1e4 is --loss-weights style=1e4."""
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add an option for every setting; those not given are absent from the parsed arguments."""
+def add(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add an option for every setting; those not given are absent from the parsed arguments.
+
+    Args:
+        several: whether those that may differ within a sweep take several values.
+    """
+    more: dict[str, Any] = {"nargs": "+"} if several else {}
     group = parser.add_argument_group("settings", "each changes the experiment's; no setting has another default here")
     for field in dataclasses.fields(Config):
         name, meta = "--" + field.name.replace("_", "-"), field.metadata
@@ -28,19 +34,44 @@ def add(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             metavar="|".join(meta["choices"]) or metavar,
             help=meta["help"],
+            **(more if field.name in variation.SETTINGS else {}),
         )
     for term in _SHORTHANDS:
-        group.add_argument(f"--{term}-weight", type=_number, default=argparse.SUPPRESS, metavar="W")
+        group.add_argument(f"--{term}-weight", type=_number, default=argparse.SUPPRESS, metavar="W", **more)
+    if several:
+        help = "values of any term's weight; --style-weight and the like are short for it"
+        group.add_argument("--vary", type=_axis, nargs="+", default=[], metavar="TERM=W,W,…", help=help)
 
 
 def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given, for ``Config.replace``."""
-    given = vars(arguments)
+    given = {name: _single(value) for name, value in vars(arguments).items() if not _is_several(value)}
     found = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
     weights = {term: given[f"{term}_weight"] for term in _SHORTHANDS if f"{term}_weight" in given}
     if weights:
         found["loss_weights"] = {**found.get("loss_weights", {}), **weights}
     return found
+
+
+def varied(arguments: argparse.Namespace) -> dict[str, list[Any]]:
+    """{term or setting: values} of those that were given several, for ``sweep``."""
+    several = {name: value for name, value in vars(arguments).items() if _is_several(value)}
+    names = {f"{term}_weight": term for term in _SHORTHANDS} | {name: name for name in variation.SETTINGS}
+    found = {names[name]: value for name, value in several.items() if name in names}
+    return {**found, **dict(arguments.vary)}
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _axis(text: str) -> tuple[str, list[float]]:
+    ((term, values),) = _pairs(text, ";").items()
+    return term, [_number(value) for value in values.split(",")]
 
 
 def _kind(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]:

@@ -1,19 +1,22 @@
 """A resolved run as compiled programs: its first state, its problem, its chunk of steps."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nstjax import device, optimise
+from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.inputs import Inputs
-from nstjax.optimise import Problem, State, run_chunk
+from nstjax.optimise import Method, Problem, State, run_chunk
 from nstjax.resolve import Resolved
 from nstjax.types import Targets
 from nstjax.vgg import VGG19
@@ -21,6 +24,8 @@ from nstjax.vgg import VGG19
 _CPU_FACTOR = 1.6
 """XLA leaves its convolutions' working space out of its count on a CPU: resident memory grew by 1.5 times the count at
 256 and 384 pixels."""
+
+T = TypeVar("T")
 
 _DETERMINISTIC: dict[str, str | bool] = {"xla_gpu_deterministic_ops": True}
 
@@ -50,6 +55,20 @@ def state_form(resolved: Resolved, inputs: Inputs) -> State:
     return jax.eval_shape(lambda: first_state(resolved, inputs))
 
 
+def targets_of(method: Method) -> Callable[[VGG19, Array, Array], Targets]:
+    """(network, content, style) -> targets."""
+
+    def targets(network: VGG19, content: Array, style: Array) -> Targets:
+        return method.objective.targets(network, content=content, style=style)
+
+    return targets
+
+
+def compiler_options(config: Config) -> dict[str, str | bool] | None:
+    """XLA's, as the settings ask for."""
+    return _DETERMINISTIC if config.deterministic else None
+
+
 def compile(resolved: Resolved, inputs: Inputs) -> Program:
     """Compile a run. Nothing large is computed before it is known to fit.
 
@@ -57,30 +76,68 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         UserError: the device has too little memory for pictures of this size.
     """
     config, method, network = resolved.config, resolved.method, resolved.network
-
-    def targets(network: VGG19, content: Array, style: Array) -> Targets:
-        return method.objective.targets(network, content=content, style=style)
-
     weights = {name: jnp.float32(config.loss_weights[name]) for name in method.objective.names}
     pictures = (jnp.asarray(inputs.content), jnp.asarray(inputs.style))
-    options = _DETERMINISTIC if config.deterministic else None
-    make_targets = jax.jit(targets).lower(network, *pictures).compile(options)
-    shapes = Problem(network, jax.eval_shape(targets, network, *pictures), weights)
-    lowered = run_chunk.lower(state_form(resolved, inputs), shapes, np.int32(0), method=method)
-    chunk = lowered.compile(options)
-    _check_memory([make_targets, chunk], inputs)
-    return Program(Problem(network, make_targets(network, *pictures), weights), chunk)
+    form = state_form(resolved, inputs)
+    chunk = functools.partial(run_chunk.lower, method=method)
+    if config.shard_picture:
+        network, weights, pictures = placed((network, weights, pictures), resolved, inputs)
+        where = _shardings(form, inputs)
+        form = jax.tree.map(_with_sharding, form, where)
+        # The state goes back to where it came from, for the next chunk.
+        of_strips = functools.partial(run_chunk, method=method)
+        chunk = jax.jit(of_strips, donate_argnums=0, out_shardings=(where, None)).lower
+    options = compiler_options(config)
+    make_targets = jax.jit(targets_of(method)).lower(network, *pictures).compile(options)
+    targets = jax.eval_shape(targets_of(method), network, *pictures)
+    if config.shard_picture:
+        targets = jax.tree.map(_with_sharding, targets, make_targets.output_shardings)
+    compiled = chunk(form, Problem(network, targets, weights), np.int32(0)).compile(options)
+    check_memory(needed_memory(make_targets, compiled), inputs)
+    return Program(Problem(network, make_targets(network, *pictures), weights), compiled)
 
 
-def _check_memory(programs: list[Any], inputs: Inputs) -> None:
-    free = device.free_memory()
-    if free is None:
-        return
+def placed(tree: T, resolved: Resolved, inputs: Inputs) -> T:
+    """Arrays on the device; where a picture is spread over several, those of its shape in strips, the rest on each."""
+    return jax.device_put(tree, _shardings(tree, inputs)) if resolved.config.shard_picture else tree
+
+
+def _shardings(tree: Any, inputs: Inputs) -> Any:
+    """Where the arrays of a tree lie.
+
+    Raises:
+        UserError: the height cannot be divided among the devices.
+    """
+    devices, shape = jax.local_devices(), inputs.content.shape
+    if shape[0] % len(devices):
+        raise UserError(
+            f"--shard-picture over {len(devices)} devices needs a height that is a multiple of that, not {shape[0]}: "
+            "choose another --size"
+        )
+    mesh = Mesh(np.array(devices), ("height",), axis_types=(AxisType.Auto,))
+    strips, whole = NamedSharding(mesh, PartitionSpec("height")), NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: strips if leaf.shape == shape else whole, tree)
+
+
+def _with_sharding(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def needed_memory(*programs: Any) -> float:
+    """Bytes that the largest of some compiled programs takes on each device, beside what it is given."""
     analyses = [program.memory_analysis() for program in programs]
-    needed = max(it.temp_size_in_bytes + it.output_size_in_bytes for it in analyses if it is not None)
-    if jax.default_backend() == "cpu":
-        needed *= _CPU_FACTOR
-    if needed > free:
+    needed = max((it.temp_size_in_bytes + it.output_size_in_bytes for it in analyses if it is not None), default=0)
+    return needed * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
+
+
+def check_memory(needed: float, inputs: Inputs) -> None:
+    """That so much memory is free.
+
+    Raises:
+        UserError: it is not; says which size would fit.
+    """
+    free = device.free_memory()
+    if free is not None and needed > free:
         height, width, _ = inputs.content.shape
         fitting = int(max(height, width) * math.sqrt(0.9 * free / needed))
         raise UserError(

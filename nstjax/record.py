@@ -75,8 +75,8 @@ def extended(record: RunRecord, steps: int) -> RunRecord:
 
 
 def identity(record: RunRecord) -> str:
-    """A checksum of all that a state depends on: the record but for how many steps are made in all."""
-    return _digest({**record, "config": {**record["config"], "steps": None}})
+    """A checksum of all that a state depends on: not how many steps are made in all, nor together with what."""
+    return _digest({**record, "config": {**record["config"], "steps": None}, "sweep": None})
 
 
 def plain(config: Config) -> dict[str, Any]:

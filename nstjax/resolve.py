@@ -2,9 +2,11 @@
 
 import dataclasses
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -71,6 +73,12 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     )
     method = _method(experiment, config, inputs)
     return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+
+
+def varied(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
+    """The same run with other weights of its terms, another learning rate or seed, other pictures of the same shape."""
+    config = run.config.replace(**settings)
+    return dataclasses.replace(run, config=config, record=_record(experiment, config, inputs, run.weights))
 
 
 def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, listener: Listener) -> Resolved:

@@ -14,9 +14,11 @@ that was cut short is no line.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,12 +37,22 @@ from nstjax.weights import Weights
 from nstjax.weights import write as write_weights
 
 
-def free_name(folder: Path, stem: str) -> Path:
-    """``folder/stem-N`` with the first N from 1 that is not taken."""
-    number = 1
-    while (path := folder / f"{stem}-{number}").exists():
-        number += 1
-    return path
+@contextlib.contextmanager
+def new_folder(folder: Path, stem: str) -> Iterator[Path]:
+    """A new folder ``folder/stem-N`` with the first N from 1 that is not taken; removed if it is empty at the end."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = folder / f"{stem}-{number}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+            folder.rmdir()
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
@@ -56,8 +68,19 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.config, self.output = self.path / "config.json", self.path / "output.png"
-        self.checkpoints, self.metrics = self.path / "checkpoints", self.path / "metrics.jsonl"
-        self.progress = self.path / "progress.json"
+        self.metrics, self.progress = self.path / "metrics.jsonl", self.path / "progress.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its states lie."""
+        return self._home() / "checkpoints"
+
+    def _home(self) -> Path:
+        """Where its checkpoints and its lock lie: those of a sweep's member with its group's."""
+        try:
+            return self.path / json.loads(self.config.read_text(encoding="utf-8"))["sweep"]["group"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return self.path
 
     def check_new(self) -> None:
         """That a run can begin here.
@@ -69,6 +92,9 @@ class RunFolder:
             raise UserError(
                 f"{self.path} already holds a run: go on with it by nstjax resume {self.path}, or choose another --out"
             )
+        there = {it.name for it in self.path.iterdir()} if self.path.is_dir() else set()
+        if other := there - {".lock", "inputs"}:  # which a run leaves that was killed as it began
+            raise UserError(f"{self.path} is not empty ({min(other)} is in it): choose another --out")
         existing = next(it for it in (self.path, *self.path.absolute().parents) if it.exists())
         try:
             tempfile.TemporaryFile(dir=existing).close()
@@ -87,11 +113,13 @@ class RunFolder:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = self._lock()
-        try:
-            # A moment's patience: ``is_held`` holds it for a moment, too.
-            lock.acquire(timeout=1)
-        except filelock.Timeout:
-            raise UserError(f"another process is at work in {self.path}: wait until it has ended, or stop it") from None
+        with writing(Path(lock.lock_file)):
+            try:
+                # A moment's patience: ``is_held`` holds it for a moment, too.
+                lock.acquire(timeout=1)
+            except filelock.Timeout:
+                mend = "wait until it has ended, or stop it"
+                raise UserError(f"another process is at work in {self.path}: {mend}") from None
         try:
             yield
         finally:
@@ -106,11 +134,13 @@ class RunFolder:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             return True
+        except OSError:
+            return False  # nobody writes where nobody can
         lock.release()
         return False
 
     def _lock(self) -> filelock.BaseFileLock:
-        return filelock.FileLock(self.path / ".lock")
+        return filelock.FileLock(self._home() / ".lock")
 
     def create(
         self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: str | None = None
@@ -125,7 +155,7 @@ class RunFolder:
         """
         folder = self.path / "inputs"
         with writing(folder):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             for name, array in inputs.pictures().items():
                 with whole_file(folder / f"{name}.npy") as file:
                     np.save(file, array)
@@ -135,6 +165,14 @@ class RunFolder:
                 with whole_file(folder / "experiment.py") as file:
                     file.write(experiment.encode())
         self.write_record(run)
+
+    def discard(self) -> None:
+        """Take back what ``create`` has written."""
+        self.config.unlink()
+        shutil.rmtree(self.path / "inputs")
+        (self.path / ".lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     @property
     def weights(self) -> Path:
@@ -200,12 +238,13 @@ class RunFolder:
         """The logged steps; a loss that was not a number is NaN."""
         try:
             lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
+            parsed = [_parsed(line) for line in lines]
         except FileNotFoundError:
             return []
-        try:
-            return [_parsed(line) for line in lines]
         except ValueError as error:
-            raise Failure(f"{self.metrics} has a line that is no JSON ({error}): mend it, or remove the file") from None
+            mend = "mend it, or remove the file, which loses the curves"
+            raise Failure(f"{self.metrics} has a line that is no logged step ({error}): {mend}") from None
+        return [*{line["step"]: line for line in parsed}.values()]
 
     def rewind_log(self, step: int) -> list[Record]:
         """Drop the lines of this step and later ones; returns those that stay."""
@@ -252,7 +291,10 @@ class RunFolder:
 
 
 def _parsed(line: str) -> Record:
-    return {name: math.nan if it is None else it for name, it in json.loads(line).items()}
+    values = json.loads(line)
+    if not isinstance(values, dict) or "step" not in values:
+        raise ValueError("it has no step")
+    return {name: math.nan if it is None else it for name, it in values.items()}
 
 
 def _json_line(values: Mapping[str, float]) -> str:

@@ -1,5 +1,6 @@
 """How far the run of a folder is, read from its files alone: no array library, and nothing is disturbed."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from nstjax.listener import TIMES, Record
 from nstjax.record import config_of
 from nstjax.rundir import RunFolder, checkpoint_steps
+from nstjax.sweepdir import SweepFolder
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Status:
     diverged: bool
 
     @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.diverged or self.step == self.steps
+
+    @property
     def seconds_left(self) -> float | None:
         """Until all steps are made, at the present speed."""
         return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
@@ -51,7 +58,8 @@ def of(folder: RunFolder) -> Status:
     logged = {**log[-1], "step": log[-1]["step"] + 1} if log else {"step": 0}
     progress = folder.read_progress() or {"step": 0}
     newest = progress if progress.get("failed") or progress["step"] > logged["step"] else logged
-    checkpoint = max(checkpoint_steps(folder.checkpoints), default=None)
+    whole = (it for it in checkpoint_steps(folder.checkpoints) if (folder.checkpoints / str(it) / "seal.json").exists())
+    checkpoint = max(whole, default=None)
     age = None if checkpoint is None else time.time() - (folder.checkpoints / str(checkpoint)).stat().st_mtime
     return Status(
         step=int(max(newest["step"], checkpoint or 0)),
@@ -82,9 +90,33 @@ def lines(status: Status, folder: RunFolder) -> Iterator[str]:
     elif status.diverged:
         yield "its loss diverged: begin again with a lower learning rate or lower weights"
     elif status.step < status.steps:
-        yield f"no process is at work on it: nstjax resume {folder.path}"
-    else:
+        yield f"no process is at work on it: nstjax resume {shlex.quote(str(folder.path))}"
+    elif folder.output.exists():
         yield f"finished: {folder.output}"
+    else:
+        yield f"finished, but its picture is gone: nstjax resume {shlex.quote(str(folder.path))} draws it again"
+
+
+def of_sweep(sweep: SweepFolder) -> list[Status | None]:
+    """The status of each member; None of one that was not begun."""
+    return [of(home) if home.config.exists() else None for home in sweep.members()]
+
+
+def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
+    """The status of a sweep for people: of each member a line, and then of the whole."""
+    names, found = sweep.read().names(), of_sweep(sweep)
+    width = max(map(len, names))
+    for name, it in zip(names, found, strict=True):
+        if it is None:
+            yield f"{name:{width}}  not begun"
+            continue
+        loss = f"  loss {it.losses['total']:.5g}" if it.losses else ""
+        note = "  diverged" if it.diverged else "  in work" if it.held else ""
+        yield f"{name:{width}}  step {it.step:,} of {it.steps:,}{loss}{note}"
+    ended = sum(it is not None and it.ended for it in found)
+    yield f"{ended} of {len(found)} members are finished"
+    if ended < len(found) and not any(it is not None and it.held for it in found):
+        yield f"no process is at work on it: nstjax resume {shlex.quote(str(sweep.path))}"
 
 
 def duration(seconds: float) -> str:

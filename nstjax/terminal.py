@@ -1,5 +1,6 @@
 """What a run shows on a terminal: bars that move where there is one, lines where there is none."""
 
+import shlex
 import sys
 from typing import Any
 
@@ -41,7 +42,7 @@ class Terminal(Listener):
         return self.signal is not None
 
     def keeping(self, folder: str) -> None:
-        self._signals.farewell = f"nstjax: stopped; to go on: nstjax resume {folder}"
+        self._signals.farewell = f"nstjax: stopped; to go on: nstjax resume {shlex.quote(folder)}"
 
     def notice(self, line: str) -> None:
         if not self._quiet:

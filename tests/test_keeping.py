@@ -11,8 +11,8 @@ from quick_run import QUICK
 from nstjax import images
 from nstjax.cli import main
 from nstjax.config import Config
-from nstjax.loop import _chunk_length
 from nstjax.rundir import checkpoint_steps
+from nstjax.steps import chunk_length
 
 
 def test_snapshots_at_given_steps_and_every_n(place):
@@ -51,14 +51,14 @@ def test_chunks_end_where_something_is_due():
     config = Config(steps=1000, snapshots=(7,), snapshot_every=60, checkpoint_every=50, log_every=1)
     lengths, step = [], 0
     while step < config.steps:
-        lengths.append(_chunk_length(config, step, 0.01))
+        lengths.append(chunk_length(config, step, 0.01))
         assert lengths[-1] >= 1
         step += lengths[-1]
     ends = set(np.cumsum(lengths).tolist())
     assert {7, *range(50, 1001, 50), *range(60, 1001, 60)} <= ends and step == 1000
     assert max(lengths) <= 50
-    assert _chunk_length(Config(steps=10_000), 0, 1e-9) == 256  # the buffer of metrics
-    assert _chunk_length(Config(steps=10_000), 0, 60.0) == 1
+    assert chunk_length(Config(steps=10_000), 0, 1e-9) == 256  # the buffer of metrics
+    assert chunk_length(Config(steps=10_000), 0, 60.0) == 1
 
 
 def test_deterministic_is_no_other_picture_on_a_cpu(place):

@@ -10,11 +10,10 @@ from conftest import random_weights, smooth_picture
 import nstjax
 from nstjax import images
 from nstjax.config import Config
-from nstjax.errors import UserError
+from nstjax.errors import Diverged, UserError
 from nstjax.experiment import Experiment
 from nstjax.inputs import prepare
 from nstjax.listener import Listener
-from nstjax.loop import Diverged
 from nstjax.optimise import run_chunk
 from nstjax.weights import read, write
 

@@ -46,12 +46,16 @@ def test_commands(command, capsys):
             main(arguments)
         assert caught.value.code == 0
         return
-    if arguments[0] == "run":
+    if arguments[0] in ("run", "sweep"):
         # Small, short, and no deeper than the weights at hand.
         arguments += ["--size", "32", "--steps", "2", "--weights", "vgg.safetensors", "--snapshots", "2"]
         if "--experiment" not in arguments:
             arguments += ["--layers", "style=relu1_1,relu2_1;content=relu2_1"]
-    if arguments[0] in ("resume", "report", "status"):
+    if arguments[0] in ("resume", "report", "status") and "members" in arguments[1]:
+        weights = ["--style-weight", "10", "20", "--content-weight", "1", "2", "--out", "runs/sweep"]
+        sweep = ["sweep", "content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
+        assert main([*sweep, *weights, "--size", "32", "--steps", "2"]) == 0
+    elif arguments[0] in ("resume", "report", "status"):
         run = ["run", "content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
         assert main([*run, "--size", "32", "--steps", "2", "--out", arguments[1]]) == 0
         arguments = [re.sub(r"^\d+$", "4", it) for it in arguments]

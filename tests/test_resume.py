@@ -1,6 +1,7 @@
 """A run that was stopped and resumed is the run that was not, to the byte."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -165,7 +166,7 @@ def test_a_run_that_wrote_no_checkpoint_begins_again(place, capsys):
     before, lines = pictures("out"), losses("out")
     shutil.rmtree("out/checkpoints")
     assert main(["resume", "out"]) == 0
-    assert "from step 0 of 14" in capsys.readouterr().err
+    assert "there is no checkpoint: beginning again at step 0" in capsys.readouterr().err
     assert pictures("out") == before and losses("out") == lines
 
 
@@ -198,6 +199,70 @@ def test_terms_made_in_python_are_given_again(place, capsys):
     assert main(["resume", "out", "--steps", "6"]) == 2
     assert "were made in Python" in capsys.readouterr().err
     assert nstjax.resume("out", steps=6, experiment=made).steps == 6
+
+
+def test_a_run_that_was_stopped_while_it_compiled_goes_on(place, monkeypatch):
+    """All that it was given is on the disk before, the learnt weights of many minutes among it."""
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nstjax.program.compile", killed)
+    assert main([*QUICK, "--out", "out", *SMALL]) == 130
+    monkeypatch.undo()
+    os.chdir(place)
+    assert main(["resume", "out"]) == 0
+    assert main([*QUICK, "--out", "whole", *SMALL]) == 0
+    assert pictures("out") == pictures("whole")
+
+
+def test_metrics_that_were_lost_are_missed(place, capsys):
+    assert main([*QUICK, "--out", "out", "--steps", "8", "--log-every", "2"]) == 0
+    whole = Path("out/metrics.jsonl").read_text().splitlines(keepends=True)
+    for lines, message in (
+        (whole[:2] + whole[3:], "lacks 1 of the logged steps before step 8"),
+        ([*whole[:3], whole[3][:20]], "lacks 1 of the logged steps before step 8"),
+        ([], "lacks 4 of the logged steps before step 8"),
+        ([*whole, whole[-1]], None),
+    ):
+        Path("out/metrics.jsonl").write_text("".join(lines))
+        capsys.readouterr()
+        assert main(["resume", "out", "--quiet"]) == 0
+        error = capsys.readouterr().err
+        assert (message in error) if message else error == ""
+        assert len({line["step"] for line in losses("out")}) == len(losses("out"))
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\x00\n", b"hello\n", b"[]\n", b'{"epoch": 1}\n'])
+def test_metrics_with_garbage_are_one_line(place, capsys, garbage):
+    assert main([*QUICK, "--out", "out"]) == 0
+    content = Path("out/metrics.jsonl").read_bytes()
+    Path("out/metrics.jsonl").write_bytes(garbage + content)
+    capsys.readouterr()
+    assert main(["resume", "out", "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "metrics.jsonl has a line that is no logged step" in error
+
+
+def test_a_damaged_snapshot_is_left_out(place, capsys):
+    assert main([*QUICK, "--out", "out", "--snapshots", "2,5"]) == 0
+    Path("out/snapshots/000002.png").write_text("x")
+    capsys.readouterr()
+    assert main(["resume", "out", "--quiet"]) == 0
+    assert "000002.png is left out" in capsys.readouterr().err
+    with_one = Path("out/report.html").read_text()
+    assert "step 5" in with_one and "step 2<" not in with_one
+
+
+def test_a_folder_of_other_things_is_not_written_into(place, capsys):
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    assert main([*QUICK, "--out", "mine"]) == 2
+    assert "mine is not empty (thesis.txt is in it)" in capsys.readouterr().err
+    # What a run leaves that was killed before its record was written is no hindrance.
+    Path("killed/inputs").mkdir(parents=True)
+    Path("killed/.lock").touch()
+    assert main([*QUICK, "--out", "killed"]) == 0
 
 
 # What is refused, in one line and with nothing changed.

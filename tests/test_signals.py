@@ -86,14 +86,14 @@ def test_a_second_signal_ends_a_run_and_what_was_kept_is_gone_on_with(place):
     assert main([*QUICK, "--out", "whole", "--steps", "300", "--checkpoint-every", "20"]) == 0
     whole = Path("whole/output.png").read_bytes()
     # A step that never ends: the first signal waits for it, the second does not.
-    slow = "import nstjax.loop, time, sys\nfrom nstjax.cli import main\n" + (
-        "block = nstjax.loop.jax.block_until_ready\n"
+    slow = "import nstjax.steps, time, sys\nfrom nstjax.cli import main\n" + (
+        "block = nstjax.steps.jax.block_until_ready\n"
         "def stuck(it):\n"
         "    if int(it[0].step) >= 100:\n"
         "        print('stuck', flush=True)\n"
         "        time.sleep(60)\n"
         "    return block(it)\n"
-        "nstjax.loop.jax.block_until_ready = stuck\n"
+        "nstjax.steps.jax.block_until_ready = stuck\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = [*QUICK, "--out", "parts", "--steps", "300", "--checkpoint-every", "20", "--quiet"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from quick_run import QUICK, process
 
-from nstjax import status
+from nstjax import images, status
 from nstjax.cli import main
 from nstjax.rundir import RunFolder, checkpoint_steps
 
@@ -133,3 +133,40 @@ def test_a_loss_that_is_not_finite_leaves_no_checkpoint_of_what_follows(place, c
     assert step >= 1 and all(it <= step for it in checkpoint_steps(Path("out/checkpoints")))
     found = lines("out", capsys)
     assert "total nan" in found[1] and found[-1].startswith("its loss diverged")
+
+
+def test_the_picture_of_a_run_that_diverged_is_the_one_before(place):
+    """The first step goes wrong: what is left is the start, not what the step made of it."""
+    assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
+    images.save("start.png", np.load("out/inputs/start.npy"))
+    np.testing.assert_array_equal(images.read("out/output.png").rgb, images.read("start.png").rgb)
+
+
+# Folders in the hands of others.
+
+
+def test_progress_that_is_no_progress_is_passed_over(place):
+    assert main([*QUICK, "--out", "out"]) == 0
+    for text in ("[]", "{}", "\x00\x00", "7"):
+        Path("out/progress.json").write_text(text)
+        assert status.of(RunFolder("out")).step == 8
+
+
+def test_a_lock_that_cannot_be_made_is_nobodys(place, monkeypatch):
+    assert main([*QUICK, "--out", "out"]) == 0
+
+    def read_only(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", read_only)
+    assert not RunFolder("out").is_held()
+    assert main(["status", "out"]) == 0
+
+
+def test_a_picture_that_is_gone_and_an_empty_checkpoint(place, capsys):
+    assert main([*QUICK, "--out", "my run"]) == 0
+    Path("my run/output.png").unlink()
+    Path("my run/checkpoints/9999").mkdir()
+    found = lines("my run", capsys)
+    assert found[0] == "step 8 of 8"
+    assert found[-1] == "finished, but its picture is gone: nstjax resume 'my run' draws it again"

@@ -1,11 +1,8 @@
 """The page of a run: one HTML file with its pictures, its curves and its configuration, which needs no network."""
 
-import base64
-import io
 import os
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,13 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nstjax.atomic import whole_file
+from nstjax.report.html import embedded, fact_list, record_tables, write_page
+from nstjax.report.pictures import opened
 
 _LONG_SIDE = 1_200
 """Of an embedded picture, at most, in pixels."""
-
-_LONG = 5
-"""A table with more lines than this is folded."""
 
 
 def page(
@@ -49,37 +44,25 @@ def page(
         snapshots: {step: picture file} of the steps kept.
         curves: the text of an SVG file, as ``nstjax.report.curves`` writes it.
     """
-    template = Template(resources.files("nstjax.report").joinpath("page.html").read_text(encoding="utf-8"))
-    text = template.substitute(
+    write_page(
+        path,
+        "page.html",
         title=escape(title),
-        facts=_facts(facts),
+        facts=fact_list(facts),
         pictures=_pictures(_from_array(content), _from_array(style), None if result is None else _from_array(result)),
         snapshots=_snapshots(snapshots),
         curves=_curves(curves),
-        record=_record(record),
+        record=record_tables(record),
     )
-    with whole_file(path) as file:
-        # A file's name may hold what is no character.
-        file.write(text.encode(errors="xmlcharrefreplace"))
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8))
 
 
-def _img(image: Image.Image, description: str) -> str:
-    """The picture itself, with its size, so that nothing moves while the page is laid out."""
-    image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=90)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    width, height = image.size
-    return f'<img src="data:image/webp;base64,{data}" width="{width}" height="{height}" alt="{description}">'
-
-
 def _figure(image: Image.Image, name: str, *, grow: float) -> str:
     caption = f"<figcaption>{name} <span>{image.width} × {image.height}</span></figcaption>"
-    return f'<figure style="flex-grow: {grow:.4f}">{_img(image, name)}{caption}</figure>'
+    return f'<figure style="flex-grow: {grow:.4f}">{embedded(image, name, longest=_LONG_SIDE)}{caption}</figure>'
 
 
 def _aspect(image: Image.Image) -> float:
@@ -108,8 +91,7 @@ def _snapshots(snapshots: Mapping[int, Path]) -> str:
         return ""
     figures = []
     for step, file in sorted(snapshots.items()):
-        with Image.open(file) as image:
-            picture = _img(image.convert("RGBA" if image.has_transparency_data else "RGB"), f"step {step:,}")
+        picture = embedded(opened(file), f"step {step:,}", longest=_LONG_SIDE)
         figures.append(f"<figure>{picture}<figcaption>step {step:,}</figcaption></figure>")
     return Template(_SNAPSHOTS).substitute(figures="".join(figures), last=len(figures) - 1)
 
@@ -136,36 +118,3 @@ def _curves(svg: str | None) -> str:
         f'<section id="curves"><h2>Losses</h2><figure role="img" aria-label="losses against the step">{plot}</figure>'
         f"<p>{note}</p></section>"
     )
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    if not facts:
-        return ""
-    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
-    return f'<dl class="facts">{rows}</dl>'
-
-
-def _record(record: Mapping[str, Any]) -> str:
-    """A table for each group of the record, the settings first, and one of what is in no group."""
-    groups = {"settings": record["config"]}
-    groups |= {name: it for name, it in record.items() if isinstance(it, Mapping) and name != "config"}
-    rest = {name: it for name, it in record.items() if not isinstance(it, Mapping)}
-    tables = []
-    for name, group in {**groups, "other": rest}.items():
-        if group:
-            table = _shown(group)
-            state = "" if table.count("<dd>") > _LONG else " open"
-            tables.append(f"<details{state}><summary>{escape(name.capitalize())}</summary>{table}</details>")
-    return "".join(tables)
-
-
-def _shown(value: Any) -> str:
-    """A value of the record in HTML; mappings as tables."""
-    if isinstance(value, Mapping):
-        rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{_shown(it)}</dd>" for name, it in value.items())
-        return f"<dl>{rows}</dl>" if rows else "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(_shown(it) for it in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else escape(str(value))

@@ -1,8 +1,10 @@
 """What is drawn of the run of a folder: its sheet, its curves, its page."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from nstjax import images, status
 from nstjax.errors import UserError
@@ -18,8 +20,12 @@ _MOST_FRAMES = 40
 """On the page, of the snapshots: it holds the pictures themselves."""
 
 
-def write(folder: RunFolder) -> Path:
+def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     """Draw the sheet, the curves and the page of a run, finished or not.
+
+    Args:
+        folder: of the run.
+        warn: told of snapshots that cannot be read and are left out.
 
     Returns:
         The page.
@@ -30,7 +36,7 @@ def write(folder: RunFolder) -> Path:
     """
     run = folder.read_record()
     inputs = folder.read_inputs(run)
-    lines, snapshots = folder.read_log(), folder.snapshots()
+    lines, snapshots = folder.read_log(), _readable(folder.snapshots(), warn)
     sheet, plot, target = (folder.path / name for name in ("sheet.png", "curves.svg", "report.html"))
     with writing(sheet):
         if snapshots:
@@ -74,6 +80,18 @@ def _result(folder: RunFolder) -> np.ndarray | None:
     except UserError:
         return None  # there is none before the run is finished or stopped
     return picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
+
+
+def _readable(snapshots: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:
+    found = {}
+    for step, path in snapshots.items():
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+            found[step] = path
+        except OSError as error:
+            warn(f"the snapshot {path} is left out: {error}")
+    return found
 
 
 def _spread(steps: list[int]) -> list[int]:

@@ -1,0 +1,68 @@
+"""Which members of a sweep are computed together, and how that is changed while their state is kept."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from nstjax import record
+from nstjax.checkpoint import Checkpoints
+from nstjax.listener import Listener
+from nstjax.many import Members
+from nstjax.resolve import Resolved
+from nstjax.rundir import RunFolder
+from nstjax.sweepdir import Group, SweepFolder
+
+
+def grouped(runs: Sequence[Resolved], numbers: Sequence[int], size: int, devices: int) -> list[Group]:
+    """Groups of some members, of one size; the last is filled up."""
+    groups = []
+    for at in range(0, len(numbers), size):
+        members = tuple(numbers[at : at + size])
+        together = "".join(record.identity(runs[it].record) for it in members) + f" {size} on {devices}"
+        groups.append(Group(members, size, devices, hashlib.sha256(together.encode()).hexdigest()))
+    return groups
+
+
+def pointed(run: Resolved, member: int, home: RunFolder, group: Group, folder: SweepFolder) -> Resolved:
+    """The run with a record that says where its state is."""
+    pointer = {
+        "group": os.path.relpath(folder.group_folder(group).path, home.path),
+        "index": group.members.index(member),
+        "size": group.size,
+        "devices": group.devices,
+        "identity": group.identity,
+    }
+    return replace(run, record=record.sealed({**run.record, "sweep": pointer}))
+
+
+def halved(group: Group, members: Members, runs: list[Resolved], folder: SweepFolder, tell: Listener) -> list[Group]:
+    """Two groups in place of one that needs more memory than there is, from its last checkpoint on."""
+    half = -(-group.size // (2 * group.devices)) * group.devices
+    tell.warning(f"out of memory with {group.size} members at a time: going on with {half}")
+    old, homes = folder.group_folder(group), folder.members()
+    keep = runs[group.members[0]].config.checkpoint_keep
+    state = Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep).restore(
+        members.form(group.size), tell.warning
+    )
+    parts = grouped(runs, group.members, half, group.devices)
+    for part in parts:
+        place = folder.group_folder(part).path
+        if state is not None:
+            which = np.array([group.members.index(it) for it in part.computed])
+            place.mkdir(parents=True, exist_ok=True)
+            new = Checkpoints(place / "checkpoints", run=part.identity, keep=keep)
+            new.save(int(np.max(state.step)), jax.tree.map(lambda leaf, which=which: leaf[which], state))
+            new.wait()
+            new.close()
+        for member in part.members:
+            if "taken_out" not in runs[member].record:
+                runs[member] = pointed(runs[member], member, homes[member], part, folder)
+                homes[member].write_record(runs[member].record)
+        folder.write_group(part)
+    shutil.rmtree(old.path)
+    return parts
