@@ -168,10 +168,16 @@ def resume(
         tell.warning(f"{len(devices)} devices where the sweep began with {groups[0].devices}: the last bits may differ")
     size = groups[0].size
     members = Members(runs, inputs, devices[: math.gcd(size, len(devices))])
+    # What was begun on other devices says from now on that it went on here.
+    groups = [replace(it, devices=members.devices) for it in groups]
     placed = {number for group in groups for number in group.members}
     missing = [number for number in range(len(runs)) if number not in placed]
     units = [*groups, *grouped(runs, missing, size, members.devices)]
     mine = units[place.index :: place.count]
+    for group in groups:
+        for number in group.members:
+            if "taken_out" not in runs[number].record:
+                runs[number] = pointed(runs[number], number, homes[number], group, folder)
     _create(folder, plan, [it for it in mine if it not in groups], runs, inputs, experiment)
     tell.compiling()
     with experiment.blamed():
@@ -259,8 +265,10 @@ def _run(
     try:
         if isinstance(keeper, FolderKeeper):
             state, records = keeper.begin(members.form(group.size), tell)
+            # They may be extended, or go on on other devices.
             for index, member in mine.items():
-                cast("RunFolder", homes[index]).write_record(runs[member].record)  # it may be extended
+                cast("RunFolder", homes[index]).write_record(runs[member].record)
+            cast("SweepFolder", folder).write_group(group)
         state = members.first_state(group.computed) if state is None else members.placed(state)
         state, records = make_steps(any_run, state, records, lambda: members.program(group.computed), tell, keeper)
     finally:

@@ -1,6 +1,7 @@
 """Several devices in one process, and programs for devices that are not here."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def test_a_sweep_is_resumed_on_as_many_devices_to_the_byte_and_on_others_nearly(
     on_devices(4, "resume", "same", "--steps", "50")
     said = on_devices(2, "resume", "other", "--steps", "50")
     assert "2 devices where the sweep began with 4: the last bits may differ" in said
+    for path in Path("other/members").iterdir():
+        assert json.loads((path / "config.json").read_text())["sweep"]["devices"] == 2
     whole, same, other = (
         {path.parent.name: images.read(path).rgb for path in Path(it).glob("members/*/output.png")}
         for it in ("whole", "same", "other")

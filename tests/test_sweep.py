@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -18,7 +21,6 @@ from nstjax.experiment import load
 from nstjax.inputs import prepare
 from nstjax.listener import TIMES, Listener
 from nstjax.many import Members
-from nstjax.optimise import run_chunks
 from nstjax.resolve import resolve, varied
 from nstjax.rundir import RunFolder
 
@@ -111,6 +113,14 @@ def test_several_pictures(place):
         np.testing.assert_allclose(member.picture, single.picture, atol=TOLERANCE)
 
 
+def checkpoints_of(folder):
+    """The newest of each group."""
+    return [
+        max(map(int, names), default=0)
+        for names in ([it.name for it in group.glob("checkpoints/[0-9]*")] for group in Path(folder).glob("groups/*"))
+    ]
+
+
 def members_of(count, devices=None, **changes):
     experiment = load("quick.py").replace(weights="vgg.safetensors", **changes)
     inputs = prepare("content.png", "style.png", experiment.config)
@@ -129,14 +139,20 @@ def test_what_members_share_is_there_once(place):
 
 
 def test_other_weights_compile_nothing(place):
-    run_chunks.clear_cache()
     members = members_of(2)
     state, made = members.first_state([0, 1]), members.program([0, 1])
-    for scale in (1, 100):
-        problem = jax.tree.map(lambda it: it, made.problem)
-        object.__setattr__(problem, "weights", {name: scale * it for name, it in made.problem.weights.items()})
-        state, _ = made.chunk(state, problem, np.int32(2))  # an AOT program raises where it would have to compile
-    assert np.asarray(state.step).tolist() == [4, 4]
+    problems = [
+        dataclasses.replace(made.problem, weights={name: scale * it for name, it in made.problem.weights.items()})
+        for scale in (1, 10, 100)
+    ]
+    compilations = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compilations.append(name))
+    for problem in problems:
+        state, _ = made.chunk(state, problem, np.int32(2))
+    assert np.asarray(state.step).tolist() == [6, 6]
+    assert not [name for name in compilations if "compile" in name]
+    members.first_state([1, 0]), members_of(2).compile(2)
+    assert [name for name in compilations if "compile" in name]  # else the count would count nothing
 
 
 def test_a_member_that_diverges_harms_no_other(place):
@@ -243,6 +259,28 @@ def test_a_resumed_sweep_is_the_one_that_was_not_stopped(swept, capsys):
     assert main(["resume", "parts"]) == 0
     assert content_of(parts) == content_of(whole)
     assert (parts / "grid.png").read_bytes() == (whole / "grid.png").read_bytes()
+
+
+def test_a_sweep_that_is_killed_again_and_again_is_the_one_that_was_not(place):
+    options = ["--style-weight", "1", "10", "100", "--group-size", "2", "--checkpoint-every", "3", "--snapshots", "5"]
+    arguments = [*SWEEP, *options, "--steps", "60", "--horizon", "60", "--log-every", "7"]
+    assert main([*arguments, "--out", "whole"]) == 0
+    command, kills, seen = [*arguments, "--out", "killed"], 0, 0
+    while True:
+        process = subprocess.Popen([sys.executable, "-m", "nstjax", *command], stderr=subprocess.PIPE)
+        # Killed when it has written two more checkpoints.
+        while process.poll() is None and sum(made := checkpoints_of("killed")) < seen + 6:
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        if process.returncode == 0:
+            break
+        kills, seen = kills + 1, sum(made)
+        if Path("killed/sweep.json").exists():
+            command = ["resume", "killed"]
+    assert kills >= 3
+    assert content_of("killed") == content_of("whole")
+    assert Path("killed/grid.png").read_bytes() == Path("whole/grid.png").read_bytes()
 
 
 def test_a_sweep_is_extended(swept):
