@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,16 +27,6 @@ from nstjax.rundir import checkpoint_steps
 T = TypeVar("T")
 
 _SEAL = "seal.json"
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """What is known of one array of a state."""
-
-    name: str
-    shape: list[int]
-    dtype: str
-    sha256: str
 
 
 class Damaged(Exception):
@@ -122,7 +111,8 @@ class Checkpoints:
             numbered = {str(index): array for index, array in enumerate(arrays.values())}
             self._orbax.save(growing, args=ocp.args.StandardSave(numbered))
             leaves = [
-                asdict(Leaf(name, [*it.shape], it.dtype.name, _sha256(it.tobytes()))) for name, it in arrays.items()
+                {"name": name, "shape": [*it.shape], "dtype": it.dtype.name, "sha256": _sha256(it.tobytes())}
+                for name, it in arrays.items()
             ]
             seal = {"run": self._run, "step": step, "leaves": leaves, "files": _digests(growing)}
             with whole_file(growing / _SEAL) as file:
@@ -132,7 +122,6 @@ class Checkpoints:
         except Exception as error:
             with contextlib.suppress(OSError):
                 self._sweep()
-            # tensorstore's errors have many lines, and the reason stands in the last.
             reason = getattr(error, "strerror", None) or _reason(str(error))
             raise NotWritten(f"cannot write the checkpoint of step {step:,} into {self._folder}: {reason}") from error
         self._good = [*self._good, step][-self._keep :]
@@ -220,5 +209,5 @@ def _like(leaf: Any, array: np.ndarray) -> jax.Array:
 
 
 def _reason(message: str) -> str:
-    lines: Iterator[str] = (line.strip() for line in message.splitlines() if line.strip())
-    return next(lines, "unknown")
+    """Of the many lines of a library's error, the first."""
+    return next((line.strip() for line in message.splitlines() if line.strip()), "unknown")

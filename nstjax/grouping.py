@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import jax
@@ -46,19 +47,17 @@ def halved(group: Group, members: Members, runs: list[Resolved], folder: SweepFo
     tell.warning(f"out of memory with {group.size} members at a time: going on with {half}")
     old, homes = folder.group_folder(group), folder.members()
     keep = runs[group.members[0]].config.checkpoint_keep
-    state = Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep).restore(
-        members.form(group.size), tell.warning
-    )
+    with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as theirs:
+        state = theirs.restore(members.form(group.size), tell.warning)
     parts = grouped(runs, group.members, half, group.devices)
     for part in parts:
         place = folder.group_folder(part).path
         if state is not None:
             which = np.array([group.members.index(it) for it in part.computed])
             place.mkdir(parents=True, exist_ok=True)
-            new = Checkpoints(place / "checkpoints", run=part.identity, keep=keep)
-            new.save(int(np.max(state.step)), jax.tree.map(lambda leaf, which=which: leaf[which], state))
-            new.wait()
-            new.close()
+            with closing(Checkpoints(place / "checkpoints", run=part.identity, keep=keep)) as new:
+                new.save(int(np.max(state.step)), jax.tree.map(lambda leaf, which=which: leaf[which], state))
+                new.wait()
         for member in part.members:
             if "taken_out" not in runs[member].record:
                 runs[member] = pointed(runs[member], member, homes[member], part, folder)

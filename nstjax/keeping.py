@@ -8,7 +8,7 @@ import numpy as np
 
 from nstjax import optimise
 from nstjax.checkpoint import Checkpoints
-from nstjax.events import Events
+from nstjax.events import Events, require
 from nstjax.listener import Listener, Record
 from nstjax.optimise import State
 from nstjax.resolve import Resolved
@@ -47,6 +47,8 @@ class FolderKeeper(Keeper):
     def __init__(self, folders: Sequence[RunFolder | None], resolved: Resolved, *, checkpoints: Path, identity: str):
         self._folders, self._method, self._config = folders, resolved.method, resolved.config
         self._checkpoints = Checkpoints(checkpoints, run=identity, keep=self._config.checkpoint_keep)
+        if self._config.tensorboard:
+            require()
         self._events: list[Events | None] = [None] * len(folders)
         self._saved_step = 0
         self._saved_at = self._said_at = time.monotonic()

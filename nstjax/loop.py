@@ -1,5 +1,6 @@
 """The host's side of a run: chunk after chunk, with what is logged, kept and shown between them."""
 
+import contextlib
 import functools
 import json
 import os
@@ -186,14 +187,16 @@ def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) 
     one = program.state_form(resolved, inputs)
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one)
     keep = resolved.config.checkpoint_keep
-    state = Checkpoints(folder.checkpoints, run=group["identity"], keep=keep).restore(stacked, tell.warning)
+    with contextlib.closing(Checkpoints(folder.checkpoints, run=group["identity"], keep=keep)) as theirs:
+        state = theirs.restore(stacked, tell.warning)
     mine = None if state is None else jax.tree.map(lambda leaf: leaf[group["index"]], state)
     step = 0 if mine is None else int(mine.step)
     alone = record.sealed({**run, "taken_out": {**group, "step": step}})
     if mine is not None:
-        own = Checkpoints(folder.path / "checkpoints", run=record.identity(alone), keep=keep)
-        own.save(step, mine)
-        own.wait()
+        run_id = record.identity(alone)
+        with contextlib.closing(Checkpoints(folder.path / "checkpoints", run=run_id, keep=keep)) as own:
+            own.save(step, mine)
+            own.wait()
     folder.write_record(alone)
     tell.notice(f"taken out of its sweep at step {step:,}: from here on a run of its own")
 

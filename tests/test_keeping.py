@@ -100,3 +100,12 @@ def test_tensorboard_without_its_library_is_one_line(place, capsys, monkeypatch)
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "pip install 'nstjax[tensorboard]'" in error
     assert not Path("out").exists()
+
+
+def test_a_resume_without_tensorboard_s_library_is_one_line(place, capsys, monkeypatch):
+    assert main([*QUICK, "--out", "out", "--tensorboard"]) == 0
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    capsys.readouterr()
+    assert main(["resume", "out", "--steps", "9", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "pip install 'nstjax[tensorboard]'" in error
