@@ -106,6 +106,8 @@ def sweep(
         raise UserError("processes that share a sweep need a folder that all of them see: give out")
     inputs = pictures_of(plan, experiment, pictures)
     first = resolve(experiment, inputs[0], tell)
+    if first.config.weights == SELF_TAUGHT and any(len(it) > 1 for it in pictures):
+        tell.warning("the network is learnt from the first two pictures, and serves all members")
     runs = [varied(first, experiment, it, settings(at)) for at, it in zip(plan.assignments(), inputs, strict=True)]
     tell.compiling()
     with experiment.blamed():

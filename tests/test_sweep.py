@@ -121,6 +121,14 @@ def checkpoints_of(folder):
     ]
 
 
+def test_one_learnt_network_serves_all_pictures_and_that_is_said(place):
+    images.save("other.png", smooth_picture(36, 28, seed=7))
+    common = {**COMMON, "steps": 1, "weights": "self-taught"}
+    with pytest.warns(UserWarning, match="learnt from the first two pictures, and serves all"):
+        found = nstjax.sweep("content.png", ["style.png", "other.png"], vary={}, **common)
+    assert len({it.record["weights"]["sha256"] for it in found.members}) == 1
+
+
 def members_of(count, devices=None, **changes):
     experiment = load("quick.py").replace(weights="vgg.safetensors", **changes)
     inputs = prepare("content.png", "style.png", experiment.config)
