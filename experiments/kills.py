@@ -6,7 +6,7 @@ makes the ``long-run`` recipe's 30,000 steps twice at 64 pixels on a narrow rand
 SIGKILL and resumed until done. It is killed ten times each while it compiles, makes steps, and writes checkpoints,
 snapshots, metrics and the report, and forty times at random. After each kill, what is visible in the folder must be
 whole; at the end, the picture, the snapshots, the final state and the metrics must be the same. Prints a table, and
-exits with 1 if one is not. About half an hour on two CPU cores; ``--each 1 --random 2 --steps 1000`` about a minute.
+exits with 1 if one is not. About ten minutes on two CPU cores; ``--each 1 --random 2 --steps 1000`` about a minute.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 prints, for 1, 2, 4 … members at a time, the steps that all of them together make in a second, and beside it the time of
 a member's step as a ratio to a single run's, which is measured in turn with it. The terms are those of the ``default``
-preset, down to the layers that FILE holds. On two CPU cores at 128 pixels, 16 members: a quarter of an hour; on a GPU
+preset, down to the layers that FILE holds. On two CPU cores at 128 pixels, 16 members: a few minutes; on a GPU
 take ``--size 256 --members 64``, and 1 to 64 members take minutes.
 """
 

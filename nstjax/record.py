@@ -22,7 +22,7 @@ SCHEMA = 2
 def sealed(record: RunRecord) -> RunRecord:
     """The record with its schema's number and its checksum."""
     content = {"schema": SCHEMA, **{name: it for name, it in record.items() if name not in ("schema", "sha256")}}
-    return {**content, "sha256": _digest(content)}
+    return {**content, "sha256": digest(content)}
 
 
 def read(path: Path) -> RunRecord:
@@ -41,7 +41,7 @@ def read(path: Path) -> RunRecord:
         raise UserError(
             f"{path} has schema {schema}, and this nstjax reads {SCHEMA}: use the nstjax that wrote it ({writer})"
         )
-    if record["sha256"] != _digest(record):
+    if record["sha256"] != digest(record):
         raise UserError(
             f"{path} was changed after the run began: a run keeps its settings, so undo the change, or begin a new run "
             "with other settings"
@@ -76,7 +76,7 @@ def extended(record: RunRecord, steps: int) -> RunRecord:
 
 def identity(record: RunRecord) -> str:
     """A checksum of all that a state depends on: not how many steps are made in all, nor together with what."""
-    return _digest({**record, "config": {**record["config"], "steps": None}, "sweep": None})
+    return digest({**record, "config": {**record["config"], "steps": None}, "sweep": None})
 
 
 def plain(config: Config) -> dict[str, Any]:
@@ -84,6 +84,7 @@ def plain(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def _digest(content: RunRecord) -> str:
+def digest(content: RunRecord) -> str:
+    """The checksum of plain data; what it says of its own checksum is left out."""
     text = json.dumps({name: it for name, it in content.items() if name != "sha256"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

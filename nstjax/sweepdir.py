@@ -8,7 +8,6 @@
 A group is named by its first member and its size. Whoever works on it holds it, as a run's folder is held.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nstjax import record
 from nstjax.atomic import whole_file
 from nstjax.errors import UserError
 from nstjax.rundir import RunFolder, writing
@@ -106,7 +106,7 @@ class SweepFolder:
         with writing(self.index):
             self.path.mkdir(parents=True, exist_ok=True)
             with whole_file(self.index) as file:
-                file.write(json.dumps({**content, "sha256": _digest(content)}, indent=2).encode() + b"\n")
+                file.write(json.dumps({**content, "sha256": record.digest(content)}, indent=2).encode() + b"\n")
 
     def read(self) -> Plan:
         """What the sweep is.
@@ -122,7 +122,7 @@ class SweepFolder:
             raise UserError(f"{self.index} is no record of a sweep ({error})") from None
         if schema != SCHEMA:
             raise UserError(f"{self.index} has schema {schema}, and this nstjax reads {SCHEMA}")
-        if digest != _digest({"schema": schema, **content}):
+        if digest != record.digest({"schema": schema, **content}):
             raise UserError(f"{self.index} was changed after the sweep began: undo the change, or begin a new one")
         return Plan(tuple(Axis(it["name"], tuple(it["values"])) for it in content["axes"]), content["paired"])
 
@@ -153,7 +153,3 @@ class SweepFolder:
             content = json.loads(path.read_text(encoding="utf-8"))
             found.append(Group(**{**content, "members": tuple(content["members"])}))
         return found
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,12 @@
 """A run of a second or two, through the command line, for the tests."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+from nstjax.listener import TIMES, Listener
 
 EXPERIMENT = '''"""Two shallow layers: quick."""
 import nstjax
@@ -40,3 +44,25 @@ def process(*arguments, **environment):
 
 def without_import_times(stderr):
     return [line for line in stderr.splitlines() if not line.startswith("import time:")]
+
+
+def losses(folder):
+    """Each logged line of a run without its times."""
+    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    return [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
+
+
+class StopAt(Listener):
+    """Wants to stop once so many steps are made."""
+
+    def __init__(self, step):
+        self.step, self.made = step, 0
+
+    def started(self, done, steps):
+        self.made = done
+
+    def advanced(self, step, losses):
+        self.made = step
+
+    def wants_to_stop(self):
+        return self.made >= self.step

@@ -1,17 +1,15 @@
 """A disk that fills while a run is under way: one line, the checkpoint before it holds, and the run can go on."""
 
 import importlib
-import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from quick_run import QUICK
+from quick_run import QUICK, losses
 
 from nstjax.cli import main
-from nstjax.listener import TIMES
 
 
 @pytest.fixture
@@ -29,11 +27,6 @@ def small_disk(tmp_path):
 def fill(disk):
     free = os.statvfs(disk)
     (disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize))
-
-
-def losses(folder):
-    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
-    return [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
 
 
 # What is being written, by which method, its call from which on the disk is full, what the line says, and options.

@@ -11,25 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import random_weights
-from quick_run import QUICK
+from quick_run import QUICK, StopAt, losses
 
 import nstjax
 from nstjax import images, resolve
 from nstjax.cli import main
 from nstjax.errors import UserError
 from nstjax.experiment import load
-from nstjax.listener import TIMES, Listener
 from nstjax.record import SCHEMA, sealed
 from nstjax.rundir import RunFolder
 from nstjax.weights import write
 
 SMALL = ["--steps", "14", "--horizon", "14", "--log-every", "4", "--snapshots", "5", "--snapshot-every", "6"]
-
-
-def losses(folder):
-    """Each logged line without its times."""
-    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
-    return [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
 
 
 def pictures(folder):
@@ -40,22 +33,6 @@ def arrays(folder, step):
     """{leaf: digest} of a checkpoint."""
     seal = json.loads(Path(folder, "checkpoints", str(step), "seal.json").read_text())
     return {leaf["name"]: leaf["sha256"] for leaf in seal["leaves"]}
-
-
-class StopAt(Listener):
-    """Wants to stop once so many steps are made."""
-
-    def __init__(self, step):
-        self.step, self.made = step, 0
-
-    def started(self, done, steps):
-        self.made = done
-
-    def advanced(self, step, losses):
-        self.made = step
-
-    def wants_to_stop(self):
-        return self.made >= self.step
 
 
 METHODS = {

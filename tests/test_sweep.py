@@ -13,13 +13,14 @@ import jax
 import numpy as np
 import pytest
 from conftest import smooth_picture
+from quick_run import StopAt, losses
 
 import nstjax
 from nstjax import images, sweeping
 from nstjax.cli import main
 from nstjax.experiment import load
 from nstjax.inputs import prepare
-from nstjax.listener import TIMES, Listener
+from nstjax.listener import Listener
 from nstjax.many import Members
 from nstjax.resolve import resolve, varied
 from nstjax.rundir import RunFolder
@@ -42,20 +43,6 @@ SWEEP = [
 TOLERANCE = 1 / 255
 
 
-class StopAt(Listener):
-    def __init__(self, step):
-        self.step, self.made = step, 0
-
-    def started(self, done, steps):
-        self.made = done
-
-    def advanced(self, step, losses):
-        self.made = step
-
-    def wants_to_stop(self):
-        return self.made >= self.step
-
-
 def pixels(folder):
     return {path.parent.name: images.read(path).rgb for path in Path(folder).glob("members/*/output.png")}
 
@@ -66,9 +53,7 @@ def content_of(folder):
     for path in sorted(Path(folder).glob("members/*/*.png")) + sorted(Path(folder).glob("members/*/snapshots/*")):
         found[str(path.relative_to(folder))] = path.read_bytes()
     for path in sorted(Path(folder).glob("members/*/metrics.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        kept = [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
-        found[str(path.relative_to(folder))] = kept
+        found[str(path.relative_to(folder))] = losses(path.parent)
     return found
 
 
