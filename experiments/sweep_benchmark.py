@@ -11,18 +11,24 @@ take ``--size 256 --members 64``, and 1 to 64 members take minutes.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from nstjax import device, program
-from nstjax.experiment import load
+from nstjax.experiment import Experiment, load
 from nstjax.inputs import prepare
 from nstjax.listener import Listener
 from nstjax.many import Members
 from nstjax.resolve import resolve, varied
+
+LAYERS = "style=relu1_1,relu2_1,relu3_1;content=relu3_1"
+HEADER = (
+    "| members | member-steps a second | a member's step / a single run's | from | to |",
+    "|---|---|---|---|---|",
+)
 
 
 def timed(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) -> tuple[float, Any]:
@@ -30,6 +36,37 @@ def timed(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) -> tu
     begun = time.perf_counter()
     state, _ = jax.block_until_ready(chunk(state, problem, np.int32(steps)))
     return time.perf_counter() - begun, state
+
+
+def experiment(weights: str, size: int, layers: str) -> Experiment:
+    """The ``default`` preset on some weights, its terms at some layers (``term=layer,layer;term=layer``)."""
+    of_terms = {it.split("=")[0]: tuple(it.split("=")[1].split(",")) for it in layers.split(";")}
+    return load("default").replace(weights=weights, size=size, layers=of_terms)
+
+
+def rows(experiment: Experiment, content: str, style: str, *, members: int, steps: int, repeats: int) -> Iterator[str]:
+    """Measure 1, 2, 4 … members at a time; the table's lines, each as soon as it is known."""
+    inputs = prepare(content, style, experiment.config)
+    first = resolve(experiment, inputs, Listener())
+    single = program.compile(first, inputs)
+    count = 1
+    while count <= members:
+        weights = [{"loss_weights": {"style": float(weight)}} for weight in np.geomspace(0.1, 100, count)]
+        runs = [varied(first, experiment, inputs, it) for it in weights]
+        group = Members(runs, [inputs] * count, jax.local_devices()[:1])
+        together = group.program(range(count))
+        state, alone = group.first_state(range(count)), program.first_state(first, inputs)
+        seconds, ratios = [], []
+        for repeat in range(repeats + 1):
+            of_all, state = timed(together.chunk, state, together.problem, steps)
+            of_one, alone = timed(single.chunk, alone, single.problem, steps)
+            if repeat:  # the first time warms up
+                seconds.append(of_all)
+                ratios.append(of_all / count / of_one)
+        rate = count * steps / statistics.median(seconds)
+        spread = f"{statistics.median(ratios):.3f} | {min(ratios):.3f} | {max(ratios):.3f}"
+        yield f"| {count} | {rate:.2f} | {spread} |"
+        count *= 2
 
 
 def main() -> None:
@@ -42,33 +79,13 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=16, help="the most at a time")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--layers", default="style=relu1_1,relu2_1,relu3_1;content=relu3_1")
+    parser.add_argument("--layers", default=LAYERS)
     arguments = parser.parse_args()
-    layers = {it.split("=")[0]: tuple(it.split("=")[1].split(",")) for it in arguments.layers.split(";")}
-    experiment = load("default").replace(weights=arguments.weights, size=arguments.size, layers=layers)
-    inputs = prepare(arguments.content, arguments.style, experiment.config)
-    first = resolve(experiment, inputs, Listener())
-    single = program.compile(first, inputs)
-    print("\n".join(device.lines()), "\n")
-    print("| members | member-steps a second | a member's step / a single run's | from | to |\n|---|---|---|---|---|")
-    count = 1
-    while count <= arguments.members:
-        weights = [{"loss_weights": {"style": float(weight)}} for weight in np.geomspace(0.1, 100, count)]
-        runs = [varied(first, experiment, inputs, it) for it in weights]
-        members = Members(runs, [inputs] * count, jax.local_devices()[:1])
-        together = members.program(range(count))
-        state, alone = members.first_state(range(count)), program.first_state(first, inputs)
-        seconds, ratios = [], []
-        for repeat in range(arguments.repeats + 1):
-            of_all, state = timed(together.chunk, state, together.problem, arguments.steps)
-            of_one, alone = timed(single.chunk, alone, single.problem, arguments.steps)
-            if repeat:  # the first time warms up
-                seconds.append(of_all)
-                ratios.append(of_all / count / of_one)
-        rate = count * arguments.steps / statistics.median(seconds)
-        spread = f"{statistics.median(ratios):.3f} | {min(ratios):.3f} | {max(ratios):.3f}"
-        print(f"| {count} | {rate:.2f} | {spread} |", flush=True)
-        count *= 2
+    recipe = experiment(arguments.weights, arguments.size, arguments.layers)
+    print("\n".join((*device.lines(), "", *HEADER)))
+    repeated = {"members": arguments.members, "steps": arguments.steps, "repeats": arguments.repeats}
+    for line in rows(recipe, arguments.content, arguments.style, **repeated):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
