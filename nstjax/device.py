@@ -22,10 +22,10 @@ def current() -> Device:
     """The device that JAX computes on by default, and how many of them this process has."""
     devices = jax.local_devices()
     kind = devices[0].device_kind
-    return Device(devices[0].platform, _processor() if kind == "cpu" else kind, len(devices))
+    return Device(devices[0].platform, processor() if kind == "cpu" else kind, len(devices))
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name and its cores: on both depends in which order XLA adds up."""
     name = platform.processor() or platform.machine()
     try:
