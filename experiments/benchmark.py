@@ -2,9 +2,10 @@
 
     python experiments/benchmark.py example:portrait example:brushwork --torch-python ENV/bin/python
 
-All peers make the same step (peers/recipe.py), each in a process of its own, and are timed in turn, so that whatever
-else slows the machine slows them alike. Their first losses must agree, else nothing is measured. Prints a table for
-each size, and writes them, with the machine and the versions, to a markdown file.
+All peers make the same step (peers/recipe.py), each in a process of its own, and are timed in turn. Their first losses
+must agree, else nothing is measured. Nothing else should run meanwhile: threads that wait for each other suffer from it
+far more in some libraries than in others, so each table says how much did. Prints a table for each size, and writes
+them, with the machine and the versions, to a markdown file.
 
 A ratio is a peer's time over PyTorch's in float32 in the same round; below 1 is faster. "GFLOP/s" are the direct
 method's operations over the time: a method that needs fewer may surpass the rate of the machine's own matrix products.
@@ -31,9 +32,10 @@ import benchmark_gpu
 import jax
 import numpy as np
 import psutil
-from contest import Failed, Peer, Racer, Setting, compete, interpreters
+from contest import Racer, compete, interpreters
 from peers import recipe
-from tables import Scale, idleness, table
+from peers.processes import Failed, Peer, Setting
+from tables import Scale, conditions, table
 
 from nstjax import device
 from nstjax.architecture import CONVOLUTIONS, FLAVOURS, kernel_shape
@@ -109,7 +111,7 @@ def section(
 ) -> tuple[str, list[Racer]]:
     """Measure one size: (its part of the report, what was measured)."""
     write_task(setting.task, parameters, inputs)
-    racers, notes = compete(peers, setting, rounds=rounds, steps=steps)
+    outcome = compete(peers, setting, rounds=rounds, steps=steps)
     (height, width, _), (style_height, style_width, _) = inputs.content.shape, inputs.style.shape
     operations = arithmetic.step_operations(height, width, {name: it.shape for name, (it, _) in parameters.items()})
     limits = [
@@ -120,12 +122,12 @@ def section(
         f"## {max(height, width)} pixels, {setting.device.upper()}",
         f"Picture {width}x{height}, style {style_width}x{style_height}; {rounds} rounds of {steps} steps. A step is "
         f"{operations / 1e9:,.2f} GFLOP; the rate of matrix products is {'; '.join(limits)}.",
-        *notes,
+        *outcome.notes,
     ]
-    if racers:
+    if outcome.racers:
         after = 1 + (rounds + 1) * steps
-        lines += [table(racers, Scale(operations, rates), steps=after), idleness(racers, steps=steps)]
-    return "\n\n".join(lines), racers
+        lines += [table(outcome.racers, Scale(operations, rates), steps=after), conditions(outcome, steps=steps)]
+    return "\n\n".join(lines), outcome.racers
 
 
 def machine() -> list[str]:

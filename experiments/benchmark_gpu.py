@@ -10,7 +10,7 @@ from pathlib import Path
 import arithmetic
 import jax
 import sweep_benchmark
-from contest import Peer, Setting
+from peers.processes import Peer, Setting
 
 from nstjax.weights import Weights, write
 

@@ -1,26 +1,19 @@
-"""Peers side by side: each in a process of its own, checked to compute the same, timed in turn."""
+"""Peers side by side: checked to compute the same, timed in turn."""
 
 import contextlib
-import json
 import math
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import psutil
+from peers.processes import Arithmetic, Failed, Peer, Process, Setting, running
 
 from nstjax.errors import UserError
-
-PEERS = Path(__file__).parent / "peers"
-
-Arithmetic = Literal["float32", "tf32", "bfloat16"]
 
 TOLERANCE: dict[Arithmetic, float] = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 2e-2}
 """How far a peer's first loss may be from the reference's, relative to it."""
@@ -29,115 +22,6 @@ INSTALLING = {
     "torch": ("PyTorch", "pip install torch numpy", "--torch-python"),
     "tensorflow": ("TensorFlow", "pip install tensorflow", "--tensorflow-python"),
 }
-
-KEPT_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": "2147483647",
-    "MALLOC_TRIM_THRESHOLD_": "2147483647",
-    "MALLOC_ARENA_MAX": "1",
-}
-"""With these, glibc's malloc hands freed memory out again, where else the kernel zeroes new pages in every step."""
-
-
-class Failed(RuntimeError):
-    """A peer cannot do what it was asked."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One line of the tables.
-
-    Args:
-        name: for people.
-        library: whose interpreter it needs; its worker is ``peers/<library>_peer.py``.
-        options: of the worker's ``load``.
-        arithmetic: of its convolutions' products.
-    """
-
-    name: str
-    library: Literal["nstjax", "torch", "tensorflow"]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    arithmetic: Arithmetic = "float32"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all peers of a contest share.
-
-    Args:
-        task: the .npz of weights and pictures.
-        folder: for logs and gradients.
-        pythons: {library: its interpreter}; those that are missing have none.
-        device: "cpu" or "gpu".
-        keep_memory: whether glibc's malloc is told to keep memory (CPU only).
-    """
-
-    task: Path
-    folder: Path
-    pythons: Mapping[str, str]
-    device: Literal["cpu", "gpu"] = "cpu"
-    keep_memory: bool = True
-
-    def environment(self) -> dict[str, str]:
-        """Of every peer's process. Threads that wait must sleep, or they take the cores from whoever has the turn."""
-        variables = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-        if self.device == "gpu":
-            return {**variables, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        variables |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-        return {**variables, **(KEPT_MEMORY if self.keep_memory else {})}
-
-
-class Process:
-    """A peer's process; ``peers/serving.py`` is the other end."""
-
-    def __init__(self, peer: Peer, setting: Setting):
-        self._log = setting.folder / f"{peer.name}.log".replace(" ", "-")
-        reading, writing = os.pipe()
-        command = [setting.pythons[peer.library], str(PEERS / f"{peer.library}_peer.py"), str(writing)]
-        try:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=[writing],
-                    env=setting.environment(),
-                    text=True,
-                )
-        finally:
-            os.close(writing)
-            self._answers = os.fdopen(reading)
-
-    def ask(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """One request, one answer.
-
-        Raises:
-            Failed: the peer says that it failed, or has ended.
-        """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
-            self._process.stdin.flush()
-        line = self._answers.readline()
-        if not line:
-            said = self._log.read_text(errors="replace").split("\n")
-            last = next((it for it in reversed(said) if it.strip()), "it said nothing")
-            raise Failed(f"its process has ended with {self._process.wait()}: {last.strip()[:300]}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise Failed(answer["error"])
-        return answer
-
-    def processor_seconds(self) -> float:
-        """What all its threads have used of the processor."""
-        times = psutil.Process(self._process.pid).cpu_times()
-        return times.user + times.system
-
-    def close(self) -> None:
-        """End it."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
-        self._answers.close()
 
 
 @dataclass
@@ -167,16 +51,6 @@ class Racer:
     idle: float = 0.0
     memory: Mapping[str, int | None] = field(default_factory=dict)
     gradient_error: tuple[float, float] | None = None
-
-
-@contextlib.contextmanager
-def running(peer: Peer, setting: Setting) -> Iterator[Process]:
-    """A peer's process, with the task loaded, ended afterwards."""
-    process = Process(peer, setting)
-    try:
-        yield process
-    finally:
-        process.close()
 
 
 def missing(peers: Iterable[Peer], pythons: Mapping[str, str]) -> dict[str, str]:
@@ -229,9 +103,25 @@ def check_agreement(racers: Sequence[Racer], expected: float) -> None:
             )
 
 
-def race(racers: Sequence[Racer], *, rounds: int, steps: int) -> None:
-    """Time all peers in turn, after a warm-up, each first in its turn; the others wait meanwhile."""
+def busy_seconds() -> float:
+    """What everything on this machine has used of its processors."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system
+
+
+def race(racers: Sequence[Racer], *, rounds: int, steps: int) -> float:
+    """Time all peers in turn, after a warm-up, each first in its turn; the others wait meanwhile.
+
+    Returns:
+        How many cores, on average, whatever else runs on this machine has used meanwhile.
+
+    Raises:
+        Failed: a peer has failed, or its loss is no longer finite.
+    """
+    begun, used = 0.0, 0.0
     for turn in range(-1, rounds):
+        if turn == 0:
+            begun, used = time.perf_counter(), busy_seconds() - sum(it.process.processor_seconds() for it in racers)
         shift = turn % len(racers)
         for racer in (*racers[shift:], *racers[:shift]):
             before = {id(it): it.process.processor_seconds() for it in racers}
@@ -245,6 +135,8 @@ def race(racers: Sequence[Racer], *, rounds: int, steps: int) -> None:
             for other in racers:
                 if other is not racer:
                     other.idle += other.process.processor_seconds() - before[id(other)]
+    used = busy_seconds() - sum(it.process.processor_seconds() for it in racers) - used
+    return max(used, 0.0) / (time.perf_counter() - begun)
 
 
 def gradient_error(gradient: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -255,19 +147,34 @@ def gradient_error(gradient: np.ndarray, expected: np.ndarray) -> tuple[float, f
     return float(cosine), float(np.linalg.norm(found - expected) / norm)
 
 
-def compete(peers: Sequence[Peer], setting: Setting, *, rounds: int, steps: int) -> tuple[list[Racer], list[str]]:
-    """Run the whole contest.
+@dataclass(frozen=True)
+class Outcome:
+    """What a contest has found.
 
-    Returns:
-        (what was measured of each peer, a line for each peer that is left out).
+    Args:
+        racers: what was measured of each peer.
+        notes: a line for whatever is left out.
+        elsewhere: how many cores, on average, were busy with something else.
+    """
+
+    racers: list[Racer]
+    notes: list[str]
+    elsewhere: float
+
+
+def compete(peers: Sequence[Peer], setting: Setting, *, rounds: int, steps: int) -> Outcome:
+    """Run the whole contest.
 
     Raises:
         UserError: two peers do not compute the same.
         Failed: a peer that had started has failed later.
     """
     without = missing(peers, setting.pythons)
-    notes, racers = list(without.values()), []
-    expected = reference(setting)
+    notes, racers, elsewhere, expected = list(without.values()), [], 0.0, None
+    try:
+        expected = reference(setting)
+    except Failed as failure:
+        notes.append(f"Gradients are not compared: PyTorch's float64 has failed: {failure}")
     with contextlib.ExitStack() as stack:
         for peer in peers:
             if peer.library in without:
@@ -279,14 +186,14 @@ def compete(peers: Sequence[Peer], setting: Setting, *, rounds: int, steps: int)
         if racers:
             exact = [racer.first_loss for racer in racers if racer.peer.arithmetic == "float32"]
             check_agreement(racers, expected[0] if expected else [*exact, racers[0].first_loss][0])
-            race(racers, rounds=rounds, steps=steps)
+            elsewhere = race(racers, rounds=rounds, steps=steps)
         for racer in racers:
             racer.memory = racer.process.ask("memory")
             if expected:
                 path = setting.folder / "gradient.npy"
                 racer.process.ask("gradient", path=str(path))
                 racer.gradient_error = gradient_error(np.load(path), expected[1])
-    return racers, notes
+    return Outcome(racers, notes, elsewhere)
 
 
 def interpreters(torch: str | None, tensorflow: str | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contest import Racer
+from contest import Outcome, Racer
 
 BASELINE = "PyTorch float32"
 
@@ -83,11 +83,10 @@ def _peak(racer: Racer) -> int:
     return racer.memory["device"] or racer.memory["resident"] or 0
 
 
-def idleness(racers: Sequence[Racer], *, steps: int) -> str:
-    """How much of the processor the waiting peers have used."""
-    total = sum(sum(it.seconds) * steps for it in racers)
-    shares = {it.peer.name: it.idle / (total - sum(it.seconds) * steps) for it in racers if len(racers) > 1}
-    if not shares:
-        return "One peer only: nobody waited."
-    name = max(shares, key=lambda it: shares[it])
-    return f"Of the others' turns, a waiting peer used at most {shares[name]:.1%} of a core ({name})."
+def conditions(outcome: Outcome, *, steps: int) -> str:
+    """How much the waiting peers, and everything else on the machine, can have disturbed."""
+    racers = outcome.racers
+    turns = {it.peer.name: sum(it.seconds) * steps for it in racers}
+    waiting = {it.peer.name: it.idle / (sum(turns.values()) - turns[it.peer.name]) for it in racers if len(racers) > 1}
+    most = f"; a waiting peer used at most {max(waiting.values()):.2f} cores" if waiting else ""
+    return f"Meanwhile, other processes used {outcome.elsewhere:.2f} cores{most}."

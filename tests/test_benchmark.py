@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 import arithmetic
 import benchmark
 import contest
-from contest import Peer, Racer, Setting
-from peers import recipe
+from contest import Racer
+from peers import processes, recipe
+from peers.processes import Peer, Setting
 
 PARAMETERS = random_parameters(recipe.CONTENT_LAYER)
 
@@ -47,9 +48,9 @@ def test_the_whole_command(tmp_path, monkeypatch, capsys):
     measured = []
 
     def compete(*arguments, **options):
-        racers, notes = contest.compete(*arguments, **options)
-        measured.extend(racers)
-        return racers, notes
+        outcome = contest.compete(*arguments, **options)
+        measured.extend(outcome.racers)
+        return outcome
 
     monkeypatch.setattr(benchmark, "compete", compete)
     monkeypatch.setattr(benchmark, "he_parameters", lambda: PARAMETERS)
@@ -110,8 +111,8 @@ def test_missing_interpreters_are_named():
 def test_a_process_that_ends_says_why(tmp_path):
     setting = Setting(tmp_path / "none.npz", tmp_path, {"nstjax": "false"})
     with (
-        pytest.raises(contest.Failed, match="has ended with 1: it said nothing"),
-        contest.running(Peer("nstjax", "nstjax"), setting) as process,
+        pytest.raises(processes.Failed, match="has ended with 1: it said nothing"),
+        processes.running(Peer("nstjax", "nstjax"), setting) as process,
     ):
         process.ask("memory")
 
