@@ -15,6 +15,7 @@ The rooms; a room imports only from rooms above it:
     losses            (statistic, target) -> scalar, and the losses on pictures
     images            files <-> arrays; colour transfer
     examples          pictures that come with the package
+    winograd          a 3x3 convolution with fewer multiplications, for CPUs
     convolution       the 3x3 convolution, prepared once, applied in every step; pooling
     vgg               VGG19 as a Flax module: picture -> features
     weights           where weights come from: find, fetch, convert, verify

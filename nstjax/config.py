@@ -50,6 +50,14 @@ class Config:
         False, "the same bits every time on a GPU too, at some cost; a CPU gives them anyway"
     )
     dtype: str = _setting("float32", "what the network convolves in", choices=("float32", "bfloat16"))
+    convolution: str = _setting(
+        "auto",
+        "on a CPU: XLA's own, or Winograd's: faster, longer to compile; auto takes what suits the run",
+        choices=("auto", "direct", "winograd"),
+    )
+    rematerialise: bool = _setting(
+        False, "on accelerators: compute maps anew for the gradient, in place of keeping them; less memory, more time"
+    )
     precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
 
     init: str = _setting("content", "picture to start from: content, noise, style-statistics, or a file")
@@ -101,6 +109,9 @@ class Config:
             )
         if self.shard_picture and self.parameterisation != "pixels":
             raise UserError(f"shard-picture needs parameterisation pixels, not {self.parameterisation}")
+        if self.convolution == "winograd" and (self.dtype != "float32" or self.shard_picture):
+            other = "--shard-picture" if self.shard_picture else f"dtype {self.dtype}"
+            raise UserError(f"convolution winograd does not go with {other}: say auto or direct")
         if self.clamp and self.parameterisation != "pixels":
             raise UserError(f"clamp needs parameterisation pixels, not {self.parameterisation}: add --no-clamp")
 

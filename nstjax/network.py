@@ -24,6 +24,7 @@ def load_vgg19(
     backend: convolution.Backend = "direct",
     precision: convolution.Precision = "default",
     dtype: DTypeLike = jnp.float32,
+    rematerialise: bool = False,
 ) -> VGG19:
     """VGG19 with trained weights.
 
@@ -34,10 +35,12 @@ def load_vgg19(
         backend: see ``VGG19``.
         precision: see ``VGG19``.
         dtype: see ``VGG19``.
+        rematerialise: see ``VGG19``.
 
     Raises:
         UserError: there are no such weights, or they are damaged; one line that says what to do.
     """
     # A file serves what it holds; what is found without being named must hold everything.
     weights = find(source, deepest=CONVOLUTIONS[-1] if source == "auto" else CONVOLUTIONS[0])
-    return build(weights, pooling=pooling, padding=padding, backend=backend, precision=precision, dtype=dtype)
+    options: dict[str, Any] = {"backend": backend, "precision": precision, "dtype": dtype}
+    return build(weights, pooling=pooling, padding=padding, rematerialise=rematerialise, **options)

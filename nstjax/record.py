@@ -15,7 +15,7 @@ from nstjax.errors import UserError
 
 RunRecord: TypeAlias = dict[str, Any]
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the record; a change of its form is a new number."""
 
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from nstjax import device, optimise, record, selftaught
@@ -28,6 +29,9 @@ from nstjax.weights import NoWeights, Weights, find
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
 SELF_TAUGHT = "self-taught"
+
+_REPAYS = 50 * 256**2
+"""Steps times pixels from which on Winograd's filtering repays the ten seconds that it takes longer to compile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,9 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     """
     weights = _weights(experiment, inputs, listener)
     config = experiment.config_for(weights.flavour.name)
+    config = dataclasses.replace(config, convolution=_convolution(config, inputs))
+    if config.rematerialise and jax.default_backend() == "cpu":
+        listener.warning("--rematerialise saves no memory on a CPU, and takes time")
     network = _network(config, weights)
     config = dataclasses.replace(
         config,
@@ -128,9 +135,20 @@ def _network(config: Config, weights: Weights) -> VGG19:
         weights,
         pooling=config.pooling,
         padding=config.padding,
+        backend=config.convolution,
         precision=config.precision,
         dtype=jnp.dtype(config.dtype),
+        rematerialise=config.rematerialise,
     )
+
+
+def _convolution(config: Config, inputs: Inputs) -> str:
+    """Which convolution suits a run: Winograd's filtering where it can be had, and repays its compilation."""
+    if config.convolution != "auto":
+        return config.convolution
+    height, width, _ = inputs.content.shape
+    possible = jax.default_backend() == "cpu" and config.dtype == "float32" and not config.shard_picture
+    return "winograd" if possible and config.steps * height * width >= _REPAYS else "direct"
 
 
 def _method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
@@ -194,7 +212,6 @@ def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Wei
                 "sha256": weights.sha256,
                 "deepest": weights.deepest,
             },
-            "convolution": "direct",
             "device": dataclasses.asdict(device.current()),
             "versions": _versions(),
         }

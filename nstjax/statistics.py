@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -37,9 +38,25 @@ def gram_sum(features_HxWxC: FeatureMap) -> Float[Array, "c c"]:
 
     Reference: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", 2016, equation 3.
     """
-    F = features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
-    dtype = F.dtype if F.dtype.itemsize > 4 else jnp.float32
-    return jnp.matmul(F.T, F, precision=lax.Precision.HIGHEST, preferred_element_type=dtype)
+    return _gram(features_HxWxC.reshape(-1, features_HxWxC.shape[-1]))
+
+
+@jax.custom_vjp
+def _gram(F_NxC: Float[Array, "n c"]) -> Float[Array, "c c"]:
+    dtype = F_NxC.dtype if F_NxC.dtype.itemsize > 4 else jnp.float32
+    return jnp.matmul(F_NxC.T, F_NxC, precision=lax.Precision.HIGHEST, preferred_element_type=dtype)
+
+
+def _gram_forward(F_NxC: Array):
+    return _gram(F_NxC), F_NxC
+
+
+def _gram_backward(F_NxC: Array, dG: Array):
+    """One product where the rule for a product of two would make two of the same."""
+    return (jnp.matmul(F_NxC, (dG + dG.T).astype(F_NxC.dtype), precision=lax.Precision.HIGHEST),)
+
+
+_gram.defvjp(_gram_forward, _gram_backward)
 
 
 @sums_over_positions

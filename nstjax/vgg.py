@@ -4,6 +4,8 @@ The module belongs to a set of weights and carries their flavour: the picture's 
 pooling, the padding. It goes straight through ``jax.jit``, ``jax.grad`` and ``jax.vmap``.
 """
 
+import functools
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +49,7 @@ class VGG19(nnx.Module):
         backend: of the convolutions; see ``convolution.prepare``.
         precision: of the convolutions' products; see ``convolution.prepare``.
         dtype: in which the network convolves, float32 or bfloat16; parameters, biases and features stay float32.
+        rematerialise: keep for the gradient what a block is given and what is asked for, and compute the rest anew.
 
     Reference: Simonyan and Zisserman 2015; edge padding: Crowson, style-transfer-pytorch.
     """
@@ -61,6 +64,7 @@ class VGG19(nnx.Module):
         backend: convolution.Backend = "direct",
         precision: convolution.Precision = "default",
         dtype: Any = jnp.float32,
+        rematerialise: bool = False,
     ):
         if tuple(parameters) != CONVOLUTIONS[: len(parameters)]:
             raise UserError(
@@ -70,6 +74,9 @@ class VGG19(nnx.Module):
         self.pooling: Pooling = pooling or flavour.pooling
         self.padding: Padding = padding or flavour.padding
         self.dtype = jnp.dtype(dtype)
+        self.rematerialise = rematerialise
+        if backend == "winograd" and self.dtype.itemsize < 4:
+            raise UserError(f"Winograd's filtering needs float32 or wider, not {self.dtype}: take backend direct")
         self.convolutions = nnx.Dict(
             {
                 name: Convolution(convolution.prepare(kernel, backend=backend, precision=precision), bias)
@@ -103,18 +110,28 @@ class VGG19(nnx.Module):
         aliases = {name: wanted.get(layer(name)) for name in names if name != "input"}
         found = {"input": picture}
         stop = deepest(names)
+        steps = SEQUENCE[: SEQUENCE.index(stop) + 1] if stop else ()
         x = self.preprocess(picture)
-        for step in SEQUENCE[: SEQUENCE.index(stop) + 1] if stop else ():
+        for _, block in itertools.groupby(steps, lambda step: step.split("_")[0]):
+            through = functools.partial(self._through, tuple(block), wanted)
+            x, maps = (jax.checkpoint(through) if self.rematerialise else through)(x)
+            found |= maps
+        return {name: found[aliases.get(name) or name].astype(jnp.float32) for name in names}
+
+    def _through(self, steps: tuple[str, ...], wanted: Mapping[Layer, str], x: FeatureMap) -> tuple[FeatureMap, dict]:
+        """What comes out of some steps, and {name: map} of those that are wanted."""
+        found = {}
+        for step in steps:
             if step.endswith("pool"):
                 x = convolution.pool(x, self.pooling)
             else:
                 before_relu = self.convolutions[step](x.astype(self.dtype), self._padding_at(step))
                 if name := wanted.get(Layer(step, before_relu=True)):
                     found[name] = before_relu
-                x = jax.nn.relu(before_relu)
+                x = convolution.relu(before_relu)
             if name := wanted.get(Layer(step)):
                 found[name] = x
-        return {name: found[aliases.get(name) or name].astype(jnp.float32) for name in names}
+        return x, found
 
     def _padding_at(self, step: str) -> Padding:
         return "zero" if self.padding == "edge" and step != CONVOLUTIONS[0] else self.padding

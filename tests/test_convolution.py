@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +58,7 @@ def test_gradients_are_those_of_jaxs_own_rule(shape, padding):
 
 
 def test_unknown_backend_is_refused():
-    with pytest.raises(UserError, match="expected direct"):
+    with pytest.raises(UserError, match="expected one of direct, winograd"):
         convolution.prepare(example(3, 3)[1], backend="fast")  # type: ignore[arg-type]
 
 
@@ -82,3 +84,31 @@ def test_maximum_passes_its_gradient_to_one_position():
     x = jnp.array([[1.0, 3.0], [2.0, 0.0]])[..., None]
     gradient = jax.grad(lambda x: convolution.pool(x, "max").sum())(x)
     np.testing.assert_array_equal(gradient[..., 0], [[0, 1], [0, 0]])
+
+
+def test_among_equals_the_first_has_the_gradient():
+    for equal in itertools.product([0.0, 1.0], repeat=4):
+        x = jnp.array(equal).reshape(2, 2, 1)
+        gradient = jax.grad(lambda x: convolution.pool(x, "max").sum())(x)
+        np.testing.assert_array_equal(jnp.flatnonzero(gradient.ravel()), [int(np.argmax(equal))])
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 3), (7, 5, 2)])
+def test_the_maximums_gradient_is_jaxs_own_where_no_two_are_equal(shape):
+    x = jnp.asarray(example(*shape)[0][..., : shape[2]])
+    h, w, c = shape
+
+    def plain(x):
+        return jnp.sum(jnp.sin(x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c).max((1, 3))))
+
+    found = jax.grad(lambda x: jnp.sum(jnp.sin(convolution.pool(x, "max"))))(x)
+    np.testing.assert_array_equal(found, jax.grad(plain)(x))
+
+
+def test_relu_is_jaxs_own():
+    x = jnp.array([-2.0, -0.0, 0.0, 3.0, jnp.nan])
+    np.testing.assert_array_equal(convolution.relu(x), jax.nn.relu(x))
+    x = x[:4]
+    np.testing.assert_array_equal(
+        jax.grad(lambda x: jnp.sum(convolution.relu(x) ** 3 + convolution.relu(x)))(x), [0, 0, 0, 28]
+    )

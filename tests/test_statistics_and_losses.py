@@ -144,6 +144,17 @@ def test_gram_matrices(name):
     np.testing.assert_allclose(found, gram64(X) * GRAMS[name], rtol=1e-5, atol=1e-6)
 
 
+def test_the_gram_matrixs_gradient_is_jaxs_own():
+    weights = jnp.asarray(np.random.default_rng(1).standard_normal((C, C)), jnp.float32)  # of no symmetry
+
+    def plain(x):
+        F = x.reshape(-1, C)
+        return jnp.vdot(weights, F.T @ F)
+
+    found = jax.grad(lambda x: jnp.vdot(weights, statistics.gram_sum(x)))(jnp.float32(X))
+    np.testing.assert_allclose(found, jax.grad(plain)(jnp.float32(X)), rtol=1e-5, atol=1e-5)
+
+
 def test_gram_over_picture_uses_the_pictures_size():
     found = statistics.gram_over_picture({"input": jnp.float32(P), "relu2_1": jnp.float32(X)})
     assert list(found) == ["relu2_1"]

@@ -106,6 +106,22 @@ def test_image_gradient_equals_finite_differences():
         np.testing.assert_allclose(jnp.vdot(jax.grad(loss)(x), direction), numeric, rtol=2e-3)
 
 
+def test_rematerialised_features_keep_less_and_are_the_same(picture):
+    layers = ["relu1_1", "relu3_1", "relu4_2"]
+
+    def loss(network):
+        return lambda x: sum(jnp.sum(map**2) for map in network.features(x, layers).values())
+
+    kept = {}
+    for again in (False, True):
+        of = loss(narrow_vgg19(rematerialise=again))
+        residuals = jax.vjp(of, jnp.asarray(picture))[1]
+        kept[again] = sum(leaf.size for leaf in jax.tree.leaves(residuals) if leaf.size > 1000)
+        kept[f"gradient {again}"] = jax.grad(of)(jnp.asarray(picture))
+    assert kept[True] < 0.75 * kept[False]
+    np.testing.assert_allclose(kept["gradient True"], kept["gradient False"], rtol=1e-5, atol=1e-6)  # fused otherwise
+
+
 def test_bfloat16_computes_in_bfloat16_and_hands_out_float32(picture):
     half, full = narrow_vgg19(dtype=jnp.bfloat16), narrow_vgg19()
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half))
