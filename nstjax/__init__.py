@@ -30,6 +30,7 @@ The rooms; a room imports only from rooms above it:
     experiment        a Python file that defines settings and terms; presets
     inputs            the pictures of a run, read and sized
     cluster           which of how many processes this one is
+    allocator         what the C library does with memory that is freed
     device            what JAX computes on, and its memory
     listener          who is told what a run does
     rundir            the run's folder
@@ -48,6 +49,7 @@ The rooms; a room imports only from rooms above it:
     grouping          which members of a sweep are computed together
     sweeping          many runs at a time
     signals           what SIGINT and SIGTERM do
+    compilation       compiled programs that one process leaves to the next
     terminal          progress on a terminal
     options           the command line's options for the settings
     cli               the command line

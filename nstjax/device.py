@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import psutil
 
+from nstjax import allocator
+
 
 @dataclass(frozen=True)
 class Device:
@@ -43,6 +45,7 @@ def free_memory() -> int | None:
         stats = device.memory_stats() or {}
         limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)
         return None if limit is None else limit - used
+    allocator.give_back()
     free = psutil.virtual_memory().available
     # In a container the limit of its group of processes counts, which the machine's own figures do not show.
     group = Path("/sys/fs/cgroup")

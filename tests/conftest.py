@@ -7,6 +7,8 @@ from pathlib import Path
 os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# JAX asks once per process where its cache is: the first test's folder would serve all.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
 
 import jax
 import numpy as np

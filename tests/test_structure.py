@@ -20,7 +20,7 @@ ROOMS = re.findall(r"^    ([a-z]+)  ", nstjax.__doc__ or "", re.MULTILINE)
 
 WITHOUT_JAX = ["architecture", "atomic", "cli", "config", "errors", "events", "examples", "experiment", "images"]
 WITHOUT_JAX += ["inputs", "listener", "options", "record", "report", "rundir", "signals", "status", "terminal"]
-WITHOUT_JAX += ["cluster", "lineup", "sweepdir", "variation", "weights"]
+WITHOUT_JAX += ["allocator", "cluster", "lineup", "sweepdir", "variation", "weights"]
 
 
 def modules():

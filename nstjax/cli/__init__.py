@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import NoReturn
 
+from nstjax import allocator
 from nstjax.cli import runs, weights
 from nstjax.errors import Failure, UserError
 
@@ -25,6 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    allocator.keep_freed_memory()  # before the array libraries start their threads
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:

@@ -3,7 +3,8 @@
 import argparse
 import shlex
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
     sweep.add_argument("--group-size", type=int, metavar="N", help="how many at a time; by default what fits")
     sweep.add_argument("--out", metavar="DIR", help="folder of the sweep; by default runs/CONTENT-STYLE-sweep-N")
     _add_place(sweep)
-    _add_quiet(sweep)
+    _add_common(sweep)
     options.add(sweep, several=True)
     sweep.set_defaults(command=_sweep)
 
@@ -94,11 +95,26 @@ def _place(arguments: argparse.Namespace) -> "Place":
 
 def _add_save(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write the result here too: .png .jpg .webp .tiff")
-    _add_quiet(parser)
+    _add_common(parser)
 
 
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and where the result is")
+    parser.add_argument(
+        "--compilation-cache",
+        metavar="DIR|none",
+        help="keep compiled programs there, or nowhere; by default in the user's cache",
+    )
+
+
+@contextmanager
+def _started(arguments: argparse.Namespace) -> Iterator["Terminal"]:
+    """JAX is started here, for a command that has found nothing wrong without it; what it does is shown."""
+    from nstjax.compilation import cached
+    from nstjax.terminal import Terminal
+
+    with Terminal(quiet=arguments.quiet) as terminal, cached(arguments.compilation_cache, terminal.warning):
+        yield terminal
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -119,9 +135,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     # JAX is started only now that everything that can be wrong without it is known to be right.
     from nstjax import loop
-    from nstjax.terminal import Terminal
 
-    with _out(arguments, "-".join(inputs.names)) as out, Terminal(quiet=arguments.quiet) as terminal:
+    with _out(arguments, "-".join(inputs.names)) as out, _started(arguments) as terminal:
         result = loop.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
 
@@ -145,9 +160,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
         raise UserError("processes that share a sweep need a folder that all of them see: give --out")
 
     from nstjax import sweeping
-    from nstjax.terminal import Terminal
 
-    with _out(arguments, name) as out, Terminal(quiet=arguments.quiet) as terminal:
+    with _out(arguments, name) as out, _started(arguments) as terminal:
         result = sweeping.sweep(
             contents,
             styles,
@@ -189,9 +203,8 @@ def _resume(arguments: argparse.Namespace) -> int:
 
     # As above.
     from nstjax import loop
-    from nstjax.terminal import Terminal
 
-    with Terminal(quiet=arguments.quiet) as terminal:
+    with _started(arguments) as terminal:
         result = loop.resume(arguments.folder, steps=arguments.steps, listener=terminal)
         return _show(result, arguments, terminal)
 
@@ -201,9 +214,8 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
         raise UserError("a sweep has many results: --save is for a run's")
 
     from nstjax import sweeping
-    from nstjax.terminal import Terminal
 
-    with Terminal(quiet=arguments.quiet) as terminal:
+    with _started(arguments) as terminal:
         place = _place(arguments)
         result = sweeping.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
         return _show_sweep(result, terminal)
