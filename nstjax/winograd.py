@@ -8,7 +8,7 @@ and along both axes of a map cut into 4x4 tiles, by thirty-six matrix products o
 where it pays from some number of channels on: below, moving the transformed numbers costs more than is saved.
 
 Along the height the transforms are matrix products, along the width they are written out. XLA's CPU compiler would
-otherwise fuse both with all that went before, and compute it anew in each of the thirty-six places where it is read; an
+otherwise fuse both with all that went before, and compute it anew in each of the places where it is read; an
 operand of a matrix product it computes once.
 
 Reference: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.
