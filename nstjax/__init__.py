@@ -23,7 +23,9 @@ The rooms; a room imports only from rooms above it:
     network           a word for some weights -> a network
     parameterisation  what is optimised <-> the picture
     objective         terms -> targets, total and parts
+    optimisers        optax's, and schedules of their learning rate
     optimise          state, and a chunk of steps as one compiled program
+    units             settings that a source states on the 0-255 scale
     config            the settings of a run
     record            what config.json says: settings resolved, with a checksum
     variation         what differs between the members of a sweep
@@ -61,7 +63,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nstjax import losses, optimise, statistics
+    from nstjax import losses, optimise, optimisers, statistics, units
     from nstjax.config import Config
     from nstjax.errors import Failure, UserError
     from nstjax.experiment import Experiment, load
@@ -88,11 +90,13 @@ _HOMES = {
     "load_vgg19": "network",
     "losses": None,
     "optimise": None,
+    "optimisers": None,
     "per_layer": "statistics",
     "resume": "loop",
     "statistics": None,
     "stylize": "loop",
     "sweep": "sweeping",
+    "units": None,
 }
 
 __all__ = [
@@ -110,11 +114,13 @@ __all__ = [
     "load_vgg19",
     "losses",
     "optimise",
+    "optimisers",
     "per_layer",
     "resume",
     "statistics",
     "stylize",
     "sweep",
+    "units",
 ]
 
 

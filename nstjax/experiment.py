@@ -8,6 +8,7 @@ The file must define
 and its docstring's first line says what it is. It may define
 
     flavours: dict[str, dict]                                 {flavour of the weights: settings that differ there}
+    version: int                                              a new one whenever its figures change; 1 by default
 
 A preset is such a file that comes with the package.
 """
@@ -42,6 +43,7 @@ class Experiment:
         path: of its file.
         flavours: {flavour of the weights: settings that differ there}.
         changes: what was given to ``replace``, one after the other.
+        version: of its figures.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Experiment:
     path: str | None = None
     flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     changes: tuple[Mapping[str, Any], ...] = ()
+    version: int = 1
 
     def replace(self, **settings: Any) -> "Experiment":
         """The same experiment with some settings changed; see ``Config.replace``."""
@@ -143,7 +146,14 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
         config.replace(**settings)
     summary = (module.__doc__ or "").strip().split("\n")[0]
     return Experiment(
-        name, config, cast("Callable[[Config], Sequence[AnyTerm]]", terms), summary, source, str(path), flavours
+        name,
+        config,
+        cast("Callable[[Config], Sequence[AnyTerm]]", terms),
+        summary,
+        source,
+        str(path),
+        flavours,
+        version=getattr(module, "version", 1),
     )
 
 

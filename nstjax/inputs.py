@@ -72,7 +72,7 @@ def prepare(content: Source, style: Source, config: Config, *, pixel_limit: int 
     rgb = content_picture.rgb
     for what, picture in (("content", rgb), ("style", style_picture.rgb)):
         config.check_picture(what, *picture.shape[:2])
-    if config.match_colour:
+    if config.match_colour == "content":
         rgb = images.match_colour(rgb, style_picture.rgb)
     start = _start(rgb, style_picture.rgb, config, pixel_limit)
     return Inputs(rgb, style_picture.rgb, start, content_picture.alpha, (source_name(content), source_name(style)))

@@ -1,7 +1,7 @@
 """The optimisation: a state, and a chunk of steps as one compiled program.
 
     problem = Problem(network, targets, weights)
-    method = Method(Objective(terms), adam())
+    method = Method(Objective(terms), optimisers.adam())
     state = init(method, picture, learning_rate=0.02, key=jax.random.key(0))
     state, metrics = run_chunk(state, problem, 100, method=method)
 
@@ -40,11 +40,12 @@ class Method:
 
     Args:
         objective: the terms.
-        optimiser: any first-order optax transformation; ``adam`` returns the same object for the same settings.
+        optimiser: an optax transformation with its learning rate in its state, such as those of ``optimisers``.
         parameterisation: what is optimised <-> the picture.
-        clamp: whether the picture is put back into [0, 1] after each step; with ``Pixels`` only.
-        keep: which picture is the result: the "last" one; the "best", whose loss was lowest; or the one "after-best",
-            after the step that was made from the best.
+        clamp: whether the picture is put back into [0, 1] after each step; with ``Pixels`` only, and no line search.
+        keep: which picture is the result: the "last" one; the "best", whose loss was lowest; the one "after-best",
+            after the step that was made from the best; or the "average" of all, the late ones weighing more.
+        average_decay: of the average's weights, from a step to the one before it, in [0, 1).
 
     Raises:
         UserError: clamping with another parameterisation than pixels.
@@ -54,7 +55,8 @@ class Method:
     optimiser: optax.GradientTransformation
     parameterisation: Parameterisation = PIXELS
     clamp: bool = False
-    keep: Literal["last", "best", "after-best"] = "last"
+    keep: Literal["last", "best", "after-best", "average"] = "last"
+    average_decay: float = 0.99
 
     def __post_init__(self):
         if self.clamp and not isinstance(self.parameterisation, Pixels):
@@ -73,7 +75,7 @@ class Problem:
     weights: Mapping[str, float | Scalar]
 
 
-_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "best"]
+_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "kept"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
@@ -90,7 +92,8 @@ class State:
         failed: whether the loss at ``step`` has diverged: it or its gradient is not finite, or it is more than
             ``DIVERGED`` times the lowest so far; then no further step is made.
         lowest: the lowest loss of steps 0 to ``step`` - 1.
-        best: the parameters that ``method.keep`` asks for, of those steps; None where it is the last.
+        kept: the parameters that ``method.keep`` asks for, of those steps; of an average, an ``Average``; None where
+            it is the last.
     """
 
     parameters: PyTree
@@ -100,46 +103,34 @@ class State:
     step: Int[Array, ""]
     failed: Bool[Array, ""]
     lowest: Scalar
-    best: PyTree | None
+    kept: PyTree | None
 
 
-@functools.cache
-def adam(
-    *,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    schedule: Callable[[Any], Any] | None = None,
-) -> optax.GradientTransformation:
-    """optax's Adam with its learning rate in its state, where ``init`` puts it and ``vmap`` can spread it.
-
-    Args:
-        beta1: decay of the mean of gradients, in [0, 1).
-        beta2: decay of the mean of squared gradients, in [0, 1).
-        epsilon: added to the root, in units of the gradient.
-        schedule: step -> factor on the learning rate, any optax schedule; 1 by default. It should be hashable by value,
-            or be built once: a new object compiles anew.
-
-    Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
-    """
-    transform = optax.inject_hyperparams(optax.adam)(learning_rate=1.0, b1=beta1, b2=beta2, eps=epsilon)
-    return optax.chain(transform, optax.scale_by_schedule(schedule)) if schedule else transform
-
-
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["total", "weight"], meta_fields=[])
 @dataclass(frozen=True)
-class Cosine:
-    """Schedule: from 1 down to ``end`` along half a cosine over ``horizon`` steps, then constant.
+class Average:
+    """An average under way: ``total / weight``, which is what corrects its bias to where it began.
 
-    Reference: Loshchilov and Hutter, "SGDR", 2017.
+    Reference: Crowson, style-transfer-pytorch; Kingma and Ba 2015, section 3, for the correction.
     """
 
-    horizon: int
-    end: float = 0.0
+    total: PyTree
+    weight: Scalar
 
-    def __call__(self, step: Int[Array, ""]) -> Scalar:
-        """The factor at a step."""
-        fraction = jnp.minimum(step / self.horizon, 1)
-        return self.end + (1 - self.end) * 0.5 * (1 + jnp.cos(jnp.pi * fraction))
+    @classmethod
+    def of(cls, parameters: PyTree, decay: float) -> "Average":
+        """The average that begins with these."""
+        return cls(jax.tree.map(lambda it: (1 - decay) * it, parameters), jnp.float32(1 - decay))
+
+    def followed_by(self, parameters: PyTree, decay: float) -> "Average":
+        """The average with one more step."""
+        total = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, self.total, parameters)
+        return Average(total, decay * self.weight + (1 - decay))
+
+    @property
+    def value(self) -> PyTree:
+        """The parameters."""
+        return jax.tree.map(lambda it: it / self.weight, self.total)
 
 
 def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key: Key) -> State:
@@ -152,14 +143,14 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         key: of the run.
 
     Raises:
-        UserError: the optimiser has no learning rate in its state (see ``adam``).
+        UserError: the optimiser has no learning rate in its state (see ``optimisers``).
     """
     parameters = method.parameterisation.encode(jnp.array(picture, jnp.float32))
     try:
         optimiser = optax.tree.set(method.optimiser.init(parameters), learning_rate=jnp.float32(learning_rate))
     except KeyError:
         raise UserError(
-            "the optimiser's state holds no learning_rate: build it with optimise.adam or optax.inject_hyperparams"
+            "the optimiser's state holds no learning_rate: take one of nstjax.optimisers, or optax.inject_hyperparams"
         ) from None
     return State(
         parameters=parameters,
@@ -170,8 +161,14 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
-        best=None if method.keep == "last" else jax.tree.map(jnp.copy, parameters),
+        kept=_first_kept(method, parameters),
     )
+
+
+def _first_kept(method: Method, parameters: PyTree) -> PyTree | None:
+    if method.keep == "average":
+        return Average.of(parameters, method.average_decay)
+    return None if method.keep == "last" else jax.tree.map(jnp.copy, parameters)
 
 
 @functools.partial(jax.jit, static_argnames="method", donate_argnames="state")
@@ -255,7 +252,15 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         )
 
     (total, parts), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)
-    updates, optimiser = method.optimiser.update(gradient, state.optimiser, state.parameters)
+    updates, optimiser = optax.with_extra_args_support(method.optimiser).update(
+        gradient,
+        state.optimiser,
+        state.parameters,
+        # For a line search.
+        value=total,
+        grad=gradient,
+        value_fn=lambda parameters: loss(parameters)[0],
+    )
     parameters = optax.apply_updates(state.parameters, updates)
     if method.clamp:
         parameters = optax.projections.projection_box(parameters, 0.0, 1.0)
@@ -265,10 +270,12 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     # A multiple of a loss means nothing where losses may be zero or negative.
     exploded = (state.lowest > 0) & (total > DIVERGED * state.lowest)
     better = total < state.lowest
-    best = state.best
-    if best is not None:
-        kept = state.parameters if method.keep == "best" else parameters
-        best = jax.tree.map(functools.partial(jnp.where, better), kept, best)
+    kept = state.kept
+    if isinstance(kept, Average):
+        kept = kept.followed_by(parameters, method.average_decay)
+    elif kept is not None:
+        candidate = state.parameters if method.keep == "best" else parameters
+        kept = jax.tree.map(functools.partial(jnp.where, better), candidate, kept)
     lowest = jnp.where(better, total, state.lowest)
     following = State(
         parameters=parameters,
@@ -278,7 +285,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         step=state.step + 1,
         failed=jnp.bool_(False),
         lowest=lowest,
-        best=best,
+        kept=kept,
     )
     frozen = replace(state, failed=jnp.bool_(True))
     going_on = finite & ~exploded
@@ -301,8 +308,10 @@ def picture(state: State, *, method: Method) -> Picture:
 
     In place of the last one, where the loss has diverged, the one before it.
     """
-    parameters = state.best
-    if parameters is None:
+    parameters = state.kept
+    if isinstance(parameters, Average):
+        parameters = parameters.value
+    elif parameters is None:
         last, before = state.parameters, state.previous
         parameters = jax.tree.map(functools.partial(jnp.where, state.failed), before, last)
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

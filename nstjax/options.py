@@ -80,8 +80,10 @@ def _kind(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]:
         return lambda text: {term: _number(value) for term, value in _pairs(text, ",").items()}, "TERM=W,…"
     if field.name == "layers":
         return lambda text: {t: tuple(v.split(",")) for t, v in _pairs(text, ";").items()}, "TERM=LAYER,…;…"
-    if field.name == "snapshots":
-        return lambda text: () if text == "none" else tuple(_whole(it) for it in text.split(",")), "STEP,…"
+    if field.type == tuple[int, ...]:
+        return lambda text: _several(text, _whole), "STEP,…" if field.name == "snapshots" else "N,…"
+    if field.type == tuple[float, ...]:
+        return lambda text: _several(text, _number), "X,…"
     if field.type is float:
         return _number, "X"
     if field.type is int:
@@ -96,6 +98,10 @@ def _pairs(text: str, separator: str) -> Mapping[str, str]:
     if not pairs or not all(name and equals and value for name, equals, value in pairs):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE{separator}NAME=VALUE, not {text!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _several(text: str, one: Callable[[str], Any]) -> tuple[Any, ...]:
+    return () if text == "none" else tuple(one(it) for it in text.split(","))
 
 
 def _number(text: str) -> float:

@@ -15,7 +15,7 @@ from nstjax.errors import UserError
 
 RunRecord: TypeAlias = dict[str, Any]
 
-SCHEMA = 3
+SCHEMA = 4
 """Of the record; a change of its form is a new number."""
 
 
@@ -71,12 +71,16 @@ def extended(record: RunRecord, steps: int) -> RunRecord:
         raise UserError(f"a run can be extended, not cut: it has {present:,} steps, and --steps asks for {steps:,}")
     longer = copy.deepcopy(record)
     longer["config"]["steps"] = steps
+    if each := longer["config"]["size_steps"]:
+        each[-1] += steps - present
     return sealed(longer)
 
 
 def identity(record: RunRecord) -> str:
     """A checksum of all that a state depends on: not how many steps are made in all, nor together with what."""
-    return digest({**record, "config": {**record["config"], "steps": None}, "sweep": None})
+    config = record["config"]
+    open_ended = {"steps": None, "size_steps": config["size_steps"][:-1]}
+    return digest({**record, "config": {**config, **open_ended}, "sweep": None})
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from nstjax import device, optimise, record, selftaught
+from nstjax import device, optimisers, record, selftaught
 from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
 from nstjax.config import Config
 from nstjax.errors import UserError
@@ -155,11 +156,27 @@ def _method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
     height, width, _ = inputs.content.shape
     return Method(
         _objective(experiment, config),
-        optimise.adam(beta1=config.beta1, beta2=config.beta2, epsilon=config.epsilon, schedule=_schedule(config)),
+        _optimiser(config),
         _parameterisation(config, height, width),
         clamp=config.clamp,
         keep=config.keep,
+        average_decay=config.average_decay,
     )
+
+
+def _optimiser(config: Config) -> optax.GradientTransformation:
+    schedule = _schedule(config)
+    match config.optimiser:
+        case "adam":
+            rates = {"beta1": config.beta1, "beta2": config.beta2}
+            return optimisers.adam(**rates, epsilon=config.epsilon, schedule=schedule)
+        case "rmsprop":
+            rates = {"decay": config.beta2, "momentum": config.momentum}
+            return optimisers.rmsprop(**rates, epsilon=config.epsilon, schedule=schedule)
+        case "sgd":
+            return optimisers.sgd(momentum=config.momentum, schedule=schedule)
+        case _:
+            return optimisers.lbfgs(memory=config.memory, line_search_steps=config.line_search_steps)
 
 
 def _objective(experiment: Experiment, config: Config) -> Objective:
@@ -173,11 +190,13 @@ def _objective(experiment: Experiment, config: Config) -> Objective:
     return objective
 
 
-def _schedule(config: Config) -> optimise.Cosine | None:
+def _schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | None:
     if config.schedule == "constant":
         return None
+    if config.schedule == "exponential":
+        return optimisers.Exponential(config.schedule_rate, config.schedule_steps)
     assert config.horizon is not None
-    return optimise.Cosine(config.horizon, config.schedule_end)
+    return optimisers.Cosine(config.horizon, config.schedule_end)
 
 
 def _parameterisation(config: Config, height: int, width: int) -> Parameterisation:
@@ -203,7 +222,7 @@ def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weig
 def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> RunRecord:
     return record.sealed(
         {
-            "experiment": {"name": experiment.name, "sha256": experiment.sha256},
+            "experiment": {"name": experiment.name, "version": experiment.version, "sha256": experiment.sha256},
             "config": record.plain(config),
             "pictures": {"names": [*inputs.names], **inputs.record()},
             "weights": {

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nstjax import optimise
+from nstjax import optimise, optimisers
 from nstjax.checkpoint import Checkpoints
 from nstjax.errors import Failure, NotWritten
 from nstjax.objective import Objective
@@ -24,7 +24,7 @@ RUN = "a run's checksum"
 def state_at(step, *, keep="best", parameterisation=None):
     """A state whose every number depends on the step."""
     method = Method(
-        Objective((PictureTerm("mean", jnp.mean),)), optimise.adam(), parameterisation or optimise.PIXELS, keep=keep
+        Objective((PictureTerm("mean", jnp.mean),)), optimisers.adam(), parameterisation or optimise.PIXELS, keep=keep
     )
     picture = np.random.default_rng(step).random((6, 5, 3), np.float32)
     state = optimise.init(method, jnp.asarray(picture), learning_rate=0.1 * step, key=jax.random.key(step))

@@ -170,7 +170,7 @@ def test_alpha_is_given_back(place):
         ["--init", "noise", "--clamp"],
         ["--init", "style-statistics", "--keep", "best"],
         ["--init", "style.png", "--size", "24", "--style-scale", "0.5"],
-        ["--match-colour", "--pooling", "average", "--padding", "edge"],
+        ["--match-colour", "content", "--pooling", "average", "--padding", "edge"],
         ["--dtype", "bfloat16", "--schedule", "cosine", "--schedule-end", "0.1", "--horizon", "20"],
         ["--style-weight", "5", "--loss-weights", "tv=0,content=2", "--layers", "style=conv1_2;content=pool1"],
         ["--steps", "0"],

@@ -15,7 +15,7 @@ import pytest
 from conftest import narrow_vgg19, smooth_picture
 
 import nstjax
-from nstjax import images, losses, optimise, statistics
+from nstjax import images, losses, optimisers, statistics
 from nstjax.losses import layer_sum
 from nstjax.objective import Objective
 from nstjax.optimise import Method, Problem, init, run_chunk
@@ -95,7 +95,7 @@ def test_the_program_is_lowered_for_devices_that_are_not_here(platform, dtype):
     picture = jnp.asarray(smooth_picture(24, 32))
     targets = objective.targets(vgg, content=picture, style=picture)
     problem = Problem(vgg, targets, {"content": 1.0, "style": 1.0})
-    method = Method(objective, optimise.adam())
+    method = Method(objective, optimisers.adam())
 
     def chunk(picture):
         state = init(method, picture, learning_rate=0.1, key=jax.random.key(0))

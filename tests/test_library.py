@@ -188,7 +188,7 @@ def test_starts():
 
 
 def test_matched_colours_are_the_target_and_the_start():
-    inputs = prepare(CONTENT, STYLE, Config(match_colour=True))
+    inputs = prepare(CONTENT, STYLE, Config(match_colour="content"))
     np.testing.assert_array_equal(inputs.content, images.match_colour(CONTENT, STYLE))
     np.testing.assert_array_equal(inputs.start, inputs.content)
 

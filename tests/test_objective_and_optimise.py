@@ -7,11 +7,12 @@ import optax
 import pytest
 from conftest import narrow_vgg19, smooth_picture
 
-from nstjax import losses, optimise, statistics
+from nstjax import losses, optimise, optimisers, statistics
 from nstjax.errors import UserError
 from nstjax.losses import layer_sum
 from nstjax.objective import Objective
-from nstjax.optimise import Method, Problem, adam, init, run_chunk
+from nstjax.optimise import Method, Problem, init, run_chunk
+from nstjax.optimisers import adam
 from nstjax.parameterisation import Fourier, Pixels
 from nstjax.statistics import per_layer
 from nstjax.types import PictureTerm, Term
@@ -119,7 +120,7 @@ def test_loss_falls_and_every_step_is_recorded():
 
 def test_how_a_run_is_cut_does_not_change_a_bit():
     for method in (
-        Method(objective(noisy), adam(schedule=optimise.Cosine(12)), Fourier(24, 31), keep="best"),
+        Method(objective(noisy), adam(schedule=optimisers.Cosine(12)), Fourier(24, 31), keep="best"),
         Method(objective(), adam(), Pixels(), clamp=True),
     ):
         p = problem(method.objective)
@@ -159,7 +160,7 @@ def test_everything_in_the_state_is_float32():
 
 def test_adam_equals_a_loop_in_float64():
     """Three terms, two layers deep, against Adam as its paper writes it, with gradients from JAX."""
-    schedule = optimise.Cosine(10, end=0.1)
+    schedule = optimisers.Cosine(10, end=0.1)
     method = Method(objective(), adam(beta1=0.8, beta2=0.95, epsilon=1e-3, schedule=schedule))
     p = problem(method.objective)
     state, _ = run_chunk(start(method, learning_rate=0.05), p, 6, method=method)
@@ -211,7 +212,7 @@ def test_the_picture_kept_is_the_one_whose_loss_was_lowest_or_the_next(keep, fur
         pictures.append(np.asarray(state.parameters))
     best = int(np.argmin(totals))
     assert 0 < best < 11  # else the test would prove nothing
-    np.testing.assert_array_equal(state.best, pictures[best + further])
+    np.testing.assert_array_equal(state.kept, pictures[best + further])
     np.testing.assert_allclose(state.lowest, totals[best])
     np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(pictures[best + further], 0, 1))
 

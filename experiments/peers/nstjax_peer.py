@@ -11,7 +11,7 @@ import numpy as np
 import recipe
 from serving import serve
 
-from nstjax import losses, optimise, statistics
+from nstjax import losses, optimise, optimisers, statistics
 from nstjax.architecture import FLAVOURS
 from nstjax.objective import Objective
 from nstjax.types import PictureTerm, Targets, Term
@@ -69,7 +69,7 @@ class NstjaxPeer:
         network = VGG19(parameters, FLAVOURS["caffe"], **options)
         weights = {name: jnp.float32(weight) for name, weight in WEIGHTS.items()}
         self.problem = optimise.Problem(network, targets(network, content, style), weights)
-        adam = optimise.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)
+        adam = optimisers.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)
         self.method = optimise.Method(OBJECTIVE, adam, clamp=True)
         self.state = optimise.init(self.method, self.start, learning_rate=recipe.LEARNING_RATE, key=jax.random.key(0))
         versions = {name: version(name) for name in ("nstjax", "jax", "jaxlib", "optax", "flax", "numpy")}

@@ -14,7 +14,7 @@ config = nstjax.Config(
     },
     loss_weights={"content": 0.1, "style": 1.0, "tv": 0.2, "range": 5.0},
     size=384,
-    match_colour=True,
+    match_colour="content",
     parameterisation="fourier",
     steps=100,
     learning_rate=0.06,
