@@ -4,14 +4,16 @@ A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]. What a file says about itse
 palette, bit depth) is settled while reading it, so that nothing downstream has to ask. Transparency is kept aside.
 """
 
-from nstjax.images.colour import match_colour, monge_map
+from nstjax.images.colour import MATCHING_METHODS, match_colour, monge_map
 from nstjax.images.picture import Array, Picture
 from nstjax.images.reading import PIXEL_LIMIT, measure, read
-from nstjax.images.sizing import fitted, resample, resize
+from nstjax.images.sizing import SIZE_MEASURES, fitted, resample, resize
 from nstjax.images.writing import check_output, save
 
 __all__ = [
+    "MATCHING_METHODS",
     "PIXEL_LIMIT",
+    "SIZE_MEASURES",
     "Array",
     "Picture",
     "check_output",
