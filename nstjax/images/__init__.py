@@ -5,20 +5,26 @@ palette, bit depth) is settled while reading it, so that nothing downstream has 
 """
 
 from nstjax.images.colour import MATCHING_METHODS, match_colour, monge_map
+from nstjax.images.lightness import keep_colours, luminance, match_luminance
 from nstjax.images.picture import Array, Picture
 from nstjax.images.reading import PIXEL_LIMIT, measure, read
 from nstjax.images.sizing import SIZE_MEASURES, fitted, resample, resize
+from nstjax.images.spaces import SPACES
 from nstjax.images.writing import check_output, save
 
 __all__ = [
     "MATCHING_METHODS",
     "PIXEL_LIMIT",
     "SIZE_MEASURES",
+    "SPACES",
     "Array",
     "Picture",
     "check_output",
     "fitted",
+    "keep_colours",
+    "luminance",
     "match_colour",
+    "match_luminance",
     "measure",
     "monge_map",
     "read",
