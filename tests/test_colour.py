@@ -1,9 +1,12 @@
-"""Colour transfer: the Monge map's statistics, and the pictures that have next to none."""
+"""Colour transfer: the statistics that each method brings, and the pictures that have next to none."""
 
 import numpy as np
 import pytest
+import scipy.linalg
 
-from nstjax.images import match_colour, monge_map
+from nstjax.errors import UserError
+from nstjax.images import MATCHING_METHODS, match_colour, monge_map
+from nstjax.images.colour import transported
 
 
 def picture(seed: int, *, spread: float = 0.05, shape: tuple[int, int] = (40, 50)) -> np.ndarray:
@@ -82,3 +85,77 @@ def test_the_result_is_clipped_and_repeatable():
     matched = match_colour(source, target)
     assert matched.min() == 0 and matched.max() == 1
     np.testing.assert_array_equal(matched, match_colour(source, target))
+
+
+LINEAR = [method for method in MATCHING_METHODS if method != "histogram"]
+
+
+@pytest.mark.parametrize("method", LINEAR)
+def test_every_linear_method_brings_mean_and_covariance(method):
+    source, target = picture(11), picture(12, shape=(30, 20))
+    matched = match_colour(source, target, method=method)
+    assert matched.dtype == np.float32 and matched.shape == source.shape
+    mean, covariance = moments(matched)
+    np.testing.assert_allclose(mean, moments(target)[0], atol=1e-7)  # the result is rounded to float32
+    # Gatys et al.'s 1e-5 on both diagonals, whose effect on the outcome is of that size.
+    np.testing.assert_allclose(covariance, moments(target)[1], atol=1e-7 if method == "monge" else 2e-5)
+
+
+@pytest.mark.parametrize("method", LINEAR)
+def test_the_linear_methods_are_those_of_their_names(method):
+    (source_mean, source), (target_mean, target) = moments(picture(13)), moments(picture(14))
+    source, target = source + 1e-5 * np.eye(3), target + 1e-5 * np.eye(3)
+    if method == "cholesky":
+        transport = np.linalg.cholesky(target) @ np.linalg.inv(np.linalg.cholesky(source))
+    elif method == "pca":
+        transport = scipy.linalg.sqrtm(target) @ np.linalg.inv(scipy.linalg.sqrtm(source))
+    else:
+        root = scipy.linalg.sqrtm(source)
+        transport = np.linalg.inv(root) @ scipy.linalg.sqrtm(root @ target @ root) @ np.linalg.inv(root)
+    expected = target_mean + (picture(13) - source_mean) @ transport.T
+    got = match_colour(picture(13), picture(14), method=method)
+    # The Monge map has no 1e-5, which changes its T by a few thousandths here.
+    np.testing.assert_allclose(got, expected, atol=2e-3 if method == "monge" else 1e-6)
+
+
+@pytest.mark.parametrize("method", MATCHING_METHODS)
+@pytest.mark.parametrize("spread", [0.05, 1e-4, 0.0], ids=["colourful", "almost flat", "flat"])
+def test_a_picture_matched_to_itself_by_any_method_is_itself(method, spread):
+    source = picture(15, spread=spread)
+    # The histogram's levels are 1/65535 apart, and equal ones share their mean.
+    np.testing.assert_allclose(match_colour(source, source, method=method), source, atol=1.6e-5)
+
+
+@pytest.mark.parametrize("method", MATCHING_METHODS)
+def test_a_flat_source_becomes_the_targets_mean_by_any_method(method):
+    flat, target = np.full((8, 9, 3), (0.2, 0.3, 0.4), np.float32), picture(16)
+    # The mean of equal float32 values is off by a rounding, and the map stretches that some twentyfold.
+    np.testing.assert_allclose(match_colour(flat, target, method=method)[0, 0], moments(target)[0], atol=1e-6)
+
+
+def test_histograms_of_equally_many_values_are_matched_exactly():
+    source, target = picture(17), picture(18, shape=(50, 40))
+    ranks = source.reshape(-1, 3).argsort(axis=0).argsort(axis=0)
+    source = (ranks / 2000).reshape(40, 50, 3).astype(np.float32)  # no two values alike
+    matched = match_colour(source, target, method="histogram")
+    for c in range(3):
+        np.testing.assert_allclose(np.sort(matched[..., c], axis=None), np.sort(target[..., c], axis=None), atol=1e-7)
+        assert (np.argsort(matched[..., c], axis=None) == np.argsort(source[..., c], axis=None)).all()
+
+
+def test_histograms_of_other_sizes_are_matched_to_the_mean_of_the_quantiles():
+    np.testing.assert_allclose(transported(np.array([0.9, 0.1]), np.array([0.0, 0.2, 0.6, 1.0])), [0.8, 0.1])
+    np.testing.assert_allclose(transported(np.array([0.1, 0.2, 0.3]), np.array([0.0, 0.6])), [0.0, 0.3, 0.6])
+
+
+def test_equal_values_stay_equal_and_the_mean_is_the_targets():
+    source = np.array([0.5, 0.5, 0.5 + 1e-7, 0.7])  # rounding tells no two values apart
+    moved = transported(source, np.array([0.0, 0.3, 0.6, 1.0]))
+    np.testing.assert_allclose(moved, [0.3, 0.3, 0.3, 1.0])
+    eight_bit, target = np.rint(picture(19) * 255)[..., 0] / 255, picture(20, shape=(33, 17))[..., 0]
+    np.testing.assert_allclose(transported(eight_bit, target).mean(), target.mean(dtype=np.float64), atol=1e-12)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UserError, match=r"monge, cholesky, pca, symmetric, histogram, got 'mean'"):
+        match_colour(picture(1), picture(2), method="mean")

@@ -32,9 +32,42 @@ def test_the_long_side_is_fitted(height, width, size, enlarge, expected):
     assert resized.rgb.dtype == resized.alpha.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "size", "by", "enlarge", "expected"),
+    [
+        (600, 800, 300, "short", False, (300, 400)),
+        (800, 600, 300, "short", False, (400, 300)),
+        (600, 800, 300, "height", False, (300, 400)),
+        (800, 600, 400, "height", False, (400, 300)),
+        (100, 333, 10, "short", False, (10, 33)),
+        (600, 800, 700, "short", False, (600, 800)),
+        (60, 80, 90, "height", True, (90, 120)),
+        (90, 160, 60, "area", False, (45, 80)),  # sqrt(90 * 160) is 120
+        (90, 160, 120, "area", True, (90, 160)),
+        (90, 160, 240, "area", False, (90, 160)),
+        (90, 160, 240, "area", True, (180, 320)),
+        (567, 633, 512, "area", False, (485, 541)),  # 484.6 x 541.0
+        (1, 5000, 2, "area", False, (1, 141)),
+    ],
+)
+def test_other_measures_are_fitted(height, width, size, by, enlarge, expected):
+    assert fitted(height, width, size, enlarge=enlarge, by=by) == expected
+    picture = Picture(np.full((height, width, 3), 0.5, np.float32), np.ones((height, width), np.float32))
+    resized = resize(picture, size, enlarge=enlarge, by=by)
+    assert resized.alpha is not None
+    assert resized.rgb.shape == (*expected, 3) and resized.alpha.shape == expected
+
+
 def test_a_size_of_nothing_is_refused():
-    with pytest.raises(UserError, match=r"at least 1 pixel.*got 0"):
+    with pytest.raises(UserError, match=r"at least 1 pixel for the long side, got 0"):
         fitted(10, 10, 0)
+    with pytest.raises(UserError, match=r"at least 1 pixel for the square root of the area, got 0"):
+        fitted(10, 10, 0, by="area")
+
+
+def test_an_unknown_measure_is_refused():
+    with pytest.raises(UserError, match=r"long, short, height, area, got 'width'"):
+        fitted(10, 10, 5, by="width")
 
 
 def test_a_picture_that_already_fits_is_untouched():

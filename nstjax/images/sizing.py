@@ -4,6 +4,7 @@ Linear light is the physics, but the networks were trained on pictures resized i
 results are compared with do the same.
 """
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -14,47 +15,63 @@ from nstjax.images.picture import Array, Picture
 
 _Resizable = TypeVar("_Resizable", Picture, Array)
 
+SIZE_MEASURES = {
+    "long": "the long side",
+    "short": "the short side",
+    "height": "the height",
+    "area": "the square root of the area",
+}
+"""What a size may be of, in words."""
 
-def fitted(height: int, width: int, size: int, *, enlarge: bool = False) -> tuple[int, int]:
-    """(height, width) in pixels of a picture resized so that its long side is ``size``.
 
-    The short side is rounded to the nearest pixel, and is at least one.
+def fitted(height: int, width: int, size: int, *, enlarge: bool = False, by: str = "long") -> tuple[int, int]:
+    """(height, width) in pixels of a picture resized so that one measure of it is ``size``.
+
+    The other sides are rounded to the nearest pixel, and are at least one.
 
     Args:
         height: of the picture, in pixels.
         width: of the picture, in pixels.
-        size: the long side's new length, in pixels.
+        size: the measure's new length, in pixels.
         enlarge: whether a smaller picture grows to ``size``; it is left as it is otherwise.
+        by: the measure: "long" or "short" side, "height", or "area", that is ``sqrt(height * width)``.
 
     Raises:
-        UserError: ``size`` is not positive.
+        UserError: ``size`` is not positive, or an unknown measure.
     """
+    if by not in SIZE_MEASURES:
+        raise UserError(f"expected a size by {', '.join(SIZE_MEASURES)}, got {by!r}")
     if size < 1:
-        raise UserError(f"expected a size of at least 1 pixel for the long side, got {size}")
-    long = max(height, width)
-    if long <= size and not enlarge:
+        raise UserError(f"expected a size of at least 1 pixel for {SIZE_MEASURES[by]}, got {size}")
+    if by == "area":
+        now, wanted = math.sqrt(height * width), float(size)
+    else:
+        now, wanted = {"long": max(height, width), "short": min(height, width), "height": height}[by], size
+    if now <= wanted and not enlarge:
         return height, width
-    return max(1, (2 * height * size + long) // (2 * long)), max(1, (2 * width * size + long) // (2 * long))
+    new_height, new_width = (max(1, int((2 * side * wanted + now) // (2 * now))) for side in (height, width))
+    return new_height, new_width
 
 
-def resize(picture: _Resizable, size: int, *, enlarge: bool = False) -> _Resizable:
-    """``picture`` with its long side brought to ``size`` pixels, its aspect kept.
+def resize(picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "long") -> _Resizable:
+    """``picture`` with one measure of it brought to ``size`` pixels, its aspect kept.
 
     Args:
         picture: a Picture, or an array [H, W, 3] or [H, W] in [0, 1].
         size: as in ``fitted``.
         enlarge: as in ``fitted``.
+        by: as in ``fitted``.
 
     Returns:
         The same kind of thing, clipped to [0, 1].
 
     Raises:
-        UserError: ``size`` is not positive.
+        UserError: as in ``fitted``.
     """
     if isinstance(picture, Picture):
-        alpha = None if picture.alpha is None else resize(picture.alpha, size, enlarge=enlarge)
-        return Picture(resize(picture.rgb, size, enlarge=enlarge), alpha)
-    return resample(picture, *fitted(picture.shape[0], picture.shape[1], size, enlarge=enlarge))
+        alpha = None if picture.alpha is None else resize(picture.alpha, size, enlarge=enlarge, by=by)
+        return Picture(resize(picture.rgb, size, enlarge=enlarge, by=by), alpha)
+    return resample(picture, *fitted(picture.shape[0], picture.shape[1], size, enlarge=enlarge, by=by))
 
 
 def resample(samples: Array, height: int, width: int) -> Array:
