@@ -99,7 +99,7 @@ class VGG19(nnx.Module):
                 ``pool4``, ``input`` (the picture itself).
 
         Returns:
-            {name as asked: float32 [h, w, c]}, in the order asked.
+            {name as asked: [h, w, c]}, in the order asked; float32, or wider where the network convolves in wider.
 
         Raises:
             UserError: no such layer, the weights do not reach it, or the picture is too small for it.
@@ -116,7 +116,7 @@ class VGG19(nnx.Module):
             through = functools.partial(self._through, tuple(block), wanted)
             x, maps = (jax.checkpoint(through) if self.rematerialise else through)(x)
             found |= maps
-        return {name: found[aliases.get(name) or name].astype(jnp.float32) for name in names}
+        return {name: found[aliases.get(name) or name] for name in names}
 
     def _through(self, steps: tuple[str, ...], wanted: Mapping[Layer, str], x: FeatureMap) -> tuple[FeatureMap, dict]:
         """What comes out of some steps, and {name: map} of those that are wanted."""

@@ -1,4 +1,7 @@
-"""The presets against their formulas, in float64, on a narrow VGG19 with random weights."""
+"""The presets against their formulas, in float64, on a narrow VGG19 with random weights; and against what they state.
+
+Those of other systems are compared with those systems in ``test_gram_family.py``.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 from conftest import features64, narrow_vgg19, random_parameters, smooth_picture
 
 from nstjax.architecture import FLAVOURS
-from nstjax.experiment import load
+from nstjax.experiment import load, presets
 from nstjax.objective import Objective
 
 CONTENT, STYLE, PICTURE = (smooth_picture(32, 40, seed=seed) for seed in range(3))
@@ -83,3 +86,79 @@ def test_the_settings_that_the_sources_state():
     np.testing.assert_allclose(tutorial.learning_rate * 255, 0.7)
     assert tutorial.snapshots == tuple(range(41, 51)) and literal.snapshots == tuple(range(40, 50))
     assert literal.keep == "after-best"
+
+
+# By hand, from each source. Rates and deviations on the 0-255 scale are divided by 255, Adam's epsilon is multiplied by
+# it, the rate of gradient descent divided by its square.
+SOURCES = {
+    "neural-style": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
+        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+    },
+    "neural-style-pt": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
+        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+    },
+    "gatys-pytorch": {
+        "every_size": (512, 800), "size_by": "short", "size_ends": (500, 700), "enlarge": True, "init": "content",
+        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+    },
+    "gatys-controls": {
+        "every_size": (512, 1024), "size_by": "area", "size_ends": (500, 700), "enlarge": False, "init": "content",
+        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+    },
+    "style-transfer-pytorch": {
+        "every_size": (128, 181, 256, 362, 512), "size_by": "long", "size_ends": (1000, 1500, 2000, 2500, 3000),
+        "enlarge": True, "init": "content", "optimiser": "adam", "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.99,
+        "epsilon": 1e-8, "clamp": True, "steps": 3000, "pooling": None, "padding": "edge", "keep": "average",
+        "average_decay": 0.99, "schedule": "constant",
+    },
+    "pystiche": {
+        "every_size": (500,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
+        "memory": 100, "steps": 500, "pooling": None, "keep": "last",
+    },
+    "neural-style-tf": {
+        "every_size": (512,), "size_by": "long", "enlarge": False, "init": "content", "optimiser": "lbfgs",
+        "memory": 10, "steps": 1000, "pooling": "average", "keep": "last",
+    },
+    "anishathalye": {
+        "every_size": (None,), "init": "mean", "init_deviation": 0.0010039216, "optimiser": "adam",
+        "learning_rate": 0.039215686, "beta1": 0.9, "beta2": 0.999, "epsilon": 2.55e-6, "steps": 1000, "clamp": False,
+        "pooling": None, "keep": "last", "schedule": "constant",
+    },
+    "tensorflow-tutorial": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "content", "optimiser": "adam",
+        "learning_rate": 0.02, "beta1": 0.99, "beta2": 0.999, "epsilon": 0.1, "steps": 1000, "clamp": True,
+        "pooling": None, "keep": "last", "schedule": "constant",
+    },
+    "pytorch-tutorial": {
+        "every_size": (512,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
+        "memory": 100, "steps": 300, "clamp": False, "pooling": None, "keep": "last",
+    },
+    "keras-example": {
+        "every_size": (400,), "size_by": "height", "enlarge": True, "init": "content", "optimiser": "sgd",
+        "learning_rate": 0.0015378701, "momentum": 0.0, "schedule": "exponential", "schedule_rate": 0.96,
+        "schedule_steps": 100, "steps": 4000, "snapshot_every": 100, "clamp": False, "pooling": None, "keep": "last",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", SOURCES)
+def test_the_settings_of_other_systems(preset):
+    config = load(preset).config
+    for name, expected in SOURCES[preset].items():
+        found = getattr(config, name)
+        # Figures by hand have eight digits.
+        same = found == pytest.approx(expected, rel=1e-7) if isinstance(expected, float) else found == expected
+        assert same, f"{name} is {found}, not {expected}"
+
+
+def test_these_are_the_presets():
+    own = {"default", "long-run", "tutorial", "tutorial-literal"}
+    assert set(presets()) == own | set(SOURCES)
+    for name in presets():
+        experiment = load(name)
+        assert name == "default" or f"    nstjax run CONTENT STYLE --preset {name}" in experiment.source
+        assert "\nversion = " in experiment.source and isinstance(experiment.version, int)
+        config = experiment.config
+        assert {term.name for term in experiment.terms(config)} == set(config.loss_weights)

@@ -26,6 +26,8 @@ config = nstjax.Config(
 # What a self-taught network sees of a picture has to be held to the content harder, to the eye's judgement.
 flavours = {"self-taught": {"loss_weights": {"content": 0.5}}}
 
+version = 1
+
 
 def terms(config):
     """Content and style relative to their targets, smoothness, and the range that a file can hold."""

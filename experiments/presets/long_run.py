@@ -32,6 +32,8 @@ config = nstjax.Config(
     log_every=100,
 )
 
+version = 1
+
 
 def total_variation(picture):
     """Squared neighbour differences of the picture on the 0-255 scale."""

@@ -29,6 +29,8 @@ config = nstjax.Config(
     log_every=1,
 )
 
+version = 1
+
 
 def terms(config):
     """Mean squares of features and of Gram matrices."""

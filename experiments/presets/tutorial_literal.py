@@ -19,6 +19,8 @@ config = tutorial.config.replace(
     layers={"content": tutorial.config.layers["style"]}, keep="after-best", snapshots=tuple(range(40, 50))
 )
 
+version = 1
+
 
 def terms(config):
     """The style cost, twice."""

@@ -1,0 +1,63 @@
+"""Athalye's neural-style with its defaults: Adam from noise.
+
+    nstjax run CONTENT STYLE --preset anishathalye
+
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
+the layers averaged; weights 5 and 500; total variation ``mean dx^2 + mean dy^2`` on the 0-255 scale, weight 100;
+1,000 steps of Adam with 10 on the 0-255 scale; from noise of deviation 0.256 on that scale, at the content's own
+size. Meant for the caffe flavour, down to block5_conv1: its .mat file holds those weights, turned to RGB.
+
+Source: https://github.com/anishathalye/neural-style, ``neural_style.py`` and ``stylize.py`` at commit d0a1148.
+
+Differs from the source:
+
+- its content loss can be shared with relu5_2; its default share is 0, and the layer is left out.
+- it gives the style the content's width; here the style has the content's long side.
+- TensorFlow's Adam adds epsilon before the second moment's bias is corrected, which makes it larger in the first
+  steps.
+- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 5.0, "style": 500.0, "tv": 100.0},
+    size=None,
+    enlarge=True,
+    init="mean",
+    init_deviation=0.256 / 255,
+    **nstjax.units.from_255("adam", learning_rate=10, epsilon=1e-8),
+    steps=1000,
+)
+
+version = 1
+
+
+def total_variation(picture):
+    """Mean squared neighbour differences of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_mean_squared(255 * picture)
+
+
+def terms(config):
+    """Mean squares of features, of Gram matrices and of neighbour differences."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_sum(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram_per_element),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", total_variation),
+    )

@@ -1,0 +1,60 @@
+"""Gatys' own PyTorch notebook: L-BFGS from the content, at 512 and then at 800 pixels.
+
+    nstjax run CONTENT STYLE --preset gatys-pytorch
+
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares, each
+layer's divided by the square of its channels (64, 128, 256, 512, 512); weights 1 and 1,000; no total variation; 500
+iterations of L-BFGS with the short side at 512 pixels, then 200 at 800 from the enlarged result. Meant for the caffe
+flavour, down to block5_conv1.
+
+Source: https://github.com/leongatys/PytorchNeuralStyleTransfer, ``NeuralStyleTransfer.ipynb``.
+
+Differs from the source:
+
+- it counts evaluations, and goes on to the end of a round of 20; here iterations are counted.
+- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
+- it resizes by bilinear interpolation, here by Lanczos', and rounds the first result to 8 bits before it is enlarged.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 1.0, "style": 1e3},
+    sizes=(512, 800),
+    size_by="short",
+    size_steps=(500, 200),
+    enlarge=True,
+    optimiser="lbfgs",
+    memory=100,
+    log_every=50,
+)
+
+version = 1
+
+channels = {"block1_conv1": 64, "block2_conv1": 128, "block3_conv1": 256, "block4_conv1": 512, "block5_conv1": 512}
+
+
+def terms(config):
+    """Mean squares of features, and of Gram matrices over the squares of their channels."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_sum(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_sum(
+                nstjax.losses.mean_squared, weights={it: channels[it] ** -2 for it in config.layers["style"]}
+            ),
+            target="style",
+        ),
+    )

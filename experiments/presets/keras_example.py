@@ -1,0 +1,65 @@
+"""Keras's example: gradient descent from the content, with a falling learning rate.
+
+    nstjax run CONTENT STYLE --preset keras-example
+
+Content at block5_conv2, the sum of squares, weight 2.5e-8; style at the first convolution of each block, 1/36 of the
+sum of squares between Gram matrices over the *picture's* height and width, the layers averaged, weight 1e-6; total
+variation ``sum (dx^2 + dy^2)^1.25`` on the 0-255 scale, weight 1e-6; 4,000 steps of gradient descent with
+100 on the 0-255 scale, times 0.96 every 100 steps, smoothly; 400 pixels high. Meant for the caffe flavour, which
+Keras's weights are, down to block5_conv2.
+
+Source: https://keras.io/examples/generative/neural_style_transfer.
+
+Differs from the source:
+
+- it brings the style to the content's height and width; here the style keeps its shape, with the content's height.
+- it resizes to the nearest pixel, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block5_conv2",),
+        "style": ("input", "block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 2.5e-8, "style": 1e-6, "tv": 1e-6},
+    size=400,
+    size_by="height",
+    enlarge=True,
+    **nstjax.units.from_255("sgd", learning_rate=100),
+    momentum=0.0,
+    schedule="exponential",
+    schedule_rate=0.96,
+    schedule_steps=100,
+    steps=4000,
+    snapshot_every=100,
+)
+
+version = 1
+
+
+def total_variation(picture):
+    """``sum (dx^2 + dy^2)^1.25`` of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_keras(255 * picture)
+
+
+def terms(config):
+    """Sums of squares of features and of Gram matrices over the picture's size, and total variation."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.sum_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.statistics.gram_over_picture,
+            nstjax.layer_mean(nstjax.losses.keras_style),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", total_variation),
+    )

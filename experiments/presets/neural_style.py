@@ -1,0 +1,69 @@
+"""Johnson's neural-style with its defaults: L-BFGS from noise.
+
+    nstjax run CONTENT STYLE --preset neural-style
+
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
+layers added up; weights 5 and 100; total variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 100
+corrections; the long side is 512 pixels, whatever it was. Meant for the caffe flavour, down to block5_conv1. Its Adam
+is ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6`` (10 / 255, 1e-8 * 255), its normalised gradients
+``--normalise-gradients``.
+
+Source: https://github.com/jcjohnson/neural-style, ``neural_style.lua`` at commit 07c4b82.
+
+Differs from the source:
+
+- it multiplies pictures by 256 where its mean pixel and its network want 255; here they are multiplied by 255.
+- its total variation is a gradient without a value; here it has the value whose gradient that is, in the total too.
+- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
+- its normalised gradients go with L-BFGS too; here with the other optimisers, since a line search needs a loss to
+  search.
+- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
+- it resizes by bilinear interpolation, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 5.0, "style": 100.0, "tv": 1e-3},
+    size=512,
+    enlarge=True,
+    init="mean",
+    init_deviation=0.001 / 255,
+    optimiser="lbfgs",
+    memory=100,
+    steps=1000,
+    snapshot_every=100,
+    log_every=50,
+)
+
+version = 1
+
+
+def total_variation(picture):
+    """Half the squared neighbour differences of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_half_squared(255 * picture)
+
+
+def terms(config):
+    """Mean squares of features and of Gram matrices, and squared total variation."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_sum(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram_per_element),
+            nstjax.layer_sum(nstjax.losses.mean_squared),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", total_variation),
+    )

@@ -1,0 +1,66 @@
+"""Smith's neural-style-tf with its defaults: L-BFGS from the content, average pooling.
+
+    nstjax run CONTENT STYLE --preset neural-style-tf
+
+Content at conv4_2, before the ReLU, ``1 / (2 sqrt(C) sqrt(N))`` of the sum of squares; style at the first convolution
+of each block, ``1 / (4 C^2 N^2)`` of the sum of squares between Gram matrices ``F F^T``; weights 5 and 10,000; total
+variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 10 corrections; long side at most 512 pixels.
+Meant for the caffe flavour, down to block5_conv1: its .mat file holds those weights, turned to RGB.
+
+Each style layer counts 0.04: the source brings the layers' weights to a sum of 1, and divides by their number again.
+
+Source: https://github.com/cysmith/neural-style-tf, ``neural_style.py`` at commit a2c374f.
+
+Differs from the source:
+
+- it brings the style to the content's height and width; here the style keeps its shape, with the content's long side.
+- its L-BFGS is SciPy's L-BFGS-B, which stops by itself where the loss hardly falls; here all iterations are made.
+- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
+- it resizes by averages over areas, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("conv4_2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 5.0, "style": 1e4, "tv": 1e-3},
+    size=512,
+    pooling="average",
+    optimiser="lbfgs",
+    memory=10,
+    steps=1000,
+    log_every=50,
+)
+
+version = 1
+
+
+def total_variation(picture):
+    """Absolute neighbour differences of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_l1(255 * picture)
+
+
+def terms(config):
+    """Gatys' style loss, a content loss by the root of the map's size, and absolute total variation."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.root_scaled_content),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_sum(
+                nstjax.losses.quarter_mean_squared, weights=dict.fromkeys(config.layers["style"], 0.2 / 5)
+            ),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", total_variation),
+    )

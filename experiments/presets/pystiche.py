@@ -1,0 +1,53 @@
+"""pystiche's first example: L-BFGS from the content, without total variation.
+
+    nstjax run CONTENT STYLE --preset pystiche
+
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares, the
+five layers averaged; weights 1 and 1,000; 500 iterations of L-BFGS; the short side is 500 pixels. Meant for the
+torchvision flavour, down to block5_conv1.
+
+Source: https://github.com/pystiche/pystiche, ``examples/beginner/example_nst_with_pystiche.py`` at commit 71217c2.
+
+Differs from the source:
+
+- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
+- it resizes by bilinear interpolation, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 1.0, "style": 1e3},
+    size=500,
+    size_by="short",
+    enlarge=True,
+    optimiser="lbfgs",
+    memory=100,
+    steps=500,
+)
+
+version = 1
+
+
+def terms(config):
+    """Mean squares of features and of Gram matrices."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="style",
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Crowson's style-transfer-pytorch: Wasserstein-2 style, coarse to fine, the average of the iterates.
+
+    nstjax run CONTENT STYLE --preset style-transfer-pytorch
+
+Content at relu4_2, mean squares, weight 0.015; style at the first convolution of each block, squared Wasserstein-2
+distance between the Gaussians of their features, weights 256, 64, 16, 4, 1 over their sum; nine-point total
+variation, weight 2; Adam with 0.02 and beta2 0.99, clamped to [0, 1]; long sides 128, 181, 256, 362, 512 with 1,000
+steps at the first and 500 at each later one, from one to the next with the averaged picture and Adam's moments;
+average decay 0.99. Edge padding. Meant for the torchvision flavour, down to block5_conv1.
+
+Source: https://github.com/crowsonkb/style-transfer-pytorch, ``style_transfer.py`` at commit e7e2c71.
+
+Differs from the source:
+
+- it enlarges small contents but not small styles; here both are enlarged.
+- it resizes by bicubic interpolation, here by Lanczos'.
+- pictures and Adam's moments are taken to the next size by JAX's own interpolation.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block4_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 0.015, "style": 1.0, "tv": 2.0},
+    size=512,
+    smallest_size=128,
+    size_ratio=2**0.5,
+    size_steps=(1000, 500),
+    enlarge=True,
+    padding="edge",
+    learning_rate=0.02,
+    beta2=0.99,
+    clamp=True,
+    keep="average",
+    average_decay=0.99,
+)
+
+version = 1
+
+shares = {"block1_conv1": 256.0, "block2_conv1": 64.0, "block3_conv1": 16.0, "block4_conv1": 4.0, "block5_conv1": 1.0}
+
+
+def terms(config):
+    """Mean squares of features, Wasserstein-2 between their Gaussians, and squared total variation."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.moments),
+            nstjax.layer_mean(
+                nstjax.losses.wasserstein_gaussian, weights={it: shares[it] for it in config.layers["style"]}
+            ),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", nstjax.losses.total_variation_nine_point),
+    )

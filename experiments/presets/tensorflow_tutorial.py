@@ -1,0 +1,58 @@
+"""TensorFlow's tutorial, its second run: Adam from the content, with total variation.
+
+    nstjax run CONTENT STYLE --preset tensorflow-tutorial
+
+Content at block5_conv2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares,
+the layers averaged; weights 10,000 and 0.01; total variation as the sum of absolute neighbour differences of the
+picture in [0, 1], weight 30; 1,000 steps of Adam with 0.02, beta1 0.99 and epsilon 0.1, clamped to [0, 1]; long side
+512 pixels. Meant for the caffe flavour, which Keras's weights are, down to block5_conv2.
+
+Source: https://www.tensorflow.org/tutorials/generative/style_transfer.
+
+Differs from the source:
+
+- TensorFlow's Adam adds epsilon before the second moment's bias is corrected, which makes it 32 times as large in the
+  first step (``0.1 / sqrt(1 - 0.999)``), and as large as here after some thousand.
+- it resizes by bilinear interpolation, without smoothing first, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={
+        "content": ("block5_conv2",),
+        "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
+    },
+    loss_weights={"content": 1e4, "style": 1e-2, "tv": 30.0},
+    size=512,
+    enlarge=True,
+    learning_rate=0.02,
+    beta1=0.99,
+    epsilon=0.1,
+    clamp=True,
+    steps=1000,
+    snapshot_every=100,
+)
+
+version = 1
+
+
+def terms(config):
+    """Mean squares of features and of Gram matrices, and absolute total variation."""
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_mean(nstjax.losses.mean_squared),
+            target="style",
+        ),
+        nstjax.PictureTerm("tv", nstjax.losses.total_variation_l1),
+    )
