@@ -12,20 +12,21 @@ from nstjax.config import Config
 from nstjax.experiment import load, presets
 
 PINNED = {
-    "anishathalye": (1, "506e717a4a4b3b69"),
-    "default": (1, "288567368e271cf3"),
-    "gatys-controls": (1, "80f472de6a005053"),
-    "gatys-pytorch": (1, "8b67acf878dcd2e6"),
-    "keras-example": (1, "97087edc9c576719"),
-    "long-run": (1, "d8799fa843cb7801"),
-    "neural-style": (1, "4839d756eeb9cb19"),
-    "neural-style-pt": (1, "573221fbfaefed0c"),
-    "neural-style-tf": (1, "99babc4e19ccdda5"),
-    "pystiche": (1, "3ab8eeb867654dd0"),
-    "pytorch-tutorial": (1, "6dc0f59193aeaa68"),
-    "tensorflow-tutorial": (1, "b0d6c56a9ac10470"),
-    "tutorial": (1, "496ff6e8b3187f08"),
-    "tutorial-literal": (1, "b5254857ad357805"),
+    "anishathalye": (1, "3c7ef9ecb55f016b"),
+    "default": (1, "5ae356b5ab9fe10d"),
+    "gatys-controls": (1, "8d6a276230a449f7"),
+    "gatys-pytorch": (1, "5c404ebd804fb42f"),
+    "keras-example": (1, "f004e78d3b17a6b3"),
+    "long-run": (1, "0d97914286db08b4"),
+    "neural-style": (1, "59cec9e53e8e41a0"),
+    "neural-style-pt": (1, "bb9648ed67572d5e"),
+    "neural-style-tf": (1, "fd3f3e9f2fe7d1be"),
+    "pystiche": (1, "fe34a5d4422c6798"),
+    "pytorch-tutorial": (1, "d5676f6b4a9a499d"),
+    "style-transfer-pytorch": (1, "9b81b4b0fe6beac4"),
+    "tensorflow-tutorial": (1, "e684beec6ca137f2"),
+    "tutorial": (1, "fab62cc383dabf22"),
+    "tutorial-literal": (1, "123b4a99e2f25f55"),
 }
 
 NO_FIGURES = {
@@ -106,7 +107,7 @@ def described(value):
     if not callable(value):
         return repr(value)
     if value.__module__.startswith("nstjax."):
-        return f"{value.__module__}.{value.__qualname__}"
+        return f"{value.__module__.split('.')[1]}.{value.__qualname__}"  # its room, whichever file of it
     (function,) = ast.parse(textwrap.dedent(inspect.getsource(value))).body
     assert isinstance(function, ast.FunctionDef) and ast.get_docstring(function)
     return ast.unparse(function.body[1:])
