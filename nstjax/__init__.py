@@ -13,6 +13,7 @@ The rooms; a room imports only from rooms above it:
     types             arrays, statistics, distances, terms
     statistics        feature map -> what is compared of it
     losses            (statistic, target) -> scalar, and the losses on pictures
+    shaping           gradients of one loss at a time, rescaled
     images            files <-> arrays; colour transfer
     examples          pictures that come with the package
     winograd          a 3x3 convolution with fewer multiplications, for CPUs

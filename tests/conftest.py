@@ -16,9 +16,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shape annotations are checked under pytest, here for the rooms that compute.
-with install_import_hook(["nstjax.statistics", "nstjax.losses", "nstjax.parameterisation"], "beartype.beartype"):
+with install_import_hook(
+    ["nstjax.statistics", "nstjax.losses", "nstjax.shaping", "nstjax.parameterisation"], "beartype.beartype"
+):
     import nstjax.losses
     import nstjax.parameterisation
+    import nstjax.shaping
     import nstjax.statistics  # noqa: F401
 
 from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, kernel_shape

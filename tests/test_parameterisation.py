@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 from conftest import smooth_picture
 
-from nstjax.parameterisation import Fourier, Pixels
+from nstjax.parameterisation import Fourier, LaplacianPyramid, Pixels
 
 SIZES = [(8, 8), (7, 9), (16, 5), (1, 6), (33, 20)]
+CHANGES = [((8, 8), (11, 16)), ((7, 9), (10, 12)), ((33, 20), (48, 20)), ((16, 24), (9, 10)), ((1, 6), (2, 9))]
+
+
+def each(height, width):
+    return Pixels(), Fourier(height, width), LaplacianPyramid(height, width)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_decode_undoes_encode(size):
     picture = smooth_picture(*size)
-    for it in (Pixels(), Fourier(*size)):
+    for it in each(*size):
         parameters = it.encode(jnp.asarray(picture))
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(parameters))
         # A float32 transform there and back: a few units in the last place of values up to one.
@@ -45,3 +50,101 @@ def test_gradient_reaches_every_picture():
 def test_equal_parameterisations_compare_equal():
     assert Fourier(4, 5) == Fourier(4, 5) and hash(Fourier(4, 5)) == hash(Fourier(4, 5))
     assert Fourier(4, 5) != Fourier(5, 4)
+    assert LaplacianPyramid(4, 5) == LaplacianPyramid(4, 5, levels=5) != LaplacianPyramid(4, 5, levels=2)
+    assert hash(LaplacianPyramid(4, 5)) == hash(LaplacianPyramid(4, 5))
+
+
+@pytest.mark.parametrize(
+    ("size", "levels", "sides"),
+    [
+        ((64, 96), 5, [(64, 96), (32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]),
+        ((33, 20), 2, [(33, 20), (16, 10), (8, 5)]),
+        ((7, 9), 5, [(7, 9), (3, 4), (1, 2)]),  # and no further: a side of one pixel
+        ((1, 6), 5, [(1, 6)]),
+    ],
+)
+def test_levels_of_the_pyramid(size, levels, sides):
+    parameters = LaplacianPyramid(*size, levels=levels).encode(jnp.asarray(smooth_picture(*size)))
+    assert [leaf.shape for leaf in parameters] == [(*side, 3) for side in sides]
+
+
+def test_one_level_of_the_pyramid_equals_the_formula():
+    """Halved by means of 2 x 2; doubled at quarters between centres."""
+    picture = smooth_picture(4, 6).astype(np.float64)
+    half = picture.reshape(2, 2, 3, 2, 3).mean(axis=(1, 3))
+
+    def doubled(x, n):
+        at = np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), n - 2)
+        share = (at - low)[:, None, None]
+        return (1 - share) * x[low] + share * x[low + 1]
+
+    up = doubled(doubled(half, 2).swapaxes(0, 1), 3).swapaxes(0, 1)
+    fine, coarse = LaplacianPyramid(4, 6, levels=1).encode(jnp.float32(picture))
+    np.testing.assert_allclose(coarse, half, atol=1e-6)
+    np.testing.assert_allclose(fine, picture - up, atol=1e-6)
+
+
+def test_gradient_reaches_every_level():
+    it = LaplacianPyramid(33, 20)
+    gradient = jax.grad(lambda p: jnp.sum(it.decode(p) ** 2))(it.encode(jnp.full((33, 20, 3), 0.5)))
+    assert len(gradient) == 5 and all(jnp.all(level != 0) for level in gradient)
+
+
+@pytest.mark.parametrize(("size", "to"), CHANGES)
+def test_resized_parameters_have_the_shape_and_the_constant_of_the_new_size(size, to):
+    for old, new in zip(each(*size), each(*to), strict=True):
+        resized = old.resize(old.encode(jnp.full((*size, 3), 0.4)), *to)
+        form = jax.tree.map(jnp.shape, new.encode(jnp.zeros((*to, 3))))
+        assert jax.tree.map(jnp.shape, resized) == form
+        np.testing.assert_allclose(new.decode(resized), np.full((*to, 3), 0.4), atol=3e-6)
+
+
+@pytest.mark.parametrize(("size", "to"), CHANGES)
+def test_what_is_positive_stays_so_when_resized_linearly(size, to):
+    """Of a mean of squared gradients nothing may become negative, nor zero, by which Adam would divide."""
+    for old in each(*size):
+        squares = jax.tree.map(lambda leaf: 0.1 + leaf**2, old.encode(jnp.asarray(smooth_picture(*size))))
+        resized = old.resize(squares, *to, method="linear")
+        assert all(jnp.all(leaf > 0) for leaf in jax.tree.leaves(resized))
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    for size in SIZES:
+        for it in each(*size):
+            parameters = it.encode(jnp.asarray(smooth_picture(*size)))
+            for method in ("cubic", "linear"):
+                resized = it.resize(parameters, *size, method=method)
+                jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), parameters, resized)
+
+
+def test_pixels_resize_as_jax_does():
+    picture = jnp.asarray(smooth_picture(12, 9))
+    for method in ("cubic", "linear"):
+        expected = jax.image.resize(picture, (17, 13, 3), method)
+        np.testing.assert_array_equal(Pixels().resize(picture, 17, 13, method=method), expected)
+
+
+@pytest.mark.parametrize(("size", "to"), [((12, 16), (18, 24)), ((12, 16), (17, 23)), ((11, 15), (16, 16))])
+def test_fourier_keeps_every_wave(size, to):
+    """Waves as long as either size can hold are the same function of the place, sampled elsewhere."""
+
+    def waves(h, w):
+        y, x = np.mgrid[:h, :w][..., None] * 2 * np.pi / np.array([h, w])[:, None, None, None]
+        phases = np.array([0.0, 1.0, 2.0])
+        return jnp.float32(0.5 + 0.2 * np.sin(3 * y - 2 * x + phases) + 0.1 * np.cos(5 * y + 6 * x - phases))
+
+    small, large = Fourier(*size), Fourier(*to)
+    up = small.resize(small.encode(waves(*size)), *to)
+    np.testing.assert_allclose(large.decode(up), waves(*to), atol=5e-6)
+    down = large.resize(large.encode(waves(*to)), *size)
+    np.testing.assert_allclose(small.decode(down), waves(*size), atol=5e-6)
+
+
+def test_the_pyramid_resizes_level_by_level():
+    old = LaplacianPyramid(64, 96)
+    levels = old.encode(jnp.asarray(smooth_picture(64, 96)))
+    resized = old.resize(levels, 90, 136)
+    sides = [(90, 136), (45, 68), (22, 34), (11, 17), (5, 8), (2, 4)]
+    for level, side, found in zip(levels, sides, resized, strict=True):
+        np.testing.assert_array_equal(found, jax.image.resize(level, (*side, 3), "cubic"))

@@ -1,0 +1,66 @@
+"""Losses: how far a statistic is from its target, and the losses on the picture itself.
+
+Each is a few lines in the letters of its formula: x a statistic, t its target, D = x - t; picture p ``[H, W, 3]`` with
+neighbour differences dx (along the width) and dy (along the height). The weight in front is the objective's.
+
+    distances   of any statistic, element by element
+    moments     of means, variances and covariances
+    layers      ``layer_sum`` and ``layer_mean``, which lift a distance to two dicts of statistics, one per layer
+    picture     total variation, value range
+"""
+
+from nstjax.losses.distances import (
+    half_sum_squared,
+    keras_style,
+    mean_squared,
+    quarter_mean_squared,
+    relative_squared,
+    root_scaled_content,
+    sum_squared,
+    variance_scaled,
+)
+from nstjax.losses.layers import LayerSum, layer_mean, layer_sum, takes_key
+from nstjax.losses.moments import WassersteinGaussian, batch_norm_statistics, mean_and_covariance, wasserstein_gaussian
+from nstjax.losses.picture import (
+    TotalVariation,
+    total_variation_half_squared,
+    total_variation_keras,
+    total_variation_l1,
+    total_variation_mean_l1,
+    total_variation_mean_squared,
+    total_variation_nine_point,
+    total_variation_periodic,
+    total_variation_pystiche,
+    total_variation_squared,
+    value_range,
+)
+
+__all__ = [
+    "LayerSum",
+    "TotalVariation",
+    "WassersteinGaussian",
+    "batch_norm_statistics",
+    "half_sum_squared",
+    "keras_style",
+    "layer_mean",
+    "layer_sum",
+    "mean_and_covariance",
+    "mean_squared",
+    "quarter_mean_squared",
+    "relative_squared",
+    "root_scaled_content",
+    "sum_squared",
+    "takes_key",
+    "total_variation_half_squared",
+    "total_variation_keras",
+    "total_variation_l1",
+    "total_variation_mean_l1",
+    "total_variation_mean_squared",
+    "total_variation_nine_point",
+    "total_variation_periodic",
+    "total_variation_pystiche",
+    "total_variation_squared",
+    "value_range",
+    "variance_scaled",
+    "wasserstein_gaussian",
+]

@@ -1,0 +1,121 @@
+"""Distances of moments: of the Gaussian, or of each channel's mean and spread, that a layer's features amount to.
+
+The moments are raw, ``mean_and_square`` or ``moments``, so that styles and regions blend exactly; variances and
+covariances are formed here. In the formulas mu is the mean, sigma the standard deviation, S the covariance.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from nstjax.types import Scalar
+
+_matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+def batch_norm_statistics(x: Mapping[str, Float[Array, "c"]], t: Mapping[str, Float[Array, "c"]]) -> Scalar:
+    """``1/C sum_c [(mu_x - mu_t)^2 + (sigma_x - sigma_t)^2]``, of ``mean_and_square``.
+
+    Reference: Li, Wang, Liu and Hou, "Demystifying Neural Style Transfer", 2017.
+    """
+    return jnp.mean((x["mean"] - t["mean"]) ** 2 + (_deviation(x) - _deviation(t)) ** 2)
+
+
+def _deviation(x: Mapping[str, Array]) -> Array:
+    """sigma. Where it is zero, as for a dead channel, its gradient is too: a root has none there."""
+    variance = x["square"] - x["mean"] ** 2
+    varies = variance > 0
+    return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 0)
+
+
+def mean_and_covariance(x: Mapping[str, Array], t: Mapping[str, Array]) -> Scalar:
+    """``mean (mu_x - mu_t)^2 + mean (S_x - S_t)^2``, of ``moments``."""
+    return jnp.mean((x["mean"] - t["mean"]) ** 2) + jnp.mean((_covariance(x) - _covariance(t)) ** 2)
+
+
+def _covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
+    return x["second"] - jnp.outer(x["mean"], x["mean"])
+
+
+@dataclass(frozen=True)
+class WassersteinGaussian:
+    """``mean (mu_x - mu_t)^2 + 1/C tr(S_x + S_t - 2 (S_t^1/2 S_x S_t^1/2)^1/2)``, of ``moments``.
+
+    The squared Wasserstein distance of order two of two Gaussians, over C. S has ``1e-4 I`` added, and more where
+    rounding needs more to leave it positive: on features that hardly vary.
+
+    The roots are Newton and Schulz's. So many steps resolve directions whose variance is above about 2.25^-steps of
+    the largest: 6e-5 for 12 steps, 1e-7 for 20. Those below count as further apart than they are, so the distance of
+    two equal statistics is not zero. Of a photograph and a painting, in VGG19's blocks 1 to 3, 12 steps find some 10%
+    too much and 20 less than 1%. More than 20 need float64: what rounding makes of zero is then no longer small.
+
+    Args:
+        steps: of each root, and of its gradient; 12 in the source.
+
+    Reference: Crowson, style-transfer-pytorch.
+    """
+
+    steps: int = 12
+
+    def __call__(self, x: Mapping[str, Array], t: Mapping[str, Array]) -> Scalar:
+        """The distance of two ``moments``."""
+        S_x, S_t = _regular_covariance(x), _regular_covariance(t)
+        root_t = _root(S_t, self.steps)
+        mixed = _root(_matmul(_matmul(root_t, S_x), root_t), self.steps)
+        return jnp.mean((x["mean"] - t["mean"]) ** 2) + jnp.mean(jnp.diagonal(S_x + S_t - 2 * mixed))
+
+
+wasserstein_gaussian = WassersteinGaussian()
+"""``WassersteinGaussian`` as style-transfer-pytorch has it, with 12 steps."""
+
+
+def _regular_covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
+    second = x["second"]
+    rounding = 2 * float(jnp.finfo(second.dtype).eps) * jnp.trace(second)
+    return _covariance(x) + jnp.maximum(rounding, 1e-4) * jnp.eye(len(second), dtype=second.dtype)
+
+
+def _newton_schulz(S: Float[Array, "c c"], steps: int) -> Float[Array, "c c"]:
+    """Square root of a symmetric positive definite matrix: matrix products alone, which accelerators are made for.
+
+    Reference: Higham, "Functions of Matrices", 2008: the coupled iteration of Newton and Schulz.
+    """
+    norm = jnp.linalg.norm(S)
+    identity = jnp.eye(len(S), dtype=S.dtype)
+    Y, Z = S / norm, identity
+    for _ in range(steps):
+        T = 1.5 * identity - 0.5 * _matmul(Z, Y)
+        Y, Z = _matmul(Y, T), _matmul(T, Z)
+    return Y * jnp.sqrt(norm)
+
+
+_root: Any = jax.custom_vjp(_newton_schulz, nondiff_argnums=(1,))
+
+
+def _root_forward(S: Array, steps: int):
+    root = _newton_schulz(S, steps)
+    return root, root
+
+
+def _root_backward(steps: int, R: Array, dR: Array):
+    """The dS of ``R dS + dS R = dR``, Lyapunov's equation, by the iteration that takes R to the identity.
+
+    Reference: Lin and Maji, "Improved Bilinear Pooling with CNNs", 2017.
+    """
+    norm = jnp.linalg.norm(R)
+    identity = jnp.eye(len(R), dtype=R.dtype)
+    A, Q = R / norm, dR / norm
+    for _ in range(steps):
+        T = 1.5 * identity - 0.5 * _matmul(A, A)
+        Q = _matmul(Q, T) - 0.5 * _matmul(A, _matmul(A, Q) - _matmul(Q, A))
+        A = _matmul(A, T)
+    return (0.5 * Q,)
+
+
+_root.defvjp(_root_forward, _root_backward)

@@ -1,0 +1,207 @@
+"""Statistics: golden values from NumPy in float64, weights of positions, and what a sum over positions promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import smooth_picture
+
+from nstjax import losses, statistics
+from nstjax.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.standard_normal((6, 5, 4)) + 0.5  # a feature map [h, w, c]
+WEIGHT = GENERATOR.uniform(0, 1, (6, 5))
+WEIGHT[:2] = 0
+WEIGHT /= WEIGHT.mean()
+P = smooth_picture(7, 9).astype(np.float64)
+H, W, C = X.shape
+N = H * W
+
+
+def gram64(x):
+    rows = x.reshape(-1, x.shape[-1])
+    return rows.T @ rows
+
+
+def weighted64(weight):
+    """{statistic: its value at X}, written position by position."""
+    each = [(weight[i, j], X[i, j]) for i in range(H) for j in range(W)]
+    gram, mean = sum(w * np.outer(f, f) for w, f in each), sum(w * f for w, f in each) / N
+    return {
+        "gram_sum": gram,
+        "gram": gram / N,
+        "gram_per_element": gram / (C * N),
+        "mean": mean,
+        "mean_and_square": {"mean": mean, "square": sum(w * f**2 for w, f in each) / N},
+        "moments": {"mean": mean, "second": gram / N},
+    }
+
+
+def close(found, expected, **tolerance):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(lambda f, e: np.testing.assert_allclose(f, e, **tolerance), found, expected)
+
+
+# Of one map. The one of a whole term has tests of its own.
+SUMS = [n for n, f in vars(statistics).items() if getattr(f, "sums_over_positions", False) and n != "gram_over_picture"]
+
+
+def test_every_sum_over_positions_is_in_the_suite():
+    assert set(SUMS) == set(weighted64(WEIGHT))
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_golden_values_without_and_with_weights(name):
+    statistic, x = getattr(statistics, name), jnp.float32(X)
+    found = statistic(x)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
+    close(found, weighted64(np.ones((H, W)))[name], rtol=1e-5, atol=1e-6)
+    close(statistic(x, weight_HxW=jnp.float32(WEIGHT)), weighted64(WEIGHT)[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_mask_leaves_the_statistic_of_the_positions_inside(name):
+    statistic, inside = getattr(statistics, name), WEIGHT > 0
+    mask = inside / inside.mean()
+    subset = statistic(jnp.float32(X[inside][:, None]))  # a map [n, 1, c]
+    if name == "gram_sum":  # whose count is 1, whatever the region
+        subset = subset / inside.mean()
+    close(statistic(jnp.float32(X), weight_HxW=jnp.float32(mask)), subset, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_over_positions_add_up(name):
+    """A map cut in two: the statistic is the sum of the parts', each weighted by its share where it is a mean."""
+    statistic = getattr(statistics, name)
+    top, bottom = jnp.float32(X[:2]), jnp.float32(X[2:])
+    shares = (1, 1) if name == "gram_sum" else (top.size / X.size, bottom.size / X.size)
+    whole = jax.tree.map(lambda a, b: shares[0] * a + shares[1] * b, statistic(top), statistic(bottom))
+    close(whole, statistic(jnp.float32(X)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_gradient_in_float64(name):
+    statistic = getattr(statistics, name)
+    with jax.enable_x64(True):
+        x, direction = jnp.asarray(X), jnp.asarray(np.random.default_rng(1).standard_normal(X.shape))
+
+        def total(x, weight=None):
+            leaves = jax.tree.leaves(statistic(x, weight_HxW=weight))
+            assert all(leaf.dtype == jnp.float64 for leaf in leaves)
+            return sum(jnp.sum(leaf * jnp.arange(1.0, leaf.size + 1).reshape(leaf.shape)) for leaf in leaves)
+
+        for weight in (None, jnp.asarray(WEIGHT)):
+            gradient = jax.grad(total)(x, weight)
+            numeric = (total(x + 1e-6 * direction, weight) - total(x - 1e-6 * direction, weight)) / 2e-6
+            # Central differences: rounding of 1e-16 / 1e-6 in sums of some hundreds.
+            np.testing.assert_allclose(jnp.vdot(gradient, direction), numeric, rtol=1e-7)
+        np.testing.assert_array_equal(gradient[:2], 0)  # where the weight is zero
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_bfloat16_features_accumulate_in_float32(name):
+    features = jnp.full((256, 256, 2), 3.0, jnp.bfloat16)
+    for weight in (None, jnp.ones((256, 256))):
+        found = getattr(statistics, name)(features, weight_HxW=weight)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
+        close(found, getattr(statistics, name)(jnp.full((256, 256, 2), 3.0)), rtol=1e-6)
+
+
+def test_the_gram_matrixs_gradient_is_jaxs_own():
+    upstream = jnp.asarray(np.random.default_rng(1).standard_normal((C, C)), jnp.float32)  # of no symmetry
+
+    def plain(x):
+        F = x.reshape(-1, C)
+        return jnp.vdot(upstream, F.T @ F)
+
+    found = jax.grad(lambda x: jnp.vdot(upstream, statistics.gram_sum(x)))(jnp.float32(X))
+    np.testing.assert_allclose(found, jax.grad(plain)(jnp.float32(X)), rtol=1e-5, atol=1e-5)
+
+
+def test_gram_over_picture_uses_the_pictures_size():
+    features, (h0, w0, _) = {"input": jnp.float32(P), "relu2_1": jnp.float32(X)}, P.shape
+    found = statistics.gram_over_picture(features)
+    close(found, {"relu2_1": gram64(X) / (h0 * w0)}, rtol=1e-5, atol=1e-6)
+    weighted = statistics.gram_over_picture(features, weights={"relu2_1": jnp.float32(WEIGHT)})
+    close(weighted, {"relu2_1": weighted64(WEIGHT)["gram_sum"] / (h0 * w0)}, rtol=1e-5, atol=1e-6)
+
+
+def test_lifted_statistics_hand_each_layer_its_weight():
+    features, weights = {"a": jnp.float32(X), "b": jnp.float32(2 * X)}, {"b": jnp.float32(WEIGHT)}
+    weights["a"] = jnp.ones((H, W))
+    found = statistics.per_layer(statistics.mean)(features, weights=weights)
+    close(found["a"], statistics.mean(features["a"]), rtol=1e-6)
+    close(found["b"], 2 * weighted64(WEIGHT)["mean"], rtol=1e-5)
+
+
+def plain(features_HxWxC):
+    return features_HxWxC.mean(axis=(0, 1))
+
+
+@statistics.sums_over_positions
+def marked(features_HxWxC, *, weight_HxW=None):
+    return statistics.mean(features_HxWxC, weight_HxW=weight_HxW)
+
+
+def test_what_is_marked_is_known_lifted_or_not():
+    for it in (statistics.gram, statistics.gram_over_picture, statistics.moments, marked):
+        assert statistics.is_sum_over_positions(it)
+        assert statistics.is_sum_over_positions(statistics.per_layer(it))
+    for it in (statistics.feature_map, plain, statistics.PooledLaplacian(4), statistics.per_layer(plain)):
+        assert not statistics.is_sum_over_positions(it)
+
+
+def test_weights_for_what_is_no_sum_over_positions_are_refused():
+    features, weights = {"a": jnp.float32(X)}, {"a": jnp.float32(WEIGHT)}
+    close(statistics.per_layer(marked)(features, weights=weights)["a"], weighted64(WEIGHT)["mean"], rtol=1e-5)
+    assert statistics.per_layer(plain)(features)["a"].shape == (C,)
+    with pytest.raises(ValueError, match=r"plain.*no sum over positions.*@sums_over_positions"):
+        statistics.per_layer(plain)(features, weights=weights)
+
+
+def test_pooled_laplacian_equals_the_formula():
+    picture, p = smooth_picture(21, 17).astype(np.float64), 4  # a row and a column that fill no square
+    grey = picture.sum(axis=-1)
+    q = np.array([[grey[i * p : i * p + p, j * p : j * p + p].mean() for j in range(4)] for i in range(5)])
+    expected = np.zeros((3, 2, 1))
+    for i in range(3):
+        for j in range(2):
+            y, x = i + 1, j + 1
+            expected[i, j] = 4 * q[y, x] - q[y - 1, x] - q[y + 1, x] - q[y, x - 1] - q[y, x + 1]
+    found = statistics.PooledLaplacian(p)(jnp.float32(picture))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_pooled_laplacian_sees_edges_alone():
+    y, x = jnp.mgrid[:12, :16] / 16
+    ramp = jnp.stack([y, x, 1 - x], axis=-1)
+    np.testing.assert_allclose(statistics.PooledLaplacian(2)(ramp), np.zeros((4, 6, 1)), atol=1e-6)
+    of_term = statistics.per_layer(statistics.PooledLaplacian(2))
+    distance = losses.layer_sum(losses.mean_squared)
+    edge = ramp.at[:, 8:].add(1.0)
+    assert distance(of_term({"input": edge}), of_term({"input": ramp})) > 1
+    assert statistics.PooledLaplacian(2) == statistics.PooledLaplacian(2) != statistics.PooledLaplacian(4)
+
+
+def test_a_picture_too_small_to_pool_is_refused():
+    with pytest.raises(UserError, match="48x48 or more, not 50x40: take a smaller pool"):
+        statistics.PooledLaplacian(16)(jnp.zeros((40, 50, 3)))
+
+
+def test_second_moments_keep_a_small_spread_beside_a_large_mean():
+    """What float32's own sum of squares loses: the variance is 1e-4 of the mean's square."""
+    x = (1 + 0.01 * np.random.default_rng(0).standard_normal((64, 64, 3))).astype(np.float32)
+    rows = x.astype(np.float64).reshape(-1, 3)
+    weight = np.random.default_rng(1).uniform(0.5, 1.5, (64, 64))
+    weight /= weight.mean()
+    centred = rows - weight.reshape(1, -1) @ rows / len(rows)
+    expected = (centred * weight.reshape(-1, 1)).T @ centred / len(rows)
+    found = statistics.moments(jnp.asarray(x), weight_HxW=jnp.float32(weight))
+    # Rounding of numbers near 1 to 6e-8, beside a variance of 1e-4.
+    np.testing.assert_allclose(found["second"] - np.outer(found["mean"], found["mean"]), expected, atol=5e-7)
+    squares = statistics.mean_and_square(jnp.asarray(x), weight_HxW=jnp.float32(weight))
+    np.testing.assert_allclose(squares["square"] - squares["mean"] ** 2, np.diag(expected), atol=5e-7)
