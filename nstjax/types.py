@@ -16,12 +16,19 @@ Features: TypeAlias = Mapping[str, FeatureMap]
 Scalar: TypeAlias = Float[Array, ""]
 Key: TypeAlias = PRNGKeyArray
 
-Statistic: TypeAlias = Callable[[Features], PyTree]
-"""A pure function of the features of a term's layers, ``{layer: [h, w, c]}``."""
+Guides: TypeAlias = Mapping[str, Float[Array, "regions h w"]]
+"""For each layer and region, the weight of each position: of mean 1, or all 0 where the region has vanished."""
+
+Statistic: TypeAlias = Callable[..., PyTree]
+"""A pure function of the features of a term's layers, ``{layer: [h, w, c]}``. One that is a sum over positions has a
+keyword ``weights``, ``{layer: [h, w]}``."""
 
 Distance: TypeAlias = Callable[..., Scalar]
 """A pure function of a statistic and its target, ``(statistic, target)``. One that draws random numbers has a third
 argument, named ``key``, and gets a fresh key at every step."""
+
+Shaping: TypeAlias = Callable[[FeatureMap, Scalar], FeatureMap]
+"""The identity on a feature map with a backward rule of its own, ``(map, the term's weight)``."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Term:
         statistic: features -> statistic.
         distance: (statistic, target) -> scalar.
         target: the picture whose statistic is the target.
+        shaping: what becomes of the term's gradient at each of its layers' maps; by default, nothing.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Term:
     statistic: Statistic
     distance: Distance
     target: Literal["content", "style"]
+    shaping: Shaping | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float
 
 from nstjax import convolution
 from nstjax.architecture import CONVOLUTIONS, SEQUENCE, Flavour, Layer, Padding, Pooling, deepest, layer
 from nstjax.errors import UserError
-from nstjax.types import FeatureMap, Features, Picture
+from nstjax.types import FeatureMap, Features, Guides, Picture
 
 
 class Convolution(nnx.Module):
@@ -118,6 +119,40 @@ class VGG19(nnx.Module):
             found |= maps
         return {name: found[aliases.get(name) or name] for name in names}
 
+    def guides(self, guides_RxHxW: Float[Array, "regions height width"], layers: Iterable[str]) -> Guides:
+        """Position weights ``T^2 / mean(T^2)``, T being region guides carried to each layer by the network's pooling.
+
+        Args:
+            guides_RxHxW: float32 [R, H, W], at least 0; their scale does not matter.
+            layers: as for ``features``.
+
+        Returns:
+            {name as asked: float32 [R, h, w]}, each region's of mean 1, or all 0 where nothing of it is left.
+
+        Raises:
+            UserError: no such layer, or the guides are too small for it.
+
+        Reference: Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style
+        Transfer", 2017, section 4.
+        Differs from the authors' code, which scales guides down, or takes the positions that see the region, or those
+        that see nothing else.
+        """
+        guides_RxHxW = jnp.asarray(guides_RxHxW, jnp.float32)
+        if guides_RxHxW.ndim != 3:
+            raise UserError(f"region guides are [R, H, W], one [H, W] for each region, not {[*guides_RxHxW.shape]}")
+        halvings = {name: 0 if name == "input" else layer(name).halvings for name in layers}
+        most = max(halvings, key=halvings.__getitem__, default="input")
+        if min(guides_RxHxW.shape[1:]) < 2 ** halvings.get(most, 0):
+            _, h, w = guides_RxHxW.shape
+            raise UserError(
+                f"region guides of {w}x{h} pixels are too small for {most}: at least {2 ** halvings[most]} a side"
+            )
+        carried = [jnp.moveaxis(guides_RxHxW, 0, -1)]  # regions stand where a map's channels do
+        for _ in range(halvings.get(most, 0)):
+            carried.append(convolution.pool(carried[-1], self.pooling))
+        weights = [jnp.moveaxis(_position_weights(T), -1, 0) for T in carried]
+        return {name: weights[count] for name, count in halvings.items()}
+
     def _through(self, steps: tuple[str, ...], wanted: Mapping[Layer, str], x: FeatureMap) -> tuple[FeatureMap, dict]:
         """What comes out of some steps, and {name: map} of those that are wanted."""
         found = {}
@@ -152,3 +187,10 @@ class VGG19(nnx.Module):
                 raise UserError(
                     f"a picture of {w}x{h} pixels is too small for {name}: at least {2**it.halvings} a side"
                 )
+
+
+def _position_weights(T_HxWxR: Float[Array, "h w regions"]) -> Float[Array, "h w regions"]:
+    squares = T_HxWxR**2
+    mean = squares.mean(axis=(0, 1))
+    # An odd row that pooling drops may hold all of a region: weights of zero, not 0/0.
+    return jnp.where(mean > 0, squares / jnp.where(mean > 0, mean, 1), 0)
