@@ -23,6 +23,7 @@ The rooms; a room imports only from rooms above it:
     selftaught        the network that needs no file, learnt from the two pictures
     network           a word for some weights -> a network
     parameterisation  what is optimised <-> the picture
+    mixture           several styles, and regions -> what a style term is compared with
     objective         terms -> targets, total and parts
     optimisers        optax's, and schedules of their learning rate
     optimise          state, and a chunk of steps as one compiled program
