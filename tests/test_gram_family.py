@@ -108,8 +108,8 @@ def test_terms_weights_and_gradients_are_the_sources(preset):
 def test_so_they_are_in_float32_but_for_rounding(preset):
     found = evaluate(preset, dtype="float32")
     assert found["gradient"].dtype == np.float32
-    # A gradient through fourteen convolutions in float32, and differences of like features: some 1e-5 of its norm.
-    assert disagreements(found, preset, tolerance=2e-4) == []
+    # 2e-6 at most is what was seen; other processors add up in other orders.
+    assert disagreements(found, preset, tolerance=2e-5) == []
 
 
 def test_another_weight_of_a_term_would_be_seen():
