@@ -14,7 +14,7 @@ The rooms; a room imports only from rooms above it:
     statistics        feature map -> what is compared of it
     losses            (statistic, target) -> scalar, and the losses on pictures
     shaping           gradients of one loss at a time, rescaled
-    images            files <-> arrays; colour transfer
+    images            files <-> arrays; colours, and masks of regions
     examples          pictures that come with the package
     winograd          a 3x3 convolution with fewer multiplications, for CPUs
     convolution       the 3x3 convolution, prepared once, applied in every step; pooling
@@ -26,12 +26,15 @@ The rooms; a room imports only from rooms above it:
     mixture           several styles, and regions -> what a style term is compared with
     objective         terms -> targets, total and parts
     optimisers        optax's, and schedules of their learning rate
+    averaging         the average of a run's pictures
     optimise          state, and a chunk of steps as one compiled program
+    pyramid           a state carried from one size of the picture to the next
     units             settings that a source states on the 0-255 scale
     config            the settings of a run
     record            what config.json says: settings resolved, with a checksum
     variation         what differs between the members of a sweep
     experiment        a Python file that defines settings and terms; presets
+    masks             the regions of a run's pictures
     inputs            the pictures of a run, read and sized
     cluster           which of how many processes this one is
     allocator         what the C library does with memory that is freed
@@ -47,6 +50,7 @@ The rooms; a room imports only from rooms above it:
     resolve           everything automatic, decided once, or read from the record
     program           a resolved run, compiled
     many              many resolved runs, compiled as one
+    stages            the sizes of a run, one after the other
     keeping           what a run keeps while its steps are made
     steps             the host's side of the steps
     loop              a run from its pictures to its folder, and from its folder on

@@ -51,11 +51,11 @@ class Checkpoints:
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
 
-    def restore(self, template: T, warn: Callable[[str], object]) -> T | None:
+    def restore(self, template: Callable[[int], T], warn: Callable[[str], object]) -> T | None:
         """The state of the newest whole checkpoint.
 
         Args:
-            template: a state of the same form: arrays or their shapes.
+            template: step -> a state of the form that it has after so many: arrays or their shapes.
             warn: told of each damaged checkpoint that is passed over.
 
         Returns:
@@ -67,7 +67,7 @@ class Checkpoints:
         found = checkpoint_steps(self._folder)
         for step in reversed(found):
             try:
-                state = self._read(self._folder / str(step), template)
+                state = self._read(self._folder / str(step), template(step))
             except Damaged as error:
                 warn(f"the checkpoint of step {step:,} is damaged ({error}): it is passed over")
                 continue

@@ -195,6 +195,8 @@ class Config:
         Raises:
             UserError: no such setting, a term that the experiment does not have, or a bad value.
         """
+        if "steps" in settings and settings.get("size_steps"):
+            raise UserError("either steps, in all, or size-steps, at each size: they cannot both be given")
         known = {field.name for field in dataclasses.fields(self)}
         for name, value in settings.items():
             if name not in known:
@@ -211,6 +213,8 @@ class Config:
             settings["sizes"] = tuple(round(size * it / self.sizes[-1]) for it in self.sizes) if size else ()
             if not size:
                 settings.setdefault("size_steps", ())
+        if (smallest := self.smallest_size) and settings.get("size") and "smallest_size" not in settings:
+            settings["smallest_size"] = min(smallest, settings["size"])
         if "steps" in settings and "size_steps" not in settings:
             settings["size_steps"] = ()
         if "steps" in settings and "snapshots" not in settings:

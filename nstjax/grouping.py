@@ -16,6 +16,7 @@ from nstjax.listener import Listener
 from nstjax.many import Members
 from nstjax.resolve import Resolved
 from nstjax.rundir import RunFolder
+from nstjax.stages import form_at, of_members
 from nstjax.sweepdir import Group, SweepFolder
 
 
@@ -41,14 +42,25 @@ def pointed(run: Resolved, member: int, home: RunFolder, group: Group, folder: S
     return replace(run, record=record.sealed({**run.record, "sweep": pointer}))
 
 
-def halved(group: Group, members: Members, runs: list[Resolved], folder: SweepFolder, tell: Listener) -> list[Group]:
-    """Two groups in place of one that needs more memory than there is, from its last checkpoint on."""
+def halved(
+    group: Group, levels: Sequence[Members], runs: list[Resolved], folder: SweepFolder, tell: Listener
+) -> list[Group]:
+    """Two groups in place of one that needs more memory than there is, from its last checkpoint on.
+
+    Args:
+        group: that is cut in two.
+        levels: all members of the sweep, at each size.
+        runs: of each; those of the group are pointed to their new places.
+        folder: of the sweep.
+        tell: told of it.
+    """
     half = -(-group.size // (2 * group.devices)) * group.devices
     tell.warning(f"out of memory with {group.size} members at a time: going on with {half}")
     old, homes = folder.group_folder(group), folder.members()
     keep = runs[group.members[0]].config.checkpoint_keep
     with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as theirs:
-        state = theirs.restore(members.form(group.size), tell.warning)
+        form = form_at(of_members(levels, group.computed, runs[0].config.size_ends))
+        state = theirs.restore(form, tell.warning)
     parts = grouped(runs, group.members, half, group.devices)
     for part in parts:
         place = folder.group_folder(part).path

@@ -1,17 +1,17 @@
 """What runs keep while its steps are made: metrics, snapshots, checkpoints, and how far it is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nstjax import optimise
 from nstjax.checkpoint import Checkpoints
+from nstjax.config import Config
 from nstjax.events import Events, require
 from nstjax.listener import Listener, Record
-from nstjax.optimise import State
-from nstjax.resolve import Resolved
+from nstjax.optimise import Method, State
 from nstjax.rundir import RunFolder
 
 PROGRESS_SECONDS = 5.0
@@ -24,11 +24,11 @@ class Keeper:
     def logged(self, run: int, line: Record) -> None:
         """A step of a run is logged."""
 
-    def reached(self, state: State, latest: list[Record]) -> None:
+    def reached(self, state: State, latest: list[Record], method: Method) -> None:
         """A chunk, or the beginning, has led to this state; the last losses and times of each run."""
 
     def finish(self, state: State) -> None:
-        """Return once this state, the last one, is safe."""
+        """Return once this state, the last one of its size, is safe."""
 
     def close(self) -> None:
         """No more will be kept."""
@@ -39,13 +39,22 @@ class FolderKeeper(Keeper):
 
     Args:
         folders: of each run, held by this process; None of one that is not to be kept.
-        resolved: of any of them.
+        config: of any of them.
+        finish: makes of each run's picture the one that is shown.
         checkpoints: where they lie.
         identity: a checksum of what the state belongs to.
     """
 
-    def __init__(self, folders: Sequence[RunFolder | None], resolved: Resolved, *, checkpoints: Path, identity: str):
-        self._folders, self._method, self._config = folders, resolved.method, resolved.config
+    def __init__(
+        self,
+        folders: Sequence[RunFolder | None],
+        config: Config,
+        finish: Sequence[Callable[[np.ndarray], np.ndarray]],
+        *,
+        checkpoints: Path,
+        identity: str,
+    ):
+        self._folders, self._config, self._finish = folders, config, finish
         self._checkpoints = Checkpoints(checkpoints, run=identity, keep=self._config.checkpoint_keep)
         if self._config.tensorboard:
             require()
@@ -53,10 +62,14 @@ class FolderKeeper(Keeper):
         self._saved_step = 0
         self._saved_at = self._said_at = time.monotonic()
 
-    def begin(self, form: State, tell: Listener) -> tuple[State | None, list[list[Record]]]:
+    def begin(self, form: Callable[[int], State], tell: Listener) -> tuple[State | None, list[list[Record]]]:
         """Where the runs stand: the newest whole checkpoint, and each one's metrics up to there.
 
         Metrics beyond it are dropped. Without a checkpoint the state is None, and the metrics are none.
+
+        Args:
+            form: step -> the shapes of the state after so many.
+            tell: of where they stand.
 
         Raises:
             Failure: there are checkpoints, and all of them are damaged.
@@ -88,10 +101,10 @@ class FolderKeeper(Keeper):
         if events := self._events[run]:
             events.losses(line)
 
-    def reached(self, state: State, latest: list[Record]) -> None:
+    def reached(self, state: State, latest: list[Record], method: Method) -> None:
         step, now, failed = _step(state), time.monotonic(), np.atleast_1d(state.failed)
         if self._config.is_snapshot(step):
-            self._snapshot(step, state, failed)
+            self._snapshot(step, state, failed, method)
         overdue = now - self._saved_at >= 60 * self._config.checkpoint_minutes
         if step % self._config.checkpoint_every == 0 or overdue:
             self._save(state)
@@ -111,10 +124,11 @@ class FolderKeeper(Keeper):
         for events in filter(None, self._events):
             events.close()
 
-    def _snapshot(self, step: int, state: State, failed: np.ndarray) -> None:
-        pictures = optimise.each(optimise.current_picture, state, method=self._method)
+    def _snapshot(self, step: int, state: State, failed: np.ndarray, method: Method) -> None:
+        pictures = optimise.each(optimise.current_picture, state, method=method)
         for run, picture in enumerate(np.asarray(pictures)):
             if (folder := self._folders[run]) and not failed[run]:
+                picture = self._finish[run](picture)
                 folder.write_snapshot(step, picture)
                 if events := self._events[run]:
                     events.picture(step, picture)

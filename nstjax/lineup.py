@@ -1,8 +1,7 @@
 """The pictures of each member of a sweep."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment
-from nstjax.inputs import Inputs, prepare, restarted
+from nstjax.inputs import Inputs, Source, from_pictures, prepare, restarted
 from nstjax.sweepdir import Plan
 from nstjax.variation import PICTURES, settings
 
@@ -35,8 +34,18 @@ def with_missing(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> lis
     return found
 
 
-def pictures_of(plan: Plan, experiment: Experiment, pictures: list[list[Any]]) -> list[Inputs]:
-    """The pictures of each member; equal ones are the same arrays."""
+def pictures_of(
+    plan: Plan, experiment: Experiment, pictures: list[list[Any]], *, blend: Sequence[Source] = (), **masks: Any
+) -> list[Inputs]:
+    """The pictures of each member; equal ones are the same arrays.
+
+    Args:
+        plan: of the sweep.
+        experiment: with its settings.
+        pictures: the content pictures, and the styles.
+        blend: further styles, for each of the styles.
+        masks: as for ``inputs.prepare``.
+    """
     pairs: dict[tuple[int, int], Inputs] = {}
     starts: dict[Any, Inputs] = {}
     found = []
@@ -46,8 +55,9 @@ def pictures_of(plan: Plan, experiment: Experiment, pictures: list[list[Any]]) -
         c, s = (axes[it].index(assignment[it]) if it in axes else 0 for it in PICTURES)
         which = (c, s)
         if which not in pairs:
-            pairs[which] = prepare(pictures[0][c], pictures[1][s], experiment.config)
-        start = (which, config.seed if config.init_noise or config.init != "content" else None, config.init_noise)
+            pairs[which] = prepare(pictures[0][c], [pictures[1][s], *blend], experiment.config, **masks)
+        drawn = config.init_noise or config.init_deviation or config.init != "content"
+        start = (which, config.seed if drawn else None, config.init_noise, config.init_deviation)
         if start not in starts:
             starts[start] = restarted(pairs[which], config)
         found.append(starts[start])
@@ -61,4 +71,4 @@ def shared(inputs: list[Inputs]) -> list[Inputs]:
     def one(array: np.ndarray) -> np.ndarray:
         return arrays.setdefault(hashlib.sha256(array.tobytes()).digest(), array)
 
-    return [replace(it, content=one(it.content), style=one(it.style), start=one(it.start)) for it in inputs]
+    return [from_pictures({name: one(array) for name, array in it.pictures().items()}, it.names) for it in inputs]

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from nstjax import events, images, optimise, program, record, report
+from nstjax import events, images, optimise, program, record, report, stages
 from nstjax.checkpoint import Checkpoints
 from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import Experiment, load
-from nstjax.inputs import Inputs, Source, prepare
+from nstjax.inputs import Inputs, Source, finished, prepare
 from nstjax.keeping import FolderKeeper, Keeper
 from nstjax.listener import Listener, Record
-from nstjax.optimise import State
-from nstjax.program import Program, first_state, placed
+from nstjax.masks import Mask
+from nstjax.optimise import Method, State
+from nstjax.program import Program
 from nstjax.record import RunRecord
 from nstjax.resolve import Resolved, resolve, restore
 from nstjax.rundir import RunFolder, writing
+from nstjax.stages import Stage
 from nstjax.steps import check, make_steps
 
 
@@ -73,8 +75,10 @@ def _public(run: RunRecord) -> RunRecord:
 
 def stylize(
     content: Source,
-    style: Source,
+    style: Source | Sequence[Source],
     *,
+    content_mask: Mask | None = None,
+    style_masks: Sequence[Mask] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
@@ -84,7 +88,9 @@ def stylize(
 
     Args:
         content: path, ``example:NAME``, or array [H, W, 3] in [0, 1].
-        style: likewise.
+        style: likewise; several are blended, in shares of ``style_weights``.
+        content_mask: which regions the content has: a picture's file with a colour for each, or an array [R, h, w].
+        style_masks: of each style; a region of the content is drawn in the style of the region of its colour.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the run in; nothing is written without one.
         listener: told what happens.
@@ -98,7 +104,7 @@ def stylize(
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
     experiment = experiment.replace(**settings)
-    inputs = prepare(content, style, experiment.config)
+    inputs = prepare(content, style, experiment.config, content_mask=content_mask, style_masks=style_masks)
     return run(experiment, inputs, out=out, listener=listener)
 
 
@@ -117,12 +123,12 @@ def run(
         if experiment.config.tensorboard:
             events.require()
     resolved = resolve(experiment, inputs, tell)
-    compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
+    sizes = _stages(experiment, resolved, inputs, tell)
     if folder is None:
-        start = placed(first_state(resolved, inputs), resolved, inputs)
-        state, (records,) = make_steps(resolved, start, [[]], compile_it, tell, Keeper())
+        sizes[-1].compiled()
+        state, (records,), method = make_steps(resolved.config, None, [[]], sizes, tell, Keeper())
         check(state, records, None)
-        return result_of(resolved, inputs, state, records, None)
+        return result_of(resolved, inputs, state, method, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
         learnt = resolved.weights if resolved.weights.path is None else None
@@ -130,11 +136,12 @@ def run(
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
         tell.keeping(str(folder.path))
         try:
-            compiled = compile_it()
+            sizes[-1].compiled()  # the largest first: that it does not fit should be said before any step is made
+            sizes[0].compiled()
         except UserError:
             folder.discard()
             raise
-        return _go_on(folder, experiment, resolved, inputs, lambda: compiled, tell)
+        return _go_on(folder, resolved, inputs, sizes, tell)
 
 
 def resume(
@@ -171,8 +178,7 @@ def resume(
         experiment = experiment or folder.read_experiment(run)
         resolved = restore(run, experiment, inputs, folder.weights, tell)
         tell.keeping(str(folder.path))
-        compile_it = functools.partial(_compile, experiment, resolved, inputs, tell)
-        return _go_on(folder, experiment, resolved, inputs, compile_it, tell)
+        return _go_on(folder, resolved, inputs, _stages(experiment, resolved, inputs, tell), tell)
 
 
 def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) -> None:
@@ -183,9 +189,13 @@ def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) 
     run = folder.read_record()
     group = run.pop("sweep")
     inputs = folder.read_inputs(run)
-    resolved = restore(run, experiment or folder.read_experiment(run), inputs, folder.weights, tell)
-    one = program.state_form(resolved, inputs)
-    stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one)
+    experiment = experiment or folder.read_experiment(run)
+    resolved = restore(run, experiment, inputs, folder.weights, tell)
+    one = stages.form_at(_stages(experiment, resolved, inputs, tell))
+
+    def stacked(step: int) -> State:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one(step))
+
     keep = resolved.config.checkpoint_keep
     with contextlib.closing(Checkpoints(folder.checkpoints, run=group["identity"], keep=keep)) as theirs:
         state = theirs.restore(stacked, tell.warning)
@@ -201,30 +211,26 @@ def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) 
     tell.notice(f"taken out of its sweep at step {step:,}: from here on a run of its own")
 
 
-def _compile(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> Program:
-    tell.compiling()
-    with experiment.blamed():
-        return program.compile(resolved, inputs)
-
-
-def _go_on(
-    folder: RunFolder,
-    experiment: Experiment,
-    resolved: Resolved,
-    inputs: Inputs,
-    compiled: Callable[[], Program],
-    tell: Listener,
-) -> Result:
-    """Bring the run of a folder from where it stands to its end."""
-    keeper = FolderKeeper([folder], resolved, checkpoints=folder.checkpoints, identity=record.identity(resolved.record))
-    try:
+def _stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> list[Stage]:
+    def compile_it(resolved: Resolved, inputs: Inputs) -> Program:
+        tell.compiling()
         with experiment.blamed():
-            form = program.state_form(resolved, inputs)
-        state, records = keeper.begin(form, tell)
-        folder.write_record(resolved.record)  # it may be extended
-        state = placed(state or first_state(resolved, inputs), resolved, inputs)
-        state, (records,) = make_steps(resolved, state, records, compiled, tell, keeper)
-        result = result_of(resolved, inputs, state, records, folder)
+            return program.compile(resolved, inputs)
+
+    with experiment.blamed():
+        return stages.of_run(resolved, inputs, compile_it)
+
+
+def _go_on(folder: RunFolder, resolved: Resolved, inputs: Inputs, sizes: list[Stage], tell: Listener) -> Result:
+    """Bring the run of a folder from where it stands to its end."""
+    config, run = resolved.config, resolved.record
+    finish = functools.partial(finished, inputs=inputs, config=config)
+    keeper = FolderKeeper([folder], config, [finish], checkpoints=folder.checkpoints, identity=record.identity(run))
+    try:
+        state, records = keeper.begin(stages.form_at(sizes), tell)
+        folder.write_record(run)  # it may be extended
+        state, (records,), method = make_steps(config, state, records, sizes, tell, keeper)
+        result = result_of(resolved, inputs, state, method, records, folder)
         with writing(folder.output):
             result.save(folder.output)
         if result.ended:
@@ -238,12 +244,18 @@ def _go_on(
 
 
 def result_of(
-    resolved: Resolved, inputs: Inputs, state: State, records: list[Record], folder: RunFolder | None
+    resolved: Resolved,
+    inputs: Inputs,
+    state: State,
+    method: Method,
+    records: list[Record],
+    folder: RunFolder | None,
 ) -> Result:
-    """What a run leaves that has come to this state."""
+    """What a run leaves that has come to this state, by this method, which is that of its size."""
+    picture = finished(np.asarray(optimise.picture(state, method=method)), inputs, resolved.config)
     return Result(
-        picture=np.asarray(optimise.picture(state, method=resolved.method)),
-        alpha=inputs.alpha,
+        picture=picture,
+        alpha=None if inputs.alpha is None else images.resample(inputs.alpha, *picture.shape[:2]),
         metrics={name: np.array([it[name] for it in records]) for name in (records[0] if records else ())},
         steps=int(state.step),
         diverged=bool(state.failed),

@@ -34,30 +34,35 @@ class Members:
         inputs: of each; pictures that are the same are the same arrays.
         devices: over which they are spread.
 
+    Attributes:
+        method: that they share.
+        pictures: of one of them.
+
     Raises:
         UserError: the pictures or the targets are not of one shape.
     """
 
     def __init__(self, runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]):
         self._runs, self._inputs = runs, inputs
-        self._method, self._network, self._config = runs[0].method, runs[0].network, runs[0].config
+        self.method, self._network, self._config = runs[0].method, runs[0].network, runs[0].config
+        self.pictures = inputs[0]
         mesh = Mesh(np.array(devices), ("members",), axis_types=(AxisType.Auto,))
         self._mesh = mesh
         self._spread, self._whole = (NamedSharding(mesh, PartitionSpec(it)) for it in ("members", None))
         if len(shapes := {it.content.shape for it in inputs}) > 1:
             sizes = ", ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
             raise UserError(f"the content pictures of a sweep must be of one size, not {sizes}: crop them alike")
-        self._make_targets = jax.jit(program.targets_of(self._method))
-        self._pairs = {(id(it.content), id(it.style)): (it.content, it.style) for it in inputs}
-        forms = [jax.eval_shape(self._make_targets, self._network, *pair) for pair in self._pairs.values()]
+        self._make_targets = jax.jit(program.targets_of(runs[0], inputs[0]))
+        self._given = {_pair(it): it for it in inputs}
+        forms = [jax.eval_shape(self._make_targets, self._network, program.given(it)) for it in self._given.values()]
         if any(str(form) != str(forms[0]) for form in forms):
             raise UserError("the style pictures of this sweep give targets of different shapes: crop them to one size")
-        self._targets_form = forms[0]
-        contents, styles = ({pair[which] for pair in self._pairs} for which in (0, 1))
+        self._targets_form, self._guides_form = forms[0]
+        contents, styles = ({pair[which] for pair in self._given} for which in (0, 1))
         several = {"content": len(contents) > 1, "style": len(styles) > 1}
-        terms = (term for term in self._method.objective.terms if isinstance(term, Term))
+        terms = (term for term in self.method.objective.terms if isinstance(term, Term))
         self._varying = frozenset(term.name for term in terms if several[term.target])
-        self._targets: dict[tuple[int, int], Any] = {}
+        self._targets: dict[Any, Any] = {}
         self._compiled: dict[int, Any] = {}
 
     @property
@@ -82,14 +87,15 @@ class Members:
         return self._compiled[size]
 
     def _compile(self, size: int) -> Any:
-        weights = {name: self._form(jnp.float32(0), self._spread, size) for name in self._method.objective.names}
+        weights = {name: self._form(jnp.float32(0), self._spread, size) for name in self.method.objective.names}
         targets = {
             name: self._form(it, self._spread, size) if name in self._varying else self._form(it, self._whole)
             for name, it in self._targets_form.items()
         }
-        problem = Problem(self._form(self._network, self._whole), targets, weights)
+        guides = self._form(self._guides_form, self._whole)
+        problem = Problem(self._form(self._network, self._whole), targets, weights, guides)
         lowered = run_chunks.lower(
-            self.form(size), problem, np.int32(0), method=self._method, varying=self._varying, mesh=self._mesh
+            self.form(size), problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
         )
         return lowered.compile(program.compiler_options(self._config))
 
@@ -108,31 +114,37 @@ class Members:
         """What these compute with."""
         each = [self._targets_of(self._inputs[it]) for it in members]
         targets = {}
-        for name, target in each[0].items():
+        for name, target in each[0][0].items():
             if name in self._varying:
-                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(it[name] for it in each))
+                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(it[0][name] for it in each))
                 targets[name] = jax.device_put(stacked, self._spread)
             else:
                 targets[name] = jax.device_put(target, self._whole)
         weights = {
             name: jnp.array([self._runs[it].config.loss_weights[name] for it in members], jnp.float32)
-            for name in self._method.objective.names
+            for name in self.method.objective.names
         }
-        network = jax.device_put(self._network, self._whole)
-        return Program(Problem(network, targets, jax.device_put(weights, self._spread)), self.compile(len(members)))
+        network, guides = jax.device_put((self._network, each[0][1]), self._whole)
+        problem = Problem(network, targets, jax.device_put(weights, self._spread), guides)
+        return Program(problem, self.compile(len(members)))
 
     def _init(self, picture: Array, rate: Array, key: Array) -> State:
-        return optimise.init(self._method, picture, learning_rate=rate, key=key)
+        return optimise.init(self.method, picture, learning_rate=rate, key=key)
 
     def _targets_of(self, inputs: Inputs) -> Any:
-        pair = (id(inputs.content), id(inputs.style))
+        pair = _pair(inputs)
         if pair not in self._targets:
-            self._targets[pair] = self._make_targets(self._network, *self._pairs[pair])
+            self._targets[pair] = self._make_targets(self._network, program.given(self._given[pair]))
         return self._targets[pair]
 
     @staticmethod
     def _form(tree: Any, sharding: NamedSharding, *size: int) -> Any:
         return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
+
+
+def _pair(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
+    """What tells the pictures of members apart: which arrays they are."""
+    return id(inputs.content), tuple(map(id, inputs.styles))
 
 
 def fitted(members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, tell: Listener) -> int:

@@ -22,10 +22,11 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from nstjax.averaging import Average
 from nstjax.errors import UserError
 from nstjax.objective import Network, Objective
 from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
-from nstjax.types import Key, Picture, Scalar, Targets
+from nstjax.types import Guides, Key, Picture, Scalar, Targets
 
 CHUNK = 256
 """The most steps that one call of ``run_chunk`` makes: the length of its buffer of metrics."""
@@ -65,14 +66,18 @@ class Method:
             )
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["network", "targets", "weights"], meta_fields=[])
+_PROBLEM = ["network", "targets", "weights", "guides"]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=_PROBLEM, meta_fields=[])
 @dataclass(frozen=True)
 class Problem:
-    """What a run is given and does not change: the network, the targets, and the weight of each term."""
+    """What a run is given and does not change: the network, the targets, the weight of each term, region guides."""
 
     network: Network | None
     targets: Targets
     weights: Mapping[str, float | Scalar]
+    guides: Guides | None = None
 
 
 _STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "kept"]
@@ -106,33 +111,6 @@ class State:
     kept: PyTree | None
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["total", "weight"], meta_fields=[])
-@dataclass(frozen=True)
-class Average:
-    """An average under way: ``total / weight``, which is what corrects its bias to where it began.
-
-    Reference: Crowson, style-transfer-pytorch; Kingma and Ba 2015, section 3, for the correction.
-    """
-
-    total: PyTree
-    weight: Scalar
-
-    @classmethod
-    def of(cls, parameters: PyTree, decay: float) -> "Average":
-        """The average that begins with these."""
-        return cls(jax.tree.map(lambda it: (1 - decay) * it, parameters), jnp.float32(1 - decay))
-
-    def followed_by(self, parameters: PyTree, decay: float) -> "Average":
-        """The average with one more step."""
-        total = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, self.total, parameters)
-        return Average(total, decay * self.weight + (1 - decay))
-
-    @property
-    def value(self) -> PyTree:
-        """The parameters."""
-        return jax.tree.map(lambda it: it / self.weight, self.total)
-
-
 def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key: Key) -> State:
     """The state before step 0.
 
@@ -156,16 +134,17 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         parameters=parameters,
         # Copies: the state is donated, and no two of its leaves may share a buffer.
         previous=jax.tree.map(jnp.copy, parameters),
-        optimiser=optimiser,
+        optimiser=jax.tree.map(jnp.copy, optimiser),
         key=key,
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
-        kept=_first_kept(method, parameters),
+        kept=first_kept(method, parameters),
     )
 
 
-def _first_kept(method: Method, parameters: PyTree) -> PyTree | None:
+def first_kept(method: Method, parameters: PyTree) -> PyTree | None:
+    """What is kept beside parameters with which a run begins; see ``Method.keep``."""
     if method.keep == "average":
         return Average.of(parameters, method.average_decay)
     return None if method.keep == "last" else jax.tree.map(jnp.copy, parameters)
@@ -210,7 +189,7 @@ def run_chunks(
 
     def problem_of(stacked: Any, shared: Any) -> Any:
         targets = {name: stacked if name in varying else shared for name in problem.targets}
-        return Problem(shared, targets, stacked)
+        return Problem(shared, targets, stacked, shared)
 
     def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
         one = functools.partial(_chunk, method=method)
@@ -249,6 +228,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
             targets=problem.targets,
             weights=problem.weights,
             key=jax.random.fold_in(state.key, state.step),
+            guides=problem.guides,
         )
 
     (total, parts), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)

@@ -16,9 +16,9 @@ from nstjax import device, optimise
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.inputs import Inputs
-from nstjax.optimise import Method, Problem, State, run_chunk
+from nstjax.optimise import Problem, State, run_chunk
 from nstjax.resolve import Resolved
-from nstjax.types import Targets
+from nstjax.types import Guides, Targets
 from nstjax.vgg import VGG19
 
 _CPU_FACTOR = 1.6
@@ -55,11 +55,27 @@ def state_form(resolved: Resolved, inputs: Inputs) -> State:
     return jax.eval_shape(lambda: first_state(resolved, inputs))
 
 
-def targets_of(method: Method) -> Callable[[VGG19, Array, Array], Targets]:
-    """(network, content, style) -> targets."""
+def given(inputs: Inputs) -> dict[str, Any]:
+    """The arrays of which targets are made, as a pytree."""
+    arrays = {"content": inputs.content, "styles": inputs.styles}
+    if inputs.regions is not None:
+        arrays |= {"regions": inputs.regions, "style_regions": inputs.style_regions}
+    return jax.tree.map(jnp.asarray, arrays)
 
-    def targets(network: VGG19, content: Array, style: Array) -> Targets:
-        return method.objective.targets(network, content=content, style=style)
+
+def targets_of(run: Resolved, inputs: Inputs) -> Callable[[VGG19, Any], tuple[Targets, Guides | None]]:
+    """(network, what ``given`` returned) -> (targets, guides of the content's regions)."""
+    objective, blend = run.method.objective, inputs.blend(run.config)
+
+    def targets(network: VGG19, arrays: Any) -> tuple[Targets, Guides | None]:
+        found = objective.targets(
+            network,
+            content=arrays["content"],
+            style=arrays["styles"],
+            blend=blend,
+            style_guides=arrays.get("style_regions"),
+        )
+        return found, objective.guides(network, arrays["regions"]) if "regions" in arrays else None
 
     return targets
 
@@ -77,7 +93,7 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     """
     config, method, network = resolved.config, resolved.method, resolved.network
     weights = {name: jnp.float32(config.loss_weights[name]) for name in method.objective.names}
-    pictures = (jnp.asarray(inputs.content), jnp.asarray(inputs.style))
+    pictures = given(inputs)
     form = state_form(resolved, inputs)
     chunk = functools.partial(run_chunk.lower, method=method)
     if config.shard_picture:
@@ -88,13 +104,15 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         of_strips = functools.partial(run_chunk, method=method)
         chunk = jax.jit(of_strips, donate_argnums=0, out_shardings=(where, None)).lower
     options = compiler_options(config)
-    make_targets = jax.jit(targets_of(method)).lower(network, *pictures).compile(options)
-    targets = jax.eval_shape(targets_of(method), network, *pictures)
+    make = targets_of(resolved, inputs)
+    make_targets = jax.jit(make).lower(network, pictures).compile(options)
+    targets, guides = jax.eval_shape(make, network, pictures)
     if config.shard_picture:
-        targets = jax.tree.map(_with_sharding, targets, make_targets.output_shardings)
-    compiled = chunk(form, Problem(network, targets, weights), np.int32(0)).compile(options)
+        targets, guides = jax.tree.map(_with_sharding, (targets, guides), make_targets.output_shardings)
+    compiled = chunk(form, Problem(network, targets, weights, guides), np.int32(0)).compile(options)
     check_memory(needed_memory(make_targets, compiled), inputs)
-    return Program(Problem(network, make_targets(network, *pictures), weights), compiled)
+    targets, guides = make_targets(network, pictures)
+    return Program(Problem(network, targets, weights, guides), compiled)
 
 
 def placed(tree: T, resolved: Resolved, inputs: Inputs) -> T:

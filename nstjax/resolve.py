@@ -1,6 +1,7 @@
 """Everything that is chosen automatically, chosen once: a config and its pictures -> what is run, and its record."""
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from nstjax.listener import Listener
 from nstjax.network import build
 from nstjax.objective import Objective
 from nstjax.optimise import Method
-from nstjax.parameterisation import Fourier, Parameterisation, Pixels
+from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.record import RunRecord
+from nstjax.shaping import normalised_gradient
 from nstjax.vgg import VGG19
 from nstjax.weights import NoWeights, Weights, find
 
@@ -79,8 +81,19 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         horizon=config.horizon or max(config.steps, 1),
         log_every=config.log_every or max(config.steps // 20, 1),
     )
+    if len(config.every_size) > 1:
+        # Settled, so that a run can be extended: what comes on top is made at the last size.
+        ends = (0, *config.size_ends)
+        config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
     method = _method(experiment, config, inputs)
     return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+
+
+def at_size(run: Resolved, inputs: Inputs) -> Resolved:
+    """The same run with pictures of another size."""
+    height, width, _ = inputs.content.shape
+    parameterisation = _parameterisation(run.config, height, width)
+    return dataclasses.replace(run, method=dataclasses.replace(run.method, parameterisation=parameterisation))
 
 
 def varied(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
@@ -187,7 +200,7 @@ def _objective(experiment: Experiment, config: Config) -> Objective:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
     if unknown := [name for name in config.loss_weights if name not in objective.names]:
         raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
-    return objective
+    return objective.shaped(normalised_gradient) if config.normalise_gradients else objective
 
 
 def _schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | None:
@@ -200,7 +213,13 @@ def _schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | No
 
 
 def _parameterisation(config: Config, height: int, width: int) -> Parameterisation:
-    return Pixels() if config.parameterisation == "pixels" else Fourier(height, width)
+    match config.parameterisation:
+        case "fourier":
+            return Fourier(height, width)
+        case "laplacian":
+            return LaplacianPyramid(height, width)
+        case _:
+            return Pixels()
 
 
 def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weights:
@@ -215,7 +234,7 @@ def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weig
             listener.warning(f"{reason}; using a network learnt from the two pictures instead")
     listener.notice("learning the network's filters from the two pictures")
     return selftaught.learn(
-        inputs.content, inputs.style, seed=config.seed, deepest=convolution, progress=listener.learning
+        inputs.content, inputs.styles, seed=config.seed, deepest=convolution, progress=listener.learning
     )
 
 

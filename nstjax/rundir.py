@@ -30,7 +30,7 @@ from nstjax import images, record
 from nstjax.atomic import whole_file
 from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import Experiment, load
-from nstjax.inputs import Inputs
+from nstjax.inputs import Inputs, from_pictures
 from nstjax.listener import Record
 from nstjax.record import RunRecord
 from nstjax.weights import Weights
@@ -202,7 +202,7 @@ class RunFolder:
         """
         arrays: dict[str, np.ndarray] = {}
         recorded = dict(run["pictures"])
-        content, style = recorded.pop("names")
+        names = recorded.pop("names")
         for name, expected in recorded.items():
             path = self.path / "inputs" / f"{name}.npy"
             try:
@@ -211,7 +211,7 @@ class RunFolder:
                 raise UserError(f"cannot read {path}, which the run needs to go on: {error}") from None
             if hashlib.sha256(arrays[name].tobytes()).hexdigest() != expected["sha256"]:
                 raise UserError(f"{path} is not the picture that the run began with: put that one back")
-        return Inputs(**{"alpha": None, **arrays}, names=(content, style))
+        return from_pictures(arrays, names)
 
     def read_experiment(self, run: RunRecord) -> Experiment:
         """The experiment of the run, from the copy of its file.

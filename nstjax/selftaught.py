@@ -55,7 +55,7 @@ _GROUP = 8
 
 def learn(
     content: Float[np.ndarray, "h w 3"],
-    style: Float[np.ndarray, "h2 w2 3"],
+    style: Float[np.ndarray, "h2 w2 3"] | Sequence[Float[np.ndarray, "h2 w2 3"]],
     *,
     seed: int,
     deepest: str = "block4_conv1",
@@ -68,7 +68,8 @@ def learn(
 
     Args:
         content: float32 [H, W, 3] in [0, 1], in the colours in which the network will see it.
-        style: float32 [H', W', 3] in [0, 1]. Both at the run's size: strokes are learnt at the size they have there.
+        style: float32 [H', W', 3] in [0, 1]; or several. All at the run's size: strokes are learnt at the size they
+            have there.
         seed: of the crops, the patches and the first centres; 0 or more.
         deepest: the last convolution, by its canonical name.
         progress: told (layers done, layers in all, the layer that is next) before every layer, and once at the end.
@@ -81,13 +82,14 @@ def learn(
     Raises:
         UserError: no such convolution, a negative seed, or something that is not a picture.
     """
-    _check(content, style, seed, deepest)
+    styles = [style] if isinstance(style, np.ndarray) else [*style]
+    _check(content, styles, seed, deepest)
     flavour = known.flavour if known else FLAVOURS["self-taught"]
     parameters = dict(known.parameters) if known else {}
     steps = SEQUENCE[: SEQUENCE.index(deepest) + 1]
     to_learn = [step for step in steps if step in CONVOLUTIONS and step not in parameters]
     with _on_the_cpu():
-        maps = _preprocessed(_crops((style, content), deepest, seed), flavour)
+        maps = _preprocessed(_crops((*styles, content), deepest, seed), flavour)
         level = 1.0
         for step in steps if to_learn else ():
             if step.endswith("pool"):
@@ -109,12 +111,12 @@ def learn(
     return Weights(parameters, flavour, f"{known.source}; below them, {origin}" if known else origin)
 
 
-def _check(content: np.ndarray, style: np.ndarray, seed: int, deepest: str) -> None:
+def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str) -> None:
     if deepest not in CONVOLUTIONS:
         raise UserError(f"deepest is {deepest!r}: expected a convolution, {CONVOLUTIONS[0]} … {CONVOLUTIONS[-1]}")
     if seed < 0:
         raise UserError(f"the seed is {seed}: expected 0 or more")
-    for name, picture in (("content", content), ("style", style)):
+    for name, picture in (("content", content), *(("style", it) for it in styles)):
         if picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
             raise UserError(f"the {name} picture is {[*picture.shape]}: expected [height, width, 3]")
         if not np.isfinite(picture).all():

@@ -6,7 +6,7 @@ One loop, for the state of one run and for those of many, stacked along a leadin
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,51 +17,64 @@ from nstjax.config import Config
 from nstjax.errors import Diverged
 from nstjax.keeping import Keeper
 from nstjax.listener import TIMES, Listener, Record
-from nstjax.optimise import State
-from nstjax.program import Program
-from nstjax.resolve import Resolved
+from nstjax.optimise import Method, State
 from nstjax.rundir import RunFolder
+from nstjax.stages import Stage, at
 
 CHUNK_SECONDS = 1.0
 """How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
 
 
 def make_steps(
-    resolved: Resolved,
-    state: State,
+    config: Config,
+    begun: State | None,
     records: list[list[Record]],
-    compiled: Callable[[], Program],
+    stages: Sequence[Stage],
     tell: Listener,
     keeper: Keeper,
-) -> tuple[State, list[list[Record]]]:
-    """Chunk after chunk until the steps are made, every loss has diverged, or the listener wants to stop.
+) -> tuple[State, list[list[Record]], Method]:
+    """Size after size, chunk after chunk, until the steps are made, every loss has diverged, or a stop is wanted.
 
     Args:
-        resolved: of the run; of many runs, of any of them.
-        state: to go on from; with a leading axis where it is that of many runs.
+        config: of the run; of many runs, of any of them.
+        begun: the state to go on from, as it was read; with a leading axis where it is that of many runs. None: step 0.
         records: for each run, of the steps made before; those of further logged steps are added.
-        compiled: called where there are steps to make.
+        stages: of the run; compiled where there are steps to make.
         tell: of many runs it hears the mean.
         keeper: told of every run.
+
+    Returns:
+        (the state at the end, the records, the method of its size).
     """
-    config, names = resolved.config, ("total", *resolved.method.objective.names)
+    number = 0 if begun is None else at(stages, int(np.max(begun.step)))
+    state = stages[0].first() if begun is None else stages[number].placed(begun)
+    names = ("total", *stages[0].method.objective.names)
     reached, failed = _each(state.step), _each(state.failed)
     seconds_per_step = CHUNK_SECONDS
-    program = compiled() if reached.max() < config.steps else None
+    if reached.max() < config.steps:
+        stages[at(stages, int(reached.max()) + 1)].compiled()
     before = max((lines[-1] for lines in records if lines), key=lambda line: line["wall_seconds"], default={})
     wall = time.perf_counter() - before.get("wall_seconds", 0)
     cpu = time.process_time() - before.get("cpu_seconds", 0)
     tell.started(int(reached.max()), config.steps)
     try:
         latest: list[Record] = [{} for _ in records]
-        keeper.reached(state, latest)
-        while program is not None and reached.max() < config.steps and not failed.all() and not tell.wants_to_stop():
-            begun = time.perf_counter()
-            length = chunk_length(config, int(reached.max()), seconds_per_step)
+        keeper.reached(state, latest, stages[number].method)
+        while reached.max() < config.steps and not failed.all() and not tell.wants_to_stop():
+            if reached.max() == stages[number].end:
+                keeper.finish(state)
+                number += 1
+                height, width = stages[number].shape
+                tell.notice(f"going on at {width}x{height} pixels")
+                state = stages[number].carried(state)
+                continue
+            program = stages[number].compiled()
+            before_chunk = time.perf_counter()
+            length = chunk_length(config, int(reached.max()), stages[number].end, seconds_per_step)
             state, metrics = jax.block_until_ready(program.chunk(state, program.problem, np.int32(length)))
             now = time.perf_counter()
             made, failing = _each(state.step) - reached, _each(state.failed) & ~failed
-            seconds_per_step = (now - begun) / max(made.max(), 1)
+            seconds_per_step = (now - before_chunk) / max(made.max(), 1)
             times = {
                 "seconds_per_step": seconds_per_step,
                 "wall_seconds": now - wall,
@@ -75,20 +88,20 @@ def make_steps(
                 for offset in range(made[run] + failing[run]):
                     losses = {name: float(array[run, offset]) for name, array in values.items()}
                     latest[run] = {**losses, **times}
-                    at = int(reached[run]) + offset
-                    if config.is_logged(at) or offset == made[run]:
-                        lines.append({"step": at, **losses, **times})
+                    step = int(reached[run]) + offset
+                    if config.is_logged(step) or offset == made[run]:
+                        lines.append({"step": step, **losses, **times})
                         keeper.logged(run, lines[-1])
-                        logged[at].append(lines[-1])
-            for at in sorted(logged):
-                tell.logged(_mean(logged[at]))
+                        logged[step].append(lines[-1])
+            for step in sorted(logged):
+                tell.logged(_mean(logged[step]))
             reached, failed = _each(state.step), _each(state.failed)
             tell.advanced(int(reached.max()), {name: it for name, it in _mean(latest).items() if name not in TIMES})
-            keeper.reached(state, latest)
+            keeper.reached(state, latest, stages[number].method)
         keeper.finish(state)
     finally:
         tell.finished()
-    return state, records
+    return state, records, stages[number].method
 
 
 def _each(values: Any) -> np.ndarray:
@@ -100,9 +113,9 @@ def _mean(records: list[Record]) -> Record:
     return {name: type(it)(np.mean([record[name] for record in records])) for name, it in records[0].items()}
 
 
-def chunk_length(config: Config, step: int, seconds_per_step: float) -> int:
-    """Steps until something is due: a snapshot, a checkpoint, the end, or a sign of life."""
-    due = [at for at in (*config.snapshots, config.steps) if at > step]
+def chunk_length(config: Config, step: int, end: int, seconds_per_step: float) -> int:
+    """Steps until something is due: a snapshot, a checkpoint, the end of a size, or a sign of life."""
+    due = [at for at in (*config.snapshots, end) if at > step]
     due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
     return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
 

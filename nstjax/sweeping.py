@@ -4,6 +4,7 @@ What is computed together is a group: one program, one state, one root of checkp
 other.
 """
 
+import functools
 import math
 import os
 import shlex
@@ -19,14 +20,16 @@ from nstjax.cluster import Place
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import Experiment, load
 from nstjax.grouping import grouped, halved, pointed
-from nstjax.inputs import Inputs, Source, source_name
+from nstjax.inputs import Inputs, Source, finished, source_name
 from nstjax.keeping import FolderKeeper, Keeper
 from nstjax.lineup import pictures_of, shared, with_missing
 from nstjax.listener import Listener
 from nstjax.loop import Result, result_of
 from nstjax.many import Members, fitted
+from nstjax.masks import Mask
 from nstjax.resolve import SELF_TAUGHT, Resolved, resolve, restore, varied
 from nstjax.rundir import RunFolder, writing
+from nstjax.stages import form_at, levels_of, of_members
 from nstjax.steps import check, make_steps
 from nstjax.sweepdir import Group, Plan, SweepFolder
 from nstjax.variation import PICTURES, Axis, settings
@@ -59,6 +62,9 @@ def sweep(
     *,
     vary: Mapping[str, Sequence[Any]],
     paired: bool = False,
+    blend: Sequence[Source] = (),
+    content_mask: Mask | None = None,
+    style_masks: Sequence[Mask] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     group_size: int | None = None,
@@ -73,6 +79,9 @@ def sweep(
         style: likewise.
         vary: {name: values}: of a term, for its weight; or "learning_rate", "seed", "init_noise".
         paired: the first values together, then the second, in place of every combination.
+        blend: further styles, with which each of the styles is blended; see ``style_weights``.
+        content_mask: as for ``stylize``, where one content picture and one style are given.
+        style_masks: likewise, of the style and of those it is blended with.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the sweep in; nothing is written without one.
         group_size: how many at a time; by default as many as fit into memory.
@@ -104,24 +113,26 @@ def sweep(
             events.require()
     elif place.count > 1:
         raise UserError("processes that share a sweep need a folder that all of them see: give out")
-    inputs = pictures_of(plan, experiment, pictures)
+    if content_mask is not None and any(len(it) > 1 for it in pictures):
+        raise UserError("masks are of one content picture and one style: begin a sweep for each of the pictures")
+    inputs = pictures_of(plan, experiment, pictures, blend=blend, content_mask=content_mask, style_masks=style_masks)
     first = resolve(experiment, inputs[0], tell)
     if first.config.weights == SELF_TAUGHT and any(len(it) > 1 for it in pictures):
         tell.warning("the network is learnt from the first two pictures, and serves all members")
     runs = [varied(first, experiment, it, settings(at)) for at, it in zip(plan.assignments(), inputs, strict=True)]
     tell.compiling()
     with experiment.blamed():
-        members = Members(runs, inputs, jax.local_devices())
-        size = fitted(members, mine, inputs[0], group_size=group_size, tell=tell)
-    groups = grouped(runs, mine, size, members.devices)
+        levels = levels_of(runs, inputs, jax.local_devices())
+        size = fitted(levels[-1], mine, inputs[0], group_size=group_size, tell=tell)
+    groups = grouped(runs, mine, size, levels[-1].devices)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
         for group in groups:
-            _run(group, members, runs, inputs, results, tell, None)
+            _run(group, levels, runs, inputs, results, tell, None)
         finished = all(it is not None and it.ended for it in results)
         return SweepResult(plan.assignments(), results, finished, None)
     _create(folder, plan, groups, runs, inputs, experiment)
-    return _go_on(folder, plan, groups, members, runs, inputs, tell)
+    return _go_on(folder, plan, groups, levels, runs, inputs, tell)
 
 
 def resume(
@@ -169,12 +180,12 @@ def resume(
     if len(devices) != groups[0].devices:
         tell.warning(f"{len(devices)} devices where the sweep began with {groups[0].devices}: the last bits may differ")
     size = groups[0].size
-    members = Members(runs, inputs, devices[: math.gcd(size, len(devices))])
+    levels = levels_of(runs, inputs, devices[: math.gcd(size, len(devices))])
     # What was begun on other devices says from now on that it went on here.
-    groups = [replace(it, devices=members.devices) for it in groups]
+    groups = [replace(it, devices=levels[-1].devices) for it in groups]
     placed = {number for group in groups for number in group.members}
     missing = [number for number in range(len(runs)) if number not in placed]
-    units = [*groups, *grouped(runs, missing, size, members.devices)]
+    units = [*groups, *grouped(runs, missing, size, levels[-1].devices)]
     mine = units[place.index :: place.count]
     for group in groups:
         for number in group.members:
@@ -183,7 +194,7 @@ def resume(
     _create(folder, plan, [it for it in mine if it not in groups], runs, inputs, experiment)
     tell.compiling()
     with experiment.blamed():
-        return _go_on(folder, plan, mine, members, runs, inputs, tell)
+        return _go_on(folder, plan, mine, levels, runs, inputs, tell)
 
 
 def _create(
@@ -209,7 +220,7 @@ def _go_on(
     folder: SweepFolder,
     plan: Plan,
     groups: Sequence[Group],
-    members: Members,
+    levels: Sequence[Members],
     runs: list[Resolved],
     inputs: Sequence[Inputs],
     tell: Listener,
@@ -225,7 +236,7 @@ def _go_on(
                 tell.notice(f"a group of {len(group.members)}, and {len(waiting)} after it")
             with folder.group_folder(group).held():
                 try:
-                    _run(group, members, runs, inputs, results, tell, folder)
+                    _run(group, levels, runs, inputs, results, tell, folder)
                 except jax.errors.JaxRuntimeError as error:
                     if "RESOURCE_EXHAUSTED" not in str(error):
                         raise
@@ -233,7 +244,7 @@ def _go_on(
                         raise Failure(
                             "out of memory with one member at a time: begin again with a smaller --size"
                         ) from error
-                    waiting = [*halved(group, members, runs, folder, tell), *waiting]
+                    waiting = [*halved(group, levels, runs, folder, tell), *waiting]
         finished = all(it is not None and it.ended for it in status.of_sweep(folder))
         if finished:
             report.write_sweep(folder, tell.warning)
@@ -244,7 +255,7 @@ def _go_on(
 
 def _run(
     group: Group,
-    members: Members,
+    levels: Sequence[Members],
     runs: Sequence[Resolved],
     inputs: Sequence[Inputs],
     results: list[Result | None],
@@ -255,7 +266,8 @@ def _run(
     mine = {index: it for index, it in enumerate(group.members) if "taken_out" not in runs[it].record}
     if not mine:
         return
-    any_run = runs[next(iter(mine.values()))]
+    config = runs[next(iter(mine.values()))].config
+    stages = of_members(levels, group.computed, config.size_ends)
     homes: list[RunFolder | None] = [None] * group.size
     keeper, state = Keeper(), None
     records: list[list[Any]] = [[] for _ in homes]
@@ -263,22 +275,22 @@ def _run(
         named = folder.members()
         homes = [named[mine[index]] if index in mine else None for index in range(group.size)]
         place = folder.group_folder(group).path / "checkpoints"
-        keeper = FolderKeeper(homes, any_run, checkpoints=place, identity=group.identity)
+        finish = [functools.partial(finished, inputs=inputs[it], config=config) for it in group.computed]
+        keeper = FolderKeeper(homes, config, finish, checkpoints=place, identity=group.identity)
     try:
         if isinstance(keeper, FolderKeeper):
-            state, records = keeper.begin(members.form(group.size), tell)
+            state, records = keeper.begin(form_at(stages), tell)
             # They may be extended, or go on on other devices.
             for index, member in mine.items():
                 cast("RunFolder", homes[index]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
-        state = members.first_state(group.computed) if state is None else members.placed(state)
-        state, records = make_steps(any_run, state, records, lambda: members.program(group.computed), tell, keeper)
+        state, records, method = make_steps(config, state, records, stages, tell, keeper)
     finally:
         keeper.close()
     for index, member in mine.items():
         one = jax.tree.map(lambda leaf, index=index: leaf[index], state)
         home = homes[index]
-        results[member] = result = result_of(runs[member], inputs[member], one, records[index], home)
+        results[member] = result = result_of(runs[member], inputs[member], one, method, records[index], home)
         if home is not None:
             with writing(home.output):
                 result.save(home.output)

@@ -67,6 +67,8 @@ class Terminal(Listener):
         self._show(done, steps, "steps", unit="step", initial=done)
 
     def advanced(self, step: int, losses: Record) -> None:
+        if self._bar is None:  # closed where the next size was compiled
+            self._show(step, self._steps, "steps", unit="step", initial=step)
         if self._bar is not None:
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)
             self._bar.update(step - self._bar.n)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nstjax.errors import UserError
 
-SETTINGS = ("learning_rate", "seed", "init_noise")
+SETTINGS = ("learning_rate", "seed", "init_noise", "init_deviation")
 """That may differ between members of one program, beside the weights of the terms and the pictures."""
 
 PICTURES = ("content picture", "style picture")

@@ -73,7 +73,7 @@ def folder(written, tmp_path):
 def restored(folder, **options):
     """(state, warnings)"""
     warnings = []
-    return checkpoints(folder, **options).restore(FORM, warnings.append), warnings
+    return checkpoints(folder, **options).restore(lambda _: FORM, warnings.append), warnings
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
@@ -84,7 +84,7 @@ def test_a_state_comes_back_to_the_bit(tmp_path, keep, parameterisation):
     it.save(7, state)
     it.wait()
     form = jax.eval_shape(lambda: state_at(1, keep=keep, parameterisation=parameterisation))
-    back = checkpoints(tmp_path / "checkpoints").restore(form, silent)
+    back = checkpoints(tmp_path / "checkpoints").restore(lambda _: form, silent)
     assert same(back, state)
     assert jax.random.uniform(back.key) == jax.random.uniform(state.key)
 
@@ -202,7 +202,7 @@ def test_a_state_of_another_form_is_not_taken(folder):
     ):
         import warnings
 
-        checkpoints(folder).restore(jax.eval_shape(lambda: state_at(1, keep="last")), warnings.warn)
+        checkpoints(folder).restore(lambda _: jax.eval_shape(lambda: state_at(1, keep="last")), warnings.warn)
 
 
 def snapshot_of(folder):
@@ -222,7 +222,7 @@ def test_damaged_ones_go_when_a_new_one_is_written(folder):
     flip(files(folder / "30")[0], 3)
     it = checkpoints(folder)
     warnings = []
-    assert same(it.restore(FORM, warnings.append), state_at(20))
+    assert same(it.restore(lambda _: FORM, warnings.append), state_at(20))
     assert checkpoint_steps(folder) == [10, 20, 30]  # as evidence, until there is a better one
     it.save(25, state_at(25))
     it.wait()
@@ -236,7 +236,7 @@ def test_damaged_ones_go_when_a_new_one_is_written(folder):
 def test_a_damaged_one_is_replaced_by_one_of_the_same_step(folder):
     flip(files(folder / "30")[0], 3)
     it = checkpoints(folder)
-    it.restore(FORM, lambda line: None)
+    it.restore(lambda _: FORM, lambda line: None)
     it.save(30, state_at(30))
     it.wait()
     state, warnings = restored(folder)
@@ -247,7 +247,7 @@ def test_leftovers_of_a_killed_writer_are_no_checkpoints_and_go(folder):
     for name in (".40.part", ".40.part.orbax-checkpoint-tmp-1", ".10.old"):
         shutil.copytree(folder / "20", folder / name)
     it = checkpoints(folder)
-    assert same(it.restore(FORM, silent), state_at(30))
+    assert same(it.restore(lambda _: FORM, silent), state_at(30))
     it.save(40, state_at(40))
     it.wait()
     assert sorted(path.name for path in folder.iterdir()) == ["20", "30", "40"]
@@ -255,7 +255,7 @@ def test_leftovers_of_a_killed_writer_are_no_checkpoints_and_go(folder):
 
 def test_a_failed_write_is_said_at_the_next_call_and_harms_nothing(folder):
     it = checkpoints(folder)
-    it.restore(FORM, silent)
+    it.restore(lambda _: FORM, silent)
     state = state_at(40)
 
     class Unwritable:

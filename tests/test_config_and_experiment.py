@@ -92,7 +92,7 @@ def test_files_that_are_no_experiments(tmp_path, text, message):
 
 
 def test_unknown_presets_and_missing_files(tmp_path):
-    with pytest.raises(UserError, match="no preset 'longrun': expected one of default"):
+    with pytest.raises(UserError, match="no preset 'longrun': expected one of anishathalye, default"):
         load("longrun")
     with pytest.raises(UserError, match="cannot read the experiment"):
         load(tmp_path / "not-there.py")

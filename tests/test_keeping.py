@@ -51,14 +51,14 @@ def test_chunks_end_where_something_is_due():
     config = Config(steps=1000, snapshots=(7,), snapshot_every=60, checkpoint_every=50, log_every=1)
     lengths, step = [], 0
     while step < config.steps:
-        lengths.append(chunk_length(config, step, 0.01))
+        lengths.append(chunk_length(config, step, 1000, 0.01))
         assert lengths[-1] >= 1
         step += lengths[-1]
     ends = set(np.cumsum(lengths).tolist())
     assert {7, *range(50, 1001, 50), *range(60, 1001, 60)} <= ends and step == 1000
     assert max(lengths) <= 50
-    assert chunk_length(Config(steps=10_000), 0, 1e-9) == 256  # the buffer of metrics
-    assert chunk_length(Config(steps=10_000), 0, 60.0) == 1
+    assert chunk_length(Config(steps=10_000), 0, 10_000, 1e-9) == 256  # the buffer of metrics
+    assert chunk_length(Config(steps=10_000), 0, 10_000, 60.0) == 1
 
 
 def test_deterministic_is_no_other_picture_on_a_cpu(place):

@@ -27,13 +27,15 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images.save("content.jpg", smooth_picture(40, 48))
     images.save("style.jpg", smooth_picture(44, 36, seed=1))
+    images.save("other.jpg", smooth_picture(36, 44, seed=2))
+    images.save("mask.png", np.repeat(np.eye(2, dtype=np.float32), [20, 28], 1)[[0] * 40, :, None].repeat(3, 2))
     write("vgg.safetensors", random_weights("block2_conv1"))
     Path("moments.py").write_text(MOMENTS)
     Path("small.py").write_text(MOMENTS)
 
 
 def test_there_is_something_to_test():
-    assert len(COMMANDS) >= 13 and len(LISTINGS) == 3
+    assert len(COMMANDS) >= 20 and len(LISTINGS) == 3
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,7 +50,12 @@ def test_commands(command, capsys):
         return
     if arguments[0] in ("run", "sweep"):
         # Small, short, and no deeper than the weights at hand.
-        arguments += ["--size", "32", "--steps", "2", "--weights", "vgg.safetensors", "--snapshots", "2"]
+        if "--size-steps" in arguments:
+            short = [{"128": "20", "200,100": "1"}.get(it, it) for it in arguments]
+            arguments = [*short, "--size", "32"]
+        else:
+            arguments += ["--size", "32", "--steps", "2", "--snapshots", "2"]
+        arguments += ["--weights", "vgg.safetensors"]
         if "--experiment" not in arguments:
             arguments += ["--layers", "style=relu1_1,relu2_1;content=relu2_1"]
     if arguments[0] in ("resume", "report", "status") and "members" in arguments[1]:

@@ -16,6 +16,7 @@ from nstjax.images import (
     guides,
     read_regions,
     regions_of,
+    resized_guides,
     uniform_regions,
 )
 
@@ -229,13 +230,20 @@ def test_guides_may_be_off_by_a_thousandth():
     ],
 )
 def test_a_mask_has_its_pictures_shape(mask_size, size, fits):
-    it = uniform_regions("black", *mask_size)
     if fits:
-        check_mask_shape(it, *size)
+        check_mask_shape(mask_size, *size)
     else:
         came = f"sky.png is {mask_size[1]}x{mask_size[0]}, another shape than its picture's {size[1]}x{size[0]}"
         with pytest.raises(UserError, match=came):
-            check_mask_shape(it, *size, name="sky.png")
+            check_mask_shape(mask_size, *size, name="sky.png")
+
+
+def test_guides_of_another_size_are_those_made_there():
+    labels = (np.arange(35).reshape(5, 7) % 3).astype(np.uint8)
+    it, colours = Regions(labels, ("#000000", "#0000ff", "#ff0000")), ("#ff0000", "#000000")
+    whole = guides(it, colours, 5, 7)
+    np.testing.assert_allclose(resized_guides(whole, 3, 4), guides(it, colours, 3, 4), atol=1e-7)
+    assert resized_guides(whole, 5, 7) is whole
 
 
 @pytest.mark.parametrize(("pair", "count"), [("in00", 4), ("in17", 2)])

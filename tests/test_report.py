@@ -165,7 +165,7 @@ def write_page(path, **changes):
         "record": RECORD,
         "facts": {},
         "content": np.zeros((30, 40, 3), np.float32),
-        "style": np.ones((50, 20, 3), np.float32),
+        "styles": [np.ones((50, 20, 3), np.float32)],
         "result": None,
         "snapshots": {},
         "curves": None,
@@ -209,8 +209,14 @@ def test_a_page_shows_every_picture(full):
 
 
 def test_a_page_embeds_pictures_no_larger_than_a_screen(tmp_path):
-    found = write_page(tmp_path / "report.html", style=np.ones((300, 2_400, 3), np.float32))
+    found = write_page(tmp_path / "report.html", styles=[np.ones((300, 2_400, 3), np.float32)])
     assert [it.size for it in found.pictures()] == [(40, 30), (1_200, 150)]
+
+
+def test_a_page_shows_several_styles(tmp_path):
+    found = write_page(tmp_path / "report.html", styles=[np.ones((9, 12, 3), np.float32), np.zeros((7, 5, 3))])
+    assert [it.size for it in found.pictures()] == [(40, 30), (12, 9), (5, 7)]
+    assert "Style 1" in found.text and "Style 2" in found.text
 
 
 def test_names_are_text_on_a_page(full):

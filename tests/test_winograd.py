@@ -163,7 +163,7 @@ def test_long_runs_take_winograds_filtering_where_it_can_be_had(place, monkeypat
     pixels = 48 * 36
     steps = -(-_REPAYS // pixels)
     made = {}
-    monkeypatch.setattr("nstjax.loop.make_steps", lambda resolved, *rest: made.update(resolved=resolved) or 1 / 0)
+    monkeypatch.setattr("nstjax.loop.make_steps", lambda config, *rest: made.update(config=config) or 1 / 0)
     for settings, taken in [
         ({}, "winograd"),
         ({"steps": steps - 1}, "direct"),
@@ -174,7 +174,7 @@ def test_long_runs_take_winograds_filtering_where_it_can_be_had(place, monkeypat
         settings = {"weights": "vgg.safetensors", "size": 48, "enlarge": True, "steps": steps, **settings}
         with pytest.raises(ZeroDivisionError):
             nstjax.stylize("content.png", "style.png", experiment="quick.py", **settings)
-        assert made["resolved"].config.convolution == taken
+        assert made["config"].convolution == taken
 
 
 @pytest.mark.parametrize("other", [{"dtype": "bfloat16"}, {"shard_picture": True}], ids=str)

@@ -17,6 +17,7 @@ Differs from the source:
 """
 
 import nstjax
+from nstjax.architecture import BLOCKS, layer
 
 config = nstjax.Config(
     layers={
@@ -35,7 +36,10 @@ config = nstjax.Config(
 
 version = 1
 
-channels = {"block1_conv1": 64, "block2_conv1": 128, "block3_conv1": 256, "block4_conv1": 512, "block5_conv1": 512}
+
+def channels(name):
+    """Of a layer."""
+    return BLOCKS[layer(name).block - 1][1]
 
 
 def terms(config):
@@ -53,7 +57,7 @@ def terms(config):
             config.layers["style"],
             nstjax.per_layer(nstjax.statistics.gram),
             nstjax.layer_sum(
-                nstjax.losses.mean_squared, weights={it: channels[it] ** -2 for it in config.layers["style"]}
+                nstjax.losses.mean_squared, weights={it: channels(it) ** -2 for it in config.layers["style"]}
             ),
             target="style",
         ),

@@ -18,6 +18,7 @@ Differs from the source:
 """
 
 import nstjax
+from nstjax.architecture import layer
 
 config = nstjax.Config(
     layers={
@@ -40,7 +41,10 @@ config = nstjax.Config(
 
 version = 1
 
-shares = {"block1_conv1": 256.0, "block2_conv1": 64.0, "block3_conv1": 16.0, "block4_conv1": 4.0, "block5_conv1": 1.0}
+
+def share(name):
+    """Of a layer: 256, 64, 16, 4, 1 from the first block to the last."""
+    return 4.0 ** (5 - layer(name).block)
 
 
 def terms(config):
@@ -58,7 +62,7 @@ def terms(config):
             config.layers["style"],
             nstjax.per_layer(nstjax.statistics.moments),
             nstjax.layer_mean(
-                nstjax.losses.wasserstein_gaussian, weights={it: shares[it] for it in config.layers["style"]}
+                nstjax.losses.wasserstein_gaussian, weights={it: share(it) for it in config.layers["style"]}
             ),
             target="style",
         ),

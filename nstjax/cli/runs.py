@@ -69,6 +69,15 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("content", help="picture file, or example:NAME")
     parser.add_argument("style", help="picture file, or example:NAME")
+    parser.add_argument("--blend", nargs="+", default=[], metavar="FILE", help="further styles, blended with the first")
+    parser.add_argument("--content-mask", metavar="FILE", help="picture in which each region has a colour of its own")
+    parser.add_argument(
+        "--style-masks",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="likewise, of each style; or a colour, for the style of the whole of which that region is drawn",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--preset", default="default", metavar="NAME", help="experiment that comes with nstjax; see presets"
@@ -125,11 +134,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.save:
         images.check_output(arguments.save)
-        if Path(arguments.save).resolve() in {Path(it).resolve() for it in (arguments.content, arguments.style)}:
+        given = (arguments.content, arguments.style, *arguments.blend, arguments.content_mask, *arguments.style_masks)
+        if Path(arguments.save).resolve() in {Path(it).resolve() for it in given if it}:
             raise UserError(f"--save {arguments.save} would write over a picture of the run: choose another name")
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
-    inputs = prepare(arguments.content, arguments.style, experiment.config, **limit)
+    styles = [arguments.style, *arguments.blend]
+    inputs = prepare(arguments.content, styles, experiment.config, **_masks(arguments), **limit)
     if arguments.out:
         RunFolder(arguments.out).check_new()
 
@@ -139,6 +150,10 @@ def _run(arguments: argparse.Namespace) -> int:
     with _out(arguments, "-".join(inputs.names)) as out, _started(arguments) as terminal:
         result = loop.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
+
+
+def _masks(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"content_mask": arguments.content_mask, "style_masks": arguments.style_masks}
 
 
 def _out(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
@@ -167,6 +182,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
             styles,
             vary=options.varied(arguments),
             paired=arguments.zip,
+            blend=arguments.blend,
+            **_masks(arguments),
             experiment=experiment,
             out=out,
             group_size=arguments.group_size,

@@ -35,6 +35,14 @@ def guides(regions: Regions, colours: Sequence[str], height: int, width: int) ->
     return found
 
 
+def resized_guides(guides: Array, height: int, width: int) -> Array:
+    """Guides [R, H, W] at another size, as ``guides`` would make them there: float32 [R, height, width]."""
+    if guides.shape[1:] == (height, width):
+        return guides
+    each = [_sized(_sized(it.astype(np.float64), height).T, width).T for it in guides]
+    return np.stack(each).astype(np.float32)
+
+
 def check_guides(guides: NDArray) -> None:
     """Guides made elsewhere: whether they share out every position.
 
@@ -62,11 +70,11 @@ def check_guides(guides: NDArray) -> None:
         )
 
 
-def check_mask_shape(regions: Regions, height: int, width: int, *, name: str = "the mask") -> None:
+def check_mask_shape(shape: Sequence[int], height: int, width: int, *, name: str = "the mask") -> None:
     """Whether a mask has the shape of its picture; sizes may differ.
 
     Args:
-        regions: of the mask.
+        shape: (height, width) of the mask.
         height: of the picture, in pixels.
         width: of the picture, in pixels.
         name: of the mask, for the error.
@@ -75,7 +83,7 @@ def check_mask_shape(regions: Regions, height: int, width: int, *, name: str = "
         UserError: with the long sides made equal, the short ones differ by more than 2 %, and by more than a pixel
             of the coarser.
     """
-    mask_height, mask_width = regions.labels.shape
+    mask_height, mask_width = shape
     pixel = max(width / mask_width, height / mask_height, 1)  # of the coarser one, to which its sides were rounded
     if height <= width:
         short, expected = height, width * mask_height / mask_width

@@ -39,18 +39,26 @@ def fitted(height: int, width: int, size: int, *, enlarge: bool = False, by: str
     Raises:
         UserError: ``size`` is not positive, or an unknown measure.
     """
-    if by not in SIZE_MEASURES:
-        raise UserError(f"expected a size by {', '.join(SIZE_MEASURES)}, got {by!r}")
+    now = measured(height, width, by=by)
     if size < 1:
         raise UserError(f"expected a size of at least 1 pixel for {SIZE_MEASURES[by]}, got {size}")
-    if by == "area":
-        now, wanted = math.sqrt(height * width), float(size)
-    else:
-        now, wanted = {"long": max(height, width), "short": min(height, width), "height": height}[by], size
-    if now <= wanted and not enlarge:
+    if now <= size and not enlarge:
         return height, width
-    new_height, new_width = (max(1, int((2 * side * wanted + now) // (2 * now))) for side in (height, width))
+    new_height, new_width = (max(1, int((2 * side * size + now) // (2 * now))) for side in (height, width))
     return new_height, new_width
+
+
+def measured(height: int, width: int, *, by: str = "long") -> float:
+    """The measure of a picture, in pixels, that a size is of; see ``fitted``.
+
+    Raises:
+        UserError: an unknown measure.
+    """
+    if by not in SIZE_MEASURES:
+        raise UserError(f"expected a size by {', '.join(SIZE_MEASURES)}, got {by!r}")
+    if by == "area":
+        return math.sqrt(height * width)
+    return {"long": max(height, width), "short": min(height, width), "height": height}[by]
 
 
 def resize(picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "long") -> _Resizable:

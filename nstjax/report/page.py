@@ -1,7 +1,7 @@
 """The page of a run: one HTML file with its pictures, its curves and its configuration, which needs no network."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -24,7 +24,7 @@ def page(
     record: Mapping[str, Any],
     facts: Mapping[str, str],
     content: np.ndarray,
-    style: np.ndarray,
+    styles: Sequence[np.ndarray],
     result: np.ndarray | None,
     snapshots: Mapping[int, Path],
     curves: str | None,
@@ -38,8 +38,8 @@ def page(
         title: of the page.
         record: the resolved configuration, as in ``config.json``.
         facts: what to know at a glance, in order: {"steps": "30,000 of 30,000", …}.
-        content: [H, W, 3 or 4] in [0, 1], as are style and result.
-        style: likewise, of a size of its own.
+        content: [H, W, 3 or 4] in [0, 1], as are the styles and the result.
+        styles: likewise, each of a size of its own.
         result: None where there is none yet.
         snapshots: {step: picture file} of the steps kept.
         curves: the text of an SVG file, as ``nstjax.report.curves`` writes it.
@@ -49,7 +49,9 @@ def page(
         "page.html",
         title=escape(title),
         facts=fact_list(facts),
-        pictures=_pictures(_from_array(content), _from_array(style), None if result is None else _from_array(result)),
+        pictures=_pictures(
+            {"Content": _from_array(content), **_named(styles)}, None if result is None else _from_array(result)
+        ),
         snapshots=_snapshots(snapshots),
         curves=_curves(curves),
         record=record_tables(record),
@@ -70,11 +72,17 @@ def _aspect(image: Image.Image) -> float:
     return min(max(image.width / image.height, 0.5), 2)
 
 
-def _pictures(content: Image.Image, style: Image.Image, result: Image.Image | None) -> str:
-    """The result, and beside it, as high together, content above style; without a result those two in a row."""
+def _named(styles: Sequence[np.ndarray]) -> dict[str, Image.Image]:
+    if len(styles) == 1:
+        return {"Style": _from_array(styles[0])}
+    return {f"Style {number}": _from_array(it) for number, it in enumerate(styles, 1)}
+
+
+def _pictures(given: Mapping[str, Image.Image], result: Image.Image | None) -> str:
+    """The result, and beside it, as high together, content above styles; without a result those in a row."""
     # Things in a row are of one height where their widths are as their aspects.
-    aspects = _aspect(content), _aspect(style)
-    inputs = _figure(content, "Content", grow=aspects[0]) + _figure(style, "Style", grow=aspects[1])
+    aspects = [_aspect(it) for it in given.values()]
+    inputs = "".join(_figure(it, name, grow=grow) for (name, it), grow in zip(given.items(), aspects, strict=True))
     if result is None:
         return f'<div class="pictures" style="--aspect: {sum(aspects):.4f}">{inputs}</div>'
     column = 1 / sum(1 / aspect for aspect in aspects)

@@ -47,11 +47,11 @@ def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     with writing(target):
         page(
             target,
-            title=f"{inputs.names[0]} in the style of {inputs.names[1]}",
+            title=inputs.title,
             record=run,
             facts=_facts(run, status.of(folder), lines),
             content=inputs.content,
-            style=inputs.style,
+            styles=inputs.styles,
             result=_result(folder),
             snapshots={step: snapshots[step] for step in _spread([*snapshots])},
             curves=plot.read_text(encoding="utf-8") if lines else None,
