@@ -51,6 +51,11 @@ def feature_map(features_HxWxC: FeatureMap) -> FeatureMap:
     return features_HxWxC
 
 
+def feature_vectors(features_HxWxC: FeatureMap) -> Float[Array, "n c"]:
+    """The vectors of all positions, F^T [N, C], row by row of the map: what losses of transport compare."""
+    return features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
+
+
 @sums_over_positions
 def gram_sum(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Float[Array, "c c"]:
     """Gram matrix ``F F^T``, summed over positions.
@@ -190,6 +195,67 @@ class PooledLaplacian:
             )
         q = jnp.sum(picture[: h * p, : w * p], axis=-1, keepdims=True).reshape(h, p, w, p, 1).mean(axis=(1, 3))
         return 4 * q[1:-1, 1:-1] - q[:-2, 1:-1] - q[2:, 1:-1] - q[1:-1, :-2] - q[1:-1, 2:]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Squares of a map that lie wholly in it, ``size * size * C`` numbers each.
+
+    Args:
+        size: of their sides, in positions.
+        stride: positions from one to the next.
+
+    Reference: Li and Wand, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis",
+    2016.
+    """
+
+    size: int = 3
+    stride: int = 2
+
+    def __call__(self, features_HxWxC: FeatureMap) -> Float[Array, "m k"]:
+        """The patches [M, size * size * C], row by row of the map.
+
+        Raises:
+            UserError: the map is smaller than a patch.
+        """
+        h, w, c = features_HxWxC.shape
+        size, stride = self.size, self.stride
+        if min(h, w) < size:
+            raise UserError(
+                f"a map of {w}x{h} positions has no patch of {size}x{size}: take a larger picture or a layer less deep"
+            )
+        rows, columns = (h - size) // stride + 1, (w - size) // stride + 1
+        shifted = [
+            features_HxWxC[i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
+            for i in range(size)
+            for j in range(size)
+        ]
+        return jnp.stack(shifted, axis=2).reshape(rows * columns, size * size * c)
+
+
+@dataclass(frozen=True)
+class Hypercolumns:
+    """What every layer says of one position, one layer behind the other, each divided by how many channels it has.
+
+    A statistic of a whole term: its maps are brought to one size by bilinear interpolation.
+
+    Args:
+        stride: of positions, in those of the term's largest map.
+
+    Reference: Kolkin et al., "Neural Neighbor Style Transfer", 2022.
+    """
+
+    stride: int = 4
+
+    def __call__(self, features: Features) -> Float[Array, "n k"]:
+        """The hypercolumns [N, sum of C]."""
+        h, w = (max(sides) for sides in zip(*(F.shape[:2] for F in features.values()), strict=True))
+        size = max(h // self.stride, 1), max(w // self.stride, 1)
+        brought = [
+            jax.image.resize(F, (*size, F.shape[-1]), "linear", antialias=False) / F.shape[-1]
+            for F in features.values()
+        ]
+        return jnp.concatenate(brought, axis=-1).reshape(size[0] * size[1], -1)
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,32 @@ def test_weights_for_what_is_no_sum_over_positions_are_refused():
         statistics.per_layer(plain)(features, weights=weights)
 
 
+def test_feature_vectors_and_patches_are_cut_out_row_by_row():
+    np.testing.assert_array_equal(statistics.feature_vectors(jnp.float32(X))[1 * W + 3], np.float32(X[1, 3]))
+    windows = np.lib.stride_tricks.sliding_window_view(np.float32(X), (3, 3), axis=(0, 1))  # [4, 3, C, 3, 3]
+    for stride in (1, 2, 3):
+        some = windows[::stride, ::stride].transpose(0, 1, 3, 4, 2)
+        expected = some.reshape(some.shape[0] * some.shape[1], 9 * C)
+        np.testing.assert_array_equal(statistics.Patches(stride=stride)(jnp.float32(X)), expected)
+    assert statistics.Patches() == statistics.Patches(size=3, stride=2) != statistics.Patches(size=5)
+
+
+def test_a_map_smaller_than_a_patch_is_refused():
+    with pytest.raises(UserError, match="5x6 positions has no patch of 7x7: take a larger picture or a layer less"):
+        statistics.Patches(size=7)(jnp.float32(X))
+
+
+def test_hypercolumns_stack_the_layers_of_a_position():
+    fine, coarse = np.random.default_rng(1).standard_normal((16, 24, 3)), np.zeros((4, 6, 5)) + np.arange(5)
+    found = statistics.Hypercolumns(stride=4)({"a": jnp.float32(fine), "b": jnp.float32(coarse)})
+    assert found.shape == (24, 8)
+    # The centre of each square of 4x4, where four positions meet.
+    expected = fine.reshape(4, 4, 6, 4, 3)[:, 1:3, :, 1:3].mean(axis=(1, 3)) / 3
+    np.testing.assert_allclose(found[:, :3], expected.reshape(24, 3), atol=1e-6)
+    np.testing.assert_allclose(found[:, 3:], np.broadcast_to(np.arange(5) / 5, (24, 5)), rtol=1e-6)
+    assert statistics.Hypercolumns() == statistics.Hypercolumns(stride=4)
+
+
 def test_pooled_laplacian_equals_the_formula():
     picture, p = smooth_picture(21, 17).astype(np.float64), 4  # a row and a column that fill no square
     grey = picture.sum(axis=-1)

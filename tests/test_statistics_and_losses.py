@@ -1,5 +1,7 @@
 """Every loss, with the statistic it compares: one contract suite, and a golden value each from NumPy in float64."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,57 @@ MOMENT_DISTANCES = {
     "mean_and_covariance": ("moments", np.sum((MU_X - MU_T) ** 2) / C + np.sum((S_X - S_T) ** 2) / C**2),
     "wasserstein_gaussian": ("moments", wasserstein64(X, T)),
 }
-ROUNDING = {"wasserstein_gaussian": 1e-6}
+
+
+def cosines64(x, t):
+    """The cosine of every row of one with every row of the other, pair by pair."""
+    return np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in t] for a in x])
+
+
+def field64(x, t):
+    """Of the patches of two maps."""
+    found = 0
+    for i in range(0, H - 2, 2):
+        for j in range(0, W - 2, 2):
+            each = [(a, b) for a in range(0, H - 2, 2) for b in range(0, W - 2, 2)]
+            patch, others = x[i : i + 3, j : j + 3], [t[a : a + 3, b : b + 3] for a, b in each]
+            best = max(others, key=lambda it: np.sum(patch * it) / np.sqrt(np.sum(it**2)))
+            found += np.sum((patch - best) ** 2) / 2
+    return found
+
+
+def sliced64(x, t):
+    V = np.float64(jax.random.normal(KEY, (C, C), jnp.float32))
+    return np.mean([(np.sort(x @ v) - np.sort(t @ v)) ** 2 for v in V / np.sqrt((V**2).sum(1, keepdims=True))])
+
+
+def similarity64(x, t):
+    D_x, D_t = 1 - cosines64(x, x), 1 - cosines64(t, t)
+    return sum(np.abs(D_x[:, j] / D_x[:, j].sum() - D_t[:, j] / D_t[:, j].sum()).sum() for j in range(N)) / N
+
+
+def least64(D):
+    return max(D.min(axis=1).mean(), D.min(axis=0).mean())
+
+
+# name: (statistic, float64 value at X, T)
+KEY = jax.random.key(3)
+ROWS_X, ROWS_T = X.reshape(N, C), T.reshape(N, C)
+EUCLIDEAN = np.sqrt([[np.mean((a - b) ** 2) for b in ROWS_T] for a in ROWS_X])
+VECTOR_DISTANCES = {
+    "histogram_matching": (
+        "feature_vectors",
+        sum(np.sum((np.sort(ROWS_X[:, c]) - np.sort(ROWS_T[:, c])) ** 2) for c in range(C)),
+    ),
+    "markov_random_field": ("Patches", field64(X, T)),
+    "moment_matching": ("feature_vectors", np.abs(MU_X - MU_T).sum() / C + np.abs(S_X - S_T).sum() / C**2),
+    "nearest_cosine": ("feature_vectors", np.mean((1 - cosines64(ROWS_X - MU_X, ROWS_T - MU_T)).min(axis=1))),
+    "relaxed_earth_mover": ("feature_vectors", least64(1 - cosines64(ROWS_X, ROWS_T))),
+    "relaxed_earth_mover_of_colours": ("feature_vectors", least64(1 - cosines64(ROWS_X, ROWS_T) + EUCLIDEAN)),
+    "self_similarity": ("feature_vectors", similarity64(ROWS_X, ROWS_T)),
+    "sliced_wasserstein": ("feature_vectors", sliced64(ROWS_X, ROWS_T)),
+}
+ROUNDING = {"wasserstein_gaussian": 1e-6, "self_similarity": 1e-6, "moment_matching": 1e-6}
 """What float32 leaves of a difference of numbers near 1; others subtract before they square, and are exact."""
 
 DX, DY = P[:, 1:] - P[:, :-1], P[1:] - P[:-1]
@@ -107,12 +159,20 @@ def cases():
     def of_moments(name, statistic):
         return lambda x: getattr(losses, name)(statistic(x), statistic(jnp.asarray(T, x.dtype)))
 
+    def of_vectors(name, statistic):
+        distance = getattr(losses, name)
+        key = {"key": KEY} if losses.takes_key(distance) else {}
+        return lambda x: distance(statistic(x), statistic(jnp.asarray(T, x.dtype)), **key)
+
     for name, golden in DISTANCES.items():
         yield case(name, to(T, name), T, X, golden)
     for name, golden in MATRIX_DISTANCES.items():
         yield case(name, to(gram64(T) / N, name), gram64(T) / N, gram64(X) / N, golden)
     for name, (statistic, golden) in MOMENT_DISTANCES.items():
         yield case(name, of_moments(name, getattr(statistics, statistic)), T, X, golden)
+    for name, (statistic, golden) in VECTOR_DISTANCES.items():
+        it = getattr(statistics, statistic)
+        yield case(name, of_vectors(name, it() if inspect.isclass(it) else it), T, X, golden)
     for name, golden in PICTURE_LOSSES.items():
         if name == "value_range":
             off = 2 * P - 0.5
@@ -127,9 +187,9 @@ CONTRACT = pytest.mark.parametrize(("loss", "zero", "off", "golden", "floor"), l
 
 
 def test_every_loss_is_in_the_suite():
-    lifts = {"LayerSum", "layer_sum", "layer_mean", "takes_key"}
-    others = {"WassersteinGaussian"}  # of which wasserstein_gaussian is one
-    contract = {*DISTANCES, *MATRIX_DISTANCES, *MOMENT_DISTANCES, *PICTURE_LOSSES}
+    lifts = {"LayerSum", "layer_sum", "layer_mean", "takes_key", "Sampled", "sampled", "sampled_alike", "hypercolumns"}
+    others = {"WassersteinGaussian", "SlicedWasserstein"}  # of which wasserstein_gaussian, sliced_wasserstein are one
+    contract = {*DISTANCES, *MATRIX_DISTANCES, *MOMENT_DISTANCES, *VECTOR_DISTANCES, *PICTURE_LOSSES}
     assert set(losses.__all__) - lifts - others == contract
     public = {name for name, it in vars(losses).items() if getattr(it, "__module__", "").startswith("nstjax.losses.")}
     assert public == set(losses.__all__)

@@ -5,6 +5,9 @@ neighbour differences dx (along the width) and dy (along the height). The weight
 
     distances   of any statistic, element by element
     moments     of means, variances and covariances
+    transport   of distributions, along lines
+    pairwise    of sets of vectors, by what is nearest
+    sampling    ``sampled`` and ``sampled_alike``, which lift a distance of vectors to hypercolumns at random positions
     layers      ``layer_sum`` and ``layer_mean``, which lift a distance to two dicts of statistics, one per layer
     picture     total variation, value range
 """
@@ -20,7 +23,20 @@ from nstjax.losses.distances import (
     variance_scaled,
 )
 from nstjax.losses.layers import LayerSum, layer_mean, layer_sum, takes_key
-from nstjax.losses.moments import WassersteinGaussian, batch_norm_statistics, mean_and_covariance, wasserstein_gaussian
+from nstjax.losses.moments import (
+    WassersteinGaussian,
+    batch_norm_statistics,
+    mean_and_covariance,
+    moment_matching,
+    wasserstein_gaussian,
+)
+from nstjax.losses.pairwise import (
+    markov_random_field,
+    nearest_cosine,
+    relaxed_earth_mover,
+    relaxed_earth_mover_of_colours,
+    self_similarity,
+)
 from nstjax.losses.picture import (
     TotalVariation,
     total_variation_half_squared,
@@ -34,21 +50,36 @@ from nstjax.losses.picture import (
     total_variation_squared,
     value_range,
 )
+from nstjax.losses.sampling import Sampled, hypercolumns, sampled, sampled_alike
+from nstjax.losses.transport import SlicedWasserstein, histogram_matching, sliced_wasserstein
 
 __all__ = [
     "LayerSum",
+    "Sampled",
+    "SlicedWasserstein",
     "TotalVariation",
     "WassersteinGaussian",
     "batch_norm_statistics",
     "half_sum_squared",
+    "histogram_matching",
+    "hypercolumns",
     "keras_style",
     "layer_mean",
     "layer_sum",
+    "markov_random_field",
     "mean_and_covariance",
     "mean_squared",
+    "moment_matching",
+    "nearest_cosine",
     "quarter_mean_squared",
     "relative_squared",
+    "relaxed_earth_mover",
+    "relaxed_earth_mover_of_colours",
     "root_scaled_content",
+    "sampled",
+    "sampled_alike",
+    "self_similarity",
+    "sliced_wasserstein",
     "sum_squared",
     "takes_key",
     "total_variation_half_squared",

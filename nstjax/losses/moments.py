@@ -43,6 +43,21 @@ def _covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
     return x["second"] - jnp.outer(x["mean"], x["mean"])
 
 
+def moment_matching(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
+    """``mean |mu_x - mu_t| + mean |S_x - S_t|``, of vectors in rows: ``feature_vectors`` or hypercolumns.
+
+    Reference: Kolkin, Salavon and Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
+    (STROTSS), 2019, equation 5.
+    """
+    (mu_x, S_x), (mu_t, S_t) = _of_vectors(x), _of_vectors(t)
+    return jnp.mean(jnp.abs(mu_x - mu_t)) + jnp.mean(jnp.abs(S_x - S_t))
+
+
+def _of_vectors(x: Float[Array, "n c"]) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
+    mu = jnp.mean(x, axis=0)
+    return mu, _matmul((x - mu).T, x - mu) / len(x)
+
+
 @dataclass(frozen=True)
 class WassersteinGaussian:
     """``mean (mu_x - mu_t)^2 + 1/C tr(S_x + S_t - 2 (S_t^1/2 S_x S_t^1/2)^1/2)``, of ``moments``.
