@@ -1,5 +1,6 @@
 """Every loss, with the statistic it compares: one contract suite, and a golden value each from NumPy in float64."""
 
+import importlib.util
 import inspect
 
 import jax
@@ -7,10 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import smooth_picture
+from scipy.special import logsumexp
 
 from nstjax import losses, statistics
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
+WITH_OTT = [
+    pytest.mark.skipif(importlib.util.find_spec("ott") is None, reason="ott-jax is not installed"),
+    pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained"),
+]
 
 GENERATOR = np.random.default_rng(0)
 X, T = (GENERATOR.standard_normal((6, 5, 4)) + 0.5 for _ in range(2))  # feature maps [h, w, c]
@@ -97,11 +104,27 @@ def least64(D):
     return max(D.min(axis=1).mean(), D.min(axis=0).mean())
 
 
+def sinkhorn64(x, t):
+    """Of an epsilon of 0.5, with iterations enough."""
+    cost = lambda a, b: ((a[:, None] - b[None]) ** 2).sum(axis=2)  # noqa: E731
+    e = 0.5 * cost(t, t).mean()
+
+    def transport(C):
+        f, g = np.zeros((len(C), 1)), np.zeros((1, len(C[0])))
+        for _ in range(2000):
+            f = -e * logsumexp((g - C) / e - np.log(len(C[0])), axis=1, keepdims=True)
+            g = -e * logsumexp((f - C) / e - np.log(len(C)), axis=0, keepdims=True)
+        return f.mean() + g.mean()
+
+    return transport(cost(x, t)) - transport(cost(x, x)) / 2 - transport(cost(t, t)) / 2
+
+
 # name: (statistic, float64 value at X, T)
 KEY = jax.random.key(3)
 ROWS_X, ROWS_T = X.reshape(N, C), T.reshape(N, C)
 EUCLIDEAN = np.sqrt([[np.mean((a - b) ** 2) for b in ROWS_T] for a in ROWS_X])
 VECTOR_DISTANCES = {
+    "EntropicTransport": ("feature_vectors", sinkhorn64(ROWS_X, ROWS_T)),
     "histogram_matching": (
         "feature_vectors",
         sum(np.sum((np.sort(ROWS_X[:, c]) - np.sort(ROWS_T[:, c])) ** 2) for c in range(C)),
@@ -114,7 +137,12 @@ VECTOR_DISTANCES = {
     "self_similarity": ("feature_vectors", similarity64(ROWS_X, ROWS_T)),
     "sliced_wasserstein": ("feature_vectors", sliced64(ROWS_X, ROWS_T)),
 }
-ROUNDING = {"wasserstein_gaussian": 1e-6, "self_similarity": 1e-6, "moment_matching": 1e-6}
+ROUNDING = {
+    "wasserstein_gaussian": 1e-6,
+    "self_similarity": 1e-6,
+    "moment_matching": 1e-6,
+    "EntropicTransport": 1e-5,
+}
 """What float32 leaves of a difference of numbers near 1; others subtract before they square, and are exact."""
 
 DX, DY = P[:, 1:] - P[:, :-1], P[1:] - P[:-1]
@@ -151,7 +179,8 @@ def cases():
     """(loss of one array, the array where it is zero, an array off it, golden value there, rounding), in float64."""
 
     def case(name, loss, zero, off, golden):
-        return pytest.param(loss, zero, off, golden, ROUNDING.get(name, 1e-12), id=name)
+        marks = WITH_OTT if name == "EntropicTransport" else ()
+        return pytest.param(loss, zero, off, golden, ROUNDING.get(name, 1e-12), id=name, marks=marks)
 
     def to(target, name):
         return lambda x: getattr(losses, name)(x, jnp.asarray(target, x.dtype))
@@ -160,6 +189,9 @@ def cases():
         return lambda x: getattr(losses, name)(statistic(x), statistic(jnp.asarray(T, x.dtype)))
 
     def of_vectors(name, statistic):
+        if name == "EntropicTransport":
+            converged = {"epsilon": 0.5, "iterations": 300, "tolerance": 1e-9}
+            return lambda x: losses.EntropicTransport(**converged)(statistic(x), statistic(jnp.asarray(T, x.dtype)))
         distance = getattr(losses, name)
         key = {"key": KEY} if losses.takes_key(distance) else {}
         return lambda x: distance(statistic(x), statistic(jnp.asarray(T, x.dtype)), **key)

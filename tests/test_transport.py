@@ -127,6 +127,26 @@ def test_self_similarity_sees_no_rotation_of_the_features():
     assert losses.self_similarity(x, vectors(12, seed=1)) > 0.1
 
 
+def test_entropic_transport_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(nstjax.UserError, match=r"ott-jax package: pip install 'nstjax\[ott\]'"):
+        losses.EntropicTransport()
+
+
+@pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained")
+def test_entropic_transport_of_flat_input_and_at_what_memory():
+    pytest.importorskip("ott", reason="ott-jax is not installed")
+    evaluate, some = jax.jit(jax.value_and_grad(losses.EntropicTransport())), vectors(12, seed=1)
+    for level in (0.0, 1e3):
+        flat = jnp.full((12, 4), level, jnp.float32)
+        for x, t in ((flat, some), (some, flat), (flat, flat)):
+            value, gradient = evaluate(x, t)
+            assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+    form = jax.ShapeDtypeStruct((128 * 128, 3), jnp.float32)
+    # Two blocks of pairs, where all are 1 GiB.
+    assert evaluate.lower(form, form).compile().memory_analysis().temp_size_in_bytes < 150 * 2**20
+
+
 def bilinear64(F, y, x):
     """At (y, x) in [0, 1), the centre of position (i, j) being at ((i + 0.5) / h, (j + 0.5) / w)."""
     h, w, _ = F.shape

@@ -7,6 +7,7 @@ neighbour differences dx (along the width) and dy (along the height). The weight
     moments     of means, variances and covariances
     transport   of distributions, along lines
     pairwise    of sets of vectors, by what is nearest
+    entropic    of distributions, by Sinkhorn's iterations; needs ott-jax
     sampling    ``sampled`` and ``sampled_alike``, which lift a distance of vectors to hypercolumns at random positions
     layers      ``layer_sum`` and ``layer_mean``, which lift a distance to two dicts of statistics, one per layer
     picture     total variation, value range
@@ -22,6 +23,7 @@ from nstjax.losses.distances import (
     sum_squared,
     variance_scaled,
 )
+from nstjax.losses.entropic import EntropicTransport
 from nstjax.losses.layers import LayerSum, layer_mean, layer_sum, takes_key
 from nstjax.losses.moments import (
     WassersteinGaussian,
@@ -54,6 +56,7 @@ from nstjax.losses.sampling import Sampled, hypercolumns, sampled, sampled_alike
 from nstjax.losses.transport import SlicedWasserstein, histogram_matching, sliced_wasserstein
 
 __all__ = [
+    "EntropicTransport",
     "LayerSum",
     "Sampled",
     "SlicedWasserstein",

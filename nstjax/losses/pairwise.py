@@ -82,7 +82,7 @@ def self_similarity(x: Float[Array, "n c"], t: Float[Array, "n _"]) -> Scalar:
 
     x, t = _unit(x), _unit(t)
     # Columns are computed anew for the gradient, in place of keeping them all.
-    each = lax.map(jax.checkpoint(column), (x, t), batch_size=_block(len(x), len(x)))
+    each = lax.map(jax.checkpoint(column), (x, t), batch_size=block(len(x), len(x)))
     return jnp.mean(each)
 
 
@@ -96,10 +96,10 @@ def _nearest(
 ) -> Int[Array, "n"]:
     """For each row of x the row of t that is the closest; the first of several."""
     x, t = lax.stop_gradient((x, t))
-    return lax.map(lambda row: jnp.argmax(closeness(row, t)), x, batch_size=_block(len(x), len(t)))
+    return lax.map(lambda row: jnp.argmax(closeness(row, t)), x, batch_size=block(len(x), len(t)))
 
 
-def _block(n: int, m: int) -> int:
+def block(n: int, m: int) -> int:
     """How many of n rows are compared with m others at a time."""
     return min(n, max(1, _BLOCK // m))
 
