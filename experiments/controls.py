@@ -41,7 +41,7 @@ SHOWN = [
     (
         "Wasserstein-2 style",
         "--preset style-transfer-pytorch --size-steps 60,40 "
-        "--layers content=relu4_1;style=relu1_1,relu2_1,relu3_1,relu4_1",
+        "--layers 'content=relu4_1;style=relu1_1,relu2_1,relu3_1,relu4_1'",
     ),
 ]
 
