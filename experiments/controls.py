@@ -2,7 +2,7 @@
 
     python experiments/controls.py --out runs/controls
 
-About 15 minutes on two CPU cores, with the self-taught network. ``controls.jpg`` and ``controls.md`` in
+About 10 minutes on two CPU cores, with the self-taught network. ``controls.jpg`` and ``controls.md`` in
 experiments/results are what it wrote.
 """
 
@@ -37,6 +37,12 @@ SHOWN = [
     ("normalised gradients", "--normalise-gradients --content-weight 1 --style-weight 2 --tv-weight 0.02"),
     ("average of late steps", "--keep average --average-decay 0.95 --schedule constant"),
     ("from noise", "--init noise --content-weight 2"),
+    ("more of the style", "--style-weight 5"),
+    (
+        "Wasserstein-2 style",
+        "--preset style-transfer-pytorch --size-steps 60,40 "
+        "--layers 'content=relu4_1;style=relu1_1,relu2_1,relu3_1,relu4_1'",
+    ),
 ]
 
 
@@ -77,7 +83,7 @@ def sheet(path: Path, pictures: list[tuple[str, np.ndarray]], *, columns: int = 
         x, y = 10 + index % columns * (width + 10), 6 + index // columns * height
         draw.text((x, y), name, fill="black", font=font)
         canvas.paste(it, (x, y + 22))
-    canvas.save(path, quality=88)
+    canvas.save(path, quality=85)
 
 
 def main() -> None:
@@ -96,7 +102,7 @@ def main() -> None:
     weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0))
     shown = [("content", inputs.content), *zip(("style", "second style"), inputs.styles, strict=True)]
     shown.append(("regions", images.read(out / MASK).rgb))
-    lines = ["# Each control at work", "", "![Sixteen small pictures](controls.jpg)", ""]
+    lines = ["# Each control at work", "", "![Small pictures in a grid, each under its name](controls.jpg)", ""]
     lines += [f"`nstjax run {CONTENT} {STYLE} --size {arguments.size}` with", "", "| picture | options |", "|---|---|"]
     for name, options in SHOWN:
         folder = out / name.replace(" ", "-").replace(",", "")

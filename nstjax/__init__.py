@@ -13,6 +13,7 @@ The rooms; a room imports only from rooms above it:
     types             arrays, statistics, distances, terms
     statistics        feature map -> what is compared of it
     losses            (statistic, target) -> scalar, and the losses on pictures
+    terms             content and style, in a line each
     shaping           gradients of one loss at a time, rescaled
     images            files <-> arrays; colours, and masks of regions
     examples          pictures that come with the package
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from nstjax.objective import Objective
     from nstjax.statistics import per_layer
     from nstjax.sweeping import sweep
+    from nstjax.terms import content_term, style_term
     from nstjax.types import PictureTerm, Term
 
 _HOMES = {
@@ -90,6 +92,7 @@ _HOMES = {
     "Result": "loop",
     "Term": "types",
     "UserError": "errors",
+    "content_term": "terms",
     "layer_mean": "losses",
     "layer_sum": "losses",
     "load": "experiment",
@@ -100,6 +103,7 @@ _HOMES = {
     "per_layer": "statistics",
     "resume": "loop",
     "statistics": None,
+    "style_term": "terms",
     "stylize": "loop",
     "sweep": "sweeping",
     "units": None,
@@ -114,6 +118,7 @@ __all__ = [
     "Result",
     "Term",
     "UserError",
+    "content_term",
     "layer_mean",
     "layer_sum",
     "load",
@@ -124,6 +129,7 @@ __all__ = [
     "per_layer",
     "resume",
     "statistics",
+    "style_term",
     "stylize",
     "sweep",
     "units",

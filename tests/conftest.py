@@ -1,14 +1,21 @@
 """What the tests share: small networks, pictures, and the real weights where they are at hand."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before jax is imported: no test may reach the network, and files of weights that lie about must not change a test.
 os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# JAX asks once per process where its cache is: the first test's folder would serve all.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+# Many tests compile the same small programs: one does, and all others, in all processes, find it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 
 import jax
 import numpy as np

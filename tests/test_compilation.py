@@ -12,7 +12,16 @@ from quick_run import QUICK, losses, process, without_import_times
 from nstjax import compilation, weights
 
 ON = {"JAX_ENABLE_COMPILATION_CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-"""The other tests are without; and here every program counts, however soon it is compiled."""
+
+
+@pytest.fixture(autouse=True)
+def _as_users_have_it(monkeypatch):
+    """Without the cache that the tests share."""
+    for name in [it for it in os.environ if it.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE"))]:
+        monkeypatch.delenv(name)
+
+
+"""Every program counts here, however soon it is compiled."""
 
 
 def run(out, *options):

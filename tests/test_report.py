@@ -166,6 +166,7 @@ def write_page(path, **changes):
         "facts": {},
         "content": np.zeros((30, 40, 3), np.float32),
         "styles": [np.ones((50, 20, 3), np.float32)],
+        "regions": None,
         "result": None,
         "snapshots": {},
         "curves": None,
@@ -213,10 +214,15 @@ def test_a_page_embeds_pictures_no_larger_than_a_screen(tmp_path):
     assert [it.size for it in found.pictures()] == [(40, 30), (1_200, 150)]
 
 
-def test_a_page_shows_several_styles(tmp_path):
-    found = write_page(tmp_path / "report.html", styles=[np.ones((9, 12, 3), np.float32), np.zeros((7, 5, 3))])
-    assert [it.size for it in found.pictures()] == [(40, 30), (12, 9), (5, 7)]
-    assert "Style 1" in found.text and "Style 2" in found.text
+def test_a_page_shows_several_styles_and_the_regions(tmp_path):
+    guides = np.stack([np.tri(30, 40), 1 - np.tri(30, 40)]).astype(np.float32)
+    styles = [np.ones((9, 12, 3), np.float32), np.zeros((7, 5, 3))]
+    found = write_page(tmp_path / "report.html", styles=styles, regions=guides)
+    _, regions, *others = found.pictures()
+    assert regions.size == (40, 30) and [it.size for it in others] == [(12, 9), (5, 7)]
+    one, other = (np.asarray(regions.convert("RGB"), int)[at] for at in ((29, 0), (0, 39)))
+    assert np.abs(one - other).max() > 50
+    assert all(f"<figcaption>{name} " in found.text for name in ("Regions", "Style 1", "Style 2"))
 
 
 def test_names_are_text_on_a_page(full):

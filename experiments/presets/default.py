@@ -32,19 +32,9 @@ version = 1
 def terms(config):
     """Content and style relative to their targets, smoothness, and the range that a file can hold."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_mean(nstjax.losses.variance_scaled),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
-            config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.gram),
-            nstjax.layer_sum(nstjax.losses.relative_squared),
-            target="style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.variance_scaled)),
+        nstjax.style_term(
+            config.layers["style"], nstjax.statistics.gram, nstjax.layer_sum(nstjax.losses.relative_squared)
         ),
         nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_l1),
         nstjax.PictureTerm("range", nstjax.losses.value_range),

@@ -45,20 +45,12 @@ def channels(name):
 def terms(config):
     """Mean squares of features, and of Gram matrices over the squares of their channels."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_sum(nstjax.losses.mean_squared),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
+        nstjax.style_term(
             config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.statistics.gram,
             nstjax.layer_sum(
                 nstjax.losses.mean_squared, weights={it: channels(it) ** -2 for it in config.layers["style"]}
             ),
-            target="style",
         ),
     )

@@ -47,13 +47,7 @@ def total_variation(picture):
 def terms(config):
     """Sums of squares of features and of Gram matrices over the picture's size, and total variation."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_mean(nstjax.losses.sum_squared),
-            target="content",
-        ),
+        nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.sum_squared)),
         nstjax.Term(
             "style",
             config.layers["style"],

@@ -51,19 +51,9 @@ def total_variation(picture):
 def terms(config):
     """Mean squares of features and of Gram matrices, and squared total variation."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_sum(nstjax.losses.mean_squared),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
-            config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.gram_per_element),
-            nstjax.layer_sum(nstjax.losses.mean_squared),
-            target="style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
+        nstjax.style_term(
+            config.layers["style"], nstjax.statistics.gram_per_element, nstjax.layer_sum(nstjax.losses.mean_squared)
         ),
         nstjax.PictureTerm("tv", total_variation),
     )

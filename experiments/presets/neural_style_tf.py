@@ -46,21 +46,13 @@ def total_variation(picture):
 def terms(config):
     """Gatys' style loss, a content loss by the root of the map's size, and absolute total variation."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_mean(nstjax.losses.root_scaled_content),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.root_scaled_content)),
+        nstjax.style_term(
             config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.statistics.gram,
             nstjax.layer_sum(
                 nstjax.losses.quarter_mean_squared, weights=dict.fromkeys(config.layers["style"], 0.2 / 5)
             ),
-            target="style",
         ),
         nstjax.PictureTerm("tv", total_variation),
     )

@@ -50,21 +50,13 @@ def share(name):
 def terms(config):
     """Mean squares of features, Wasserstein-2 between their Gaussians, and squared total variation."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_mean(nstjax.losses.mean_squared),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
+        nstjax.style_term(
             config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.moments),
+            nstjax.statistics.moments,
             nstjax.layer_mean(
                 nstjax.losses.wasserstein_gaussian, weights={it: share(it) for it in config.layers["style"]}
             ),
-            target="style",
         ),
         nstjax.PictureTerm("tv", nstjax.losses.total_variation_nine_point),
     )

@@ -35,18 +35,8 @@ version = 1
 def terms(config):
     """Mean squares of features and of Gram matrices."""
     return (
-        nstjax.Term(
-            "content",
-            config.layers["content"],
-            nstjax.per_layer(nstjax.statistics.feature_map),
-            nstjax.layer_mean(nstjax.losses.mean_squared),
-            target="content",
-        ),
-        nstjax.Term(
-            "style",
-            config.layers["style"],
-            nstjax.per_layer(nstjax.statistics.gram),
-            nstjax.layer_mean(nstjax.losses.mean_squared),
-            target="style",
+        nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
+        nstjax.style_term(
+            config.layers["style"], nstjax.statistics.gram, nstjax.layer_mean(nstjax.losses.mean_squared)
         ),
     )

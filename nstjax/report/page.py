@@ -1,5 +1,6 @@
 """The page of a run: one HTML file with its pictures, its curves and its configuration, which needs no network."""
 
+import colorsys
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -25,6 +26,7 @@ def page(
     facts: Mapping[str, str],
     content: np.ndarray,
     styles: Sequence[np.ndarray],
+    regions: np.ndarray | None,
     result: np.ndarray | None,
     snapshots: Mapping[int, Path],
     curves: str | None,
@@ -40,6 +42,7 @@ def page(
         facts: what to know at a glance, in order: {"steps": "30,000 of 30,000", …}.
         content: [H, W, 3 or 4] in [0, 1], as are the styles and the result.
         styles: likewise, each of a size of its own.
+        regions: of the content, [R, H, W]; None where it has none.
         result: None where there is none yet.
         snapshots: {step: picture file} of the steps kept.
         curves: the text of an SVG file, as ``nstjax.report.curves`` writes it.
@@ -49,9 +52,7 @@ def page(
         "page.html",
         title=escape(title),
         facts=fact_list(facts),
-        pictures=_pictures(
-            {"Content": _from_array(content), **_named(styles)}, None if result is None else _from_array(result)
-        ),
+        pictures=_pictures(_given(content, styles, regions), None if result is None else _from_array(result)),
         snapshots=_snapshots(snapshots),
         curves=_curves(curves),
         record=record_tables(record),
@@ -72,10 +73,15 @@ def _aspect(image: Image.Image) -> float:
     return min(max(image.width / image.height, 0.5), 2)
 
 
-def _named(styles: Sequence[np.ndarray]) -> dict[str, Image.Image]:
-    if len(styles) == 1:
-        return {"Style": _from_array(styles[0])}
-    return {f"Style {number}": _from_array(it) for number, it in enumerate(styles, 1)}
+def _given(content: np.ndarray, styles: Sequence[np.ndarray], regions: np.ndarray | None) -> dict[str, Image.Image]:
+    """{caption: picture}; each region in a tint of its own."""
+    given = {"Content": content}
+    if regions is not None:
+        tints = [colorsys.hsv_to_rgb(number / len(regions), 0.5, 0.9) for number in range(len(regions))]
+        given["Regions"] = np.tensordot(regions, tints, axes=(0, 0))
+    for number, style in enumerate(styles, 1):
+        given["Style" if len(styles) == 1 else f"Style {number}"] = style
+    return {name: _from_array(it) for name, it in given.items()}
 
 
 def _pictures(given: Mapping[str, Image.Image], result: Image.Image | None) -> str:

@@ -52,6 +52,7 @@ def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
             facts=_facts(run, status.of(folder), lines),
             content=inputs.content,
             styles=inputs.styles,
+            regions=inputs.regions,
             result=_result(folder),
             snapshots={step: snapshots[step] for step in _spread([*snapshots])},
             curves=plot.read_text(encoding="utf-8") if lines else None,
