@@ -140,6 +140,24 @@ SOURCES = {
         "learning_rate": 0.0015378701, "momentum": 0.0, "schedule": "exponential", "schedule_rate": 0.96,
         "schedule_steps": 100, "steps": 4000, "snapshot_every": 100, "clamp": False, "pooling": None, "keep": "last",
     },
+    "li-wand": {
+        "every_size": (96, 192, 384), "size_by": "long", "size_ends": (100, 200, 300), "enlarge": True,
+        "init": "content", "optimiser": "lbfgs", "memory": 100, "steps": 300, "pooling": None, "keep": "last",
+    },
+    "sliced-wasserstein": {
+        "every_size": (None,), "init": "mean", "init_deviation": 0.01, "optimiser": "lbfgs", "steps": 4096,
+        "pooling": "average", "padding": "reflect", "clamp": False, "keep": "last",
+    },
+    "strotss": {
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (250, 500, 750, 1000), "enlarge": True,
+        "init": "content", "parameterisation": "laplacian", "optimiser": "rmsprop", "learning_rate": 0.002,
+        "beta2": 0.99, "epsilon": 1e-8, "momentum": 0.0, "pooling": None, "clamp": False, "keep": "last",
+    },
+    "nnst": {
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (200, 400, 600, 1000), "enlarge": True,
+        "init": "content", "parameterisation": "laplacian", "optimiser": "adam", "learning_rate": 0.002, "beta1": 0.9,
+        "beta2": 0.999, "epsilon": 1e-8, "pooling": None, "clamp": False, "keep": "last",
+    },
 }  # fmt: skip
 
 

@@ -1,0 +1,51 @@
+"""Li and Wand's CNNMRF as pystiche has it: patches drawn to the style's nearest, L-BFGS, coarse to fine.
+
+    nstjax run CONTENT STYLE --preset li-wand
+
+Content at relu4_1, mean squares, weight 20; style at relu3_1 and relu4_1, half the squared distance of every 3x3 patch,
+two positions apart, from the style's nearest by normalised cross-correlation, weight 0.0001; total variation 0.001 on
+the 0-255 scale; long sides 96, 192, 384 with 100 iterations of L-BFGS each, from the content. Meant for the caffe
+flavour, down to block4_conv1.
+
+Source: https://github.com/pystiche/papers, ``li_wand_2016`` at commit a8a87f4, with ``impl_params``; Li and Wand,
+"Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis", 2016.
+
+Differs from the source:
+
+- it divides the style's gradient, at each position, by how many patches hold the position (1, 2 or 4); here it is the
+  gradient of the loss, as a line search needs it.
+- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
+- it resizes by bilinear interpolation, here by Lanczos'.
+"""
+
+import nstjax
+
+config = nstjax.Config(
+    layers={"content": ("block4_conv1",), "style": ("block3_conv1", "block4_conv1")},
+    loss_weights={"content": 20.0, "style": 1e-4, "tv": 1e-3},
+    sizes=(96, 192, 384),
+    size_steps=(100,),
+    enlarge=True,
+    optimiser="lbfgs",
+    memory=100,
+)
+
+version = 1
+
+
+def total_variation(picture):
+    """Half the squared neighbour differences of the picture on the 0-255 scale."""
+    return nstjax.losses.total_variation_half_squared(255 * picture)
+
+
+def terms(config):
+    """Mean squares of features, half squares of patches from their nearest, and squared total variation."""
+    return (
+        nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
+        nstjax.style_term(
+            config.layers["style"],
+            nstjax.statistics.Patches(size=3, stride=2),
+            nstjax.layer_sum(nstjax.losses.markov_random_field),
+        ),
+        nstjax.PictureTerm("tv", total_variation),
+    )

@@ -1,0 +1,95 @@
+"""Kolkin et al.'s STROTSS: relaxed optimal transport of hypercolumns, self-similarity of the content, coarse to fine.
+
+    nstjax run CONTENT STYLE --preset strotss
+
+The picture and nine convolutions, read at 1,024 random positions of the result and 5,000 of the style, drawn anew at
+every step. Content is self-similarity, style the relaxed earth mover's distance; moments are matched, and colours, by
+the same distance of their own. Of (a content + style + moments + palette / max(a, 1)) / (a + 2), a is 16 at 64 pixels
+and halved wherever the size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each, 0.002 on a Laplacian
+pyramid. Meant for the torchvision flavour, down to block5_conv3.
+
+Source: https://github.com/nkolkin13/STROTSS at commit 9a1543a, with a content weight of 1; Kolkin, Salavon and
+Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity", 2019.
+
+Differs from the source:
+
+- it has VGG16, here VGG19: the convolutions of the same names.
+- it draws the style's 5,000 positions once a size, and one set of the result's for all terms; here each term draws both
+  at every step. Layers are read between the centres of their positions, not between their corners.
+- it starts each size from the result so far and the content's finest details, the first from the style's mean colour
+  and these; here the first starts from the content, and the details are those of the result.
+- it starts RMSprop anew at each size, and takes 0.001 at the last; here both go on.
+- colours that are the same have no distance, where it has at least 0.0018.
+- it resizes by bilinear interpolation, here by Lanczos'.
+"""
+
+import nstjax
+from nstjax.losses import (
+    moment_matching,
+    relaxed_earth_mover,
+    relaxed_earth_mover_of_colours,
+    sampled,
+    sampled_alike,
+    self_similarity,
+)
+
+LAYERS = (
+    "input",
+    *(f"block1_conv{i}" for i in (1, 2)),
+    *(f"block2_conv{i}" for i in (1, 2)),
+    *(f"block3_conv{i}" for i in (1, 2, 3)),
+    "block4_conv3",
+    "block5_conv3",
+)
+
+config = nstjax.Config(
+    layers={"content": LAYERS, "style": LAYERS, "moments": LAYERS, "palette": ("input",)},
+    loss_weights={"content": 1.0, "style": 1.0, "moments": 1.0, "palette": 1.0},
+    size=512,
+    smallest_size=64,
+    size_ratio=2.0,
+    size_steps=(250,),
+    enlarge=True,
+    parameterisation="laplacian",
+    optimiser="rmsprop",
+    learning_rate=2e-3,
+    beta2=0.99,
+)
+
+version = 1
+
+
+def content(x, t, key):
+    """The self-similarity of 1,024 positions, times a / (a + 2)."""
+    a = 1024 / max(x["input"].shape)
+    return a / (a + 2) * sampled_alike(self_similarity, positions=1024)(x, t, key)
+
+
+def style(x, t, key):
+    """The relaxed earth mover's distance of hypercolumns, over a + 2."""
+    a = 1024 / max(x["input"].shape)
+    return 1 / (a + 2) * sampled(relaxed_earth_mover, positions=1024, target_positions=5000)(x, t, key)
+
+
+def moments(x, t, key):
+    """The distance of means and covariances, over a + 2."""
+    a = 1024 / max(x["input"].shape)
+    return 1 / (a + 2) * sampled(moment_matching, positions=1024, target_positions=5000)(x, t, key)
+
+
+def palette(x, t, key):
+    """The relaxed earth mover's distance of colours, over (a + 2) max(a, 1)."""
+    a = 1024 / max(x["input"].shape)
+    colours = sampled(relaxed_earth_mover_of_colours, positions=1024, target_positions=5000)
+    return 1 / ((a + 2) * max(a, 1)) * colours(x, t, key)
+
+
+def terms(config):
+    """Self-similarity, relaxed transport of features, their moments, and relaxed transport of colours."""
+    maps = nstjax.per_layer(nstjax.statistics.feature_map)
+    return (
+        nstjax.Term("content", config.layers["content"], maps, content, target="content"),
+        nstjax.Term("style", config.layers["style"], maps, style, target="style"),
+        nstjax.Term("moments", config.layers["moments"], maps, moments, target="style"),
+        nstjax.Term("palette", config.layers["palette"], maps, palette, target="style"),
+    )
