@@ -1,7 +1,5 @@
 """``python -m nstjax``."""
 
-import sys
+from nstjax.cli import entry
 
-from nstjax.cli import main
-
-sys.exit(main())
+entry()

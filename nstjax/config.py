@@ -22,6 +22,11 @@ def _setting(default: Any, help: str, *, choices: tuple[str, ...] = (), least: f
     return dataclasses.field(default=default, metadata=metadata)
 
 
+_MOST_STEPS = 2**31 - 1
+_LARGEST = 3.4e38
+"""Of float32."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of a run. Each is documented by its help; ``nstjax run --help`` prints them.
@@ -121,9 +126,11 @@ class Config:
         self._settle_sizes()
         if self.init_noise > 1:
             raise UserError(f"init-noise must be at most 1, not {self.init_noise:g}")
+        if self.steps > _MOST_STEPS:
+            raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {self.steps:,}")
         for term, weight in self.loss_weights.items():
-            if not math.isfinite(weight):
-                raise UserError(f"the weight of {term!r} must be a finite number, not {weight}")
+            if not abs(weight) <= _LARGEST:
+                raise UserError(f"the weight of {term!r} must be a finite number in float32, not {weight}")
         for names in self.layers.values():
             for name in names:
                 if name != "input":
@@ -165,9 +172,14 @@ class Config:
 
     def _check_line_search(self) -> None:
         """A line search needs a loss that the gradient belongs to, and finds the length of its steps itself."""
-        for name, wanted in (("clamp", False), ("normalise_gradients", False), ("schedule", "constant")):
-            if getattr(self, name) != wanted:
-                raise UserError(f"{name.replace('_', '-')} does not go with optimiser lbfgs: take a first-order one")
+        for name, mend in (
+            ("clamp", "--no-clamp"),
+            ("normalise_gradients", "--no-normalise-gradients"),
+            ("schedule", "--schedule constant"),
+        ):
+            if getattr(self, name) not in (False, "constant"):
+                option, value = name.replace("_", "-"), getattr(self, name)
+                raise UserError(f"{option} ({value}) does not go with optimiser lbfgs: add {mend}")
 
     @property
     def every_size(self) -> tuple[int | None, ...]:
@@ -197,6 +209,8 @@ class Config:
         """
         if "steps" in settings and settings.get("size_steps"):
             raise UserError("either steps, in all, or size-steps, at each size: they cannot both be given")
+        if "size" in settings and settings.get("sizes"):
+            raise UserError("either size, or sizes, of which the last is the result's: they cannot both be given")
         known = {field.name for field in dataclasses.fields(self)}
         for name, value in settings.items():
             if name not in known:

@@ -52,7 +52,7 @@ class Inputs:
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.names[0]} in the style of {' and '.join(self.names[1:])}"
+        return title_of(self.names)
 
     def blend(self, config: Config) -> list[list[float]] | list[float]:
         """The share of each style; where there are regions, in each of them: those whose mask has it share it."""
@@ -77,6 +77,11 @@ class Inputs:
             name: {"shape": [*array.shape], "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
             for name, array in self.pictures().items()
         }
+
+
+def title_of(names: Sequence[str]) -> str:
+    """Of the names of a content and of its styles, for people."""
+    return f"{names[0]} in the style of {' and '.join(names[1:])}"
 
 
 def _number(k: int) -> str:
@@ -186,6 +191,8 @@ def finished(picture: np.ndarray, inputs: Inputs, config: Config) -> np.ndarray:
 
 
 def _check_counts(config: Config, styles: int, content_mask: Mask | None, style_masks: Sequence[Mask]) -> None:
+    if not styles:
+        raise UserError("a run needs at least one style picture")
     if config.style_weights and len(config.style_weights) != styles:
         raise UserError(f"style-weights gives {len(config.style_weights)} shares, and there are {styles} styles")
     if content_mask is None and style_masks:

@@ -65,12 +65,14 @@ def _of_arrays(
     for mask, shape, name in zip(every, shapes, names, strict=True):
         if not isinstance(mask, np.ndarray):
             raise UserError(f"either all masks are arrays or none: {name} is {mask}")
+        if mask.ndim == 3 and len(mask) != len(every[0]):  # type: ignore[arg-type]
+            raise UserError(
+                f"all masks must have the same regions: {name} has {len(mask)}, the content {len(every[0])}"
+            )
         try:
             images.check_guides(mask)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         images.check_mask_shape(mask.shape[1:], *shape, name=name)
         found.append(images.resized_guides(mask.astype(np.float32), *shape))
-    if len(counts := {len(it) for it in found}) > 1:
-        raise UserError(f"all masks must have the same regions, not {sorted(counts)} of them")
     return found[0], tuple(found[1:])

@@ -18,7 +18,7 @@ from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment
-from nstjax.inputs import Inputs
+from nstjax.inputs import Inputs, at_each_size
 from nstjax.listener import Listener
 from nstjax.network import build
 from nstjax.objective import Objective
@@ -68,7 +68,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         UserError: the terms and the settings do not fit each other, or there are no such weights.
     """
     weights = _weights(experiment, inputs, listener)
-    config = experiment.config_for(weights.flavour.name)
+    config = _reached(experiment.config_for(weights.flavour.name), inputs, listener)
     config = dataclasses.replace(config, convolution=_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU, and takes time")
@@ -163,6 +163,23 @@ def _convolution(config: Config, inputs: Inputs) -> str:
     height, width, _ = inputs.content.shape
     possible = jax.default_backend() == "cpu" and config.dtype == "float32" and not config.shard_picture
     return "winograd" if possible and config.steps * height * width >= _REPAYS else "direct"
+
+
+def _reached(config: Config, inputs: Inputs, listener: Listener) -> Config:
+    """The settings without the sizes that add nothing, since the content picture is no larger."""
+    shapes = [it.content.shape[:2] for it in at_each_size(inputs, config)]
+    different = [k for k, shape in enumerate(shapes) if k == 0 or shape != shapes[k - 1]]
+    if len(different) == len(shapes):
+        return config
+    height, width = shapes[-1]
+    listener.warning(
+        f"the content picture has {width}x{height} pixels: of {len(shapes)} sizes {len(different)} differ, and the "
+        "others are left out; --enlarge goes on to them"
+    )
+    ends = (0, *config.size_ends)
+    each = tuple(ends[k + 1] - ends[k] for k in different) if config.size_steps else ()
+    sizes = tuple(size for k in different if (size := config.every_size[k]) is not None)
+    return dataclasses.replace(config, sizes=sizes, smallest_size=None, size_steps=each)
 
 
 def _method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:

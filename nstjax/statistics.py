@@ -113,6 +113,8 @@ def gram_over_picture(features: Features, *, weights: Weights | None = None) -> 
 
     Reference: the Keras example ``neural_style_transfer``.
     """
+    if "input" not in features:
+        raise UserError(f"Gram matrices over the picture need its size: add input to the layers {', '.join(features)}")
     h0, w0, _ = features["input"].shape
     return {
         layer: gram_sum(F, weight_HxW=None if weights is None else weights[layer]) / (h0 * w0)

@@ -130,8 +130,23 @@ def test_masks_and_blends_that_do_not_fit(pictures, capsys, arguments, line):
     assert not Path("runs").exists()
 
 
+def test_no_style_at_all(pictures):
+    with pytest.raises(UserError, match="at least one style"):
+        run([])
+
+
+def test_grams_over_the_picture_without_its_layer(pictures, capsys):
+    layers = "style=block1_conv1;content=block2_conv1"
+    command = ["run", "content.png", "style.png", "--preset", "keras-example", "--weights", "vgg.safetensors"]
+    assert main([*command, "--layers", layers, "--size", "32", "--steps", "2", "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert "add input to the layers block1_conv1" in error and not Path("out").exists()
+
+
 def test_overlapping_and_unlabelled_arrays(pictures):
     guide = np.ones((2, 30, 40), np.float32)
+    with pytest.raises(UserError, match="the mask of style 1 has 1, the content 2"):
+        run(content_mask=guide / 2, style_masks=[guide[:1, :, :28]])
     for wrong, line in ((guide, "the content mask: regions overlap"), (guide / 4, "not labelled in full")):
         with pytest.raises(UserError, match=line):
             run(content_mask=wrong, style_masks=[guide / 2])

@@ -158,9 +158,12 @@ def test_the_average_is_corrected_for_its_beginning():
     ("settings", "line"),
     [
         ({"optimiser": "newton"}, "adam, rmsprop, sgd, lbfgs"),
-        ({"optimiser": "lbfgs", "clamp": True}, "clamp does not go with optimiser lbfgs"),
-        ({"optimiser": "lbfgs", "schedule": "cosine"}, "schedule does not go with optimiser lbfgs"),
-        ({"optimiser": "lbfgs", "normalise_gradients": True}, "normalise-gradients does not go with"),
+        ({"optimiser": "lbfgs", "clamp": True}, r"clamp .* does not go with optimiser lbfgs: add --no-clamp"),
+        (
+            {"optimiser": "lbfgs", "schedule": "cosine"},
+            r"schedule \(cosine\) does not go with optimiser lbfgs: add --schedule constant",
+        ),
+        ({"optimiser": "lbfgs", "normalise_gradients": True}, "add --no-normalise-gradients"),
         ({"optimiser": "sgd", "momentum": 1.0}, "momentum must be below 1"),
         ({"average_decay": 1.0}, "average-decay must be below 1"),
         ({"memory": 0}, "memory must be at least 1"),

@@ -149,11 +149,25 @@ def test_other_sizes_and_steps_by_name():
         ({"sizes": (32, 64), "shard_picture": True}, "takes one size"),
         ({"sizes": (0, 64)}, "sizes must be at least 1"),
         ({"sizes": (0.5, 64)}, "sizes must be a whole number"),
+        ({"size_steps": (10**20,)}, "steps must be at most 2,147,483,647"),
+        ({"loss_weights": {"style": 1e40}}, "finite number in float32"),
     ],
 )
 def test_sizes_that_make_no_sense(settings, line):
     with pytest.raises(UserError, match=line):
         Config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"steps": 5, "size_steps": (2, 3)}, "either steps, in all, or size-steps"),
+        ({"size": 64, "sizes": (32, 64)}, "either size, or sizes"),
+    ],
+)
+def test_what_cannot_both_be_given(changes, line):
+    with pytest.raises(UserError, match=line):
+        Config().replace(**changes)
 
 
 def test_a_first_size_too_small_for_the_layers_is_refused(place):
@@ -204,6 +218,22 @@ def test_stopped_within_any_size_it_ends_in_the_same_bytes(place, stop, settings
     assert losses("whole") == losses("cut")
     for name in ("000004.png", "000008.png"):
         assert Path("whole/snapshots", name).read_bytes() == Path("cut/snapshots", name).read_bytes()
+
+
+def test_sizes_beyond_the_picture_are_left_out_and_said(place):
+    warnings = []
+
+    class Heard(StopAt):
+        def warning(self, line):
+            warnings.append(line)
+
+    beyond = {"sizes": (20, 40, 64, 80), "size_steps": (2, 3, 4, 5)}
+    result = nstjax.stylize(
+        "content.png", "style.png", experiment="quick.py", weights="vgg.safetensors", listener=Heard(99), **beyond
+    )
+    assert result.picture.shape == (30, 40, 3) and result.steps == 2 + 3
+    assert len(warnings) == 1 and "has 40x30 pixels: of 4 sizes 2 differ" in warnings[0]
+    assert result.record["config"]["sizes"] == [20, 40]
 
 
 def test_what_comes_on_top_is_made_at_the_last_size(place):

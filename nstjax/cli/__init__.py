@@ -24,6 +24,20 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
+def entry() -> NoReturn:
+    """The process: run a command, and end with its exit code."""
+    try:
+        code = main()
+    except SystemExit as end:
+        if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            # Stopped at once, perhaps amid a compilation, whose threads do not outlive what Python takes down first.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code)
+        raise
+    sys.exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     allocator.keep_freed_memory()  # before the array libraries start their threads

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nstjax import status
+from nstjax.inputs import title_of
 from nstjax.report import run
 from nstjax.report.grid import grid, table
 from nstjax.report.sweep_page import Cell, sweep_page
@@ -56,7 +57,7 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
     with writing(target):
         sweep_page(
             target,
-            title=" in the style of ".join(record["pictures"]["names"]),
+            title=title_of(record["pictures"]["names"]),
             facts={"members": f"{ended} of {len(found)} finished", "experiment": record["experiment"]["name"]},
             record=_common(record, plan),
             column_axis=column_axis,
