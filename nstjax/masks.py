@@ -61,13 +61,13 @@ def _read(mask: Mask, height: int, width: int, pixel_limit: int) -> images.Regio
 def _of_arrays(
     every: Sequence[Mask], shapes: Sequence[Shape], names: Sequence[str]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    found = []
+    found: list[np.ndarray] = []
     for mask, shape, name in zip(every, shapes, names, strict=True):
         if not isinstance(mask, np.ndarray):
             raise UserError(f"either all masks are arrays or none: {name} is {mask}")
-        if mask.ndim == 3 and len(mask) != len(every[0]):  # type: ignore[arg-type]
+        if found and mask.ndim == 3 and len(mask) != len(found[0]):
             raise UserError(
-                f"all masks must have the same regions: {name} has {len(mask)}, the content {len(every[0])}"
+                f"all masks must have the same regions: {name} has {len(mask)}, the content {len(found[0])}"
             )
         try:
             images.check_guides(mask)

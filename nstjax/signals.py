@@ -56,6 +56,8 @@ class Signals:
             return
         if not self._leaving:
             self._leaving = True
+            # The exit may come amid something of Python's own that drops it with a traceback; the watch ends it then.
+            sys.unraisablehook = lambda unraisable: None
             print(self.farewell, file=sys.stderr)
         raise SystemExit(128 + number)
 
