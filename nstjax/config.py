@@ -130,7 +130,7 @@ class Config:
             raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {self.steps:,}")
         for term, weight in self.loss_weights.items():
             if not abs(weight) <= _LARGEST:
-                raise UserError(f"the weight of {term!r} must be a finite number in float32, not {weight}")
+                raise UserError(f"the weight of {term!r} must be a finite number, not {weight} (in float32)")
         for names in self.layers.values():
             for name in names:
                 if name != "input":
