@@ -53,12 +53,12 @@ class Members:
             sizes = ", ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
             raise UserError(f"the content pictures of a sweep must be of one size, not {sizes}: crop them alike")
         self._make_targets = jax.jit(program.targets_of(runs[0], inputs[0]))
-        self._given = {_pair(it): it for it in inputs}
+        self._given = {pair(it): it for it in inputs}
         forms = [jax.eval_shape(self._make_targets, self._network, program.given(it)) for it in self._given.values()]
         if any(str(form) != str(forms[0]) for form in forms):
             raise UserError("the style pictures of this sweep give targets of different shapes: crop them to one size")
         self._targets_form, self._guides_form = forms[0]
-        contents, styles = ({pair[which] for pair in self._given} for which in (0, 1))
+        contents, styles = ({given[which] for given in self._given} for which in (0, 1))
         several = {"content": len(contents) > 1, "style": len(styles) > 1}
         terms = (term for term in self.method.objective.terms if isinstance(term, Term))
         self._varying = frozenset(term.name for term in terms if several[term.target])
@@ -132,17 +132,17 @@ class Members:
         return optimise.init(self.method, picture, learning_rate=rate, key=key)
 
     def _targets_of(self, inputs: Inputs) -> Any:
-        pair = _pair(inputs)
-        if pair not in self._targets:
-            self._targets[pair] = self._make_targets(self._network, program.given(self._given[pair]))
-        return self._targets[pair]
+        which = pair(inputs)
+        if which not in self._targets:
+            self._targets[which] = self._make_targets(self._network, program.given(self._given[which]))
+        return self._targets[which]
 
     @staticmethod
     def _form(tree: Any, sharding: NamedSharding, *size: int) -> Any:
         return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
 
 
-def _pair(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
+def pair(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
     """What tells the pictures of members apart: which arrays they are."""
     return id(inputs.content), tuple(map(id, inputs.styles))
 

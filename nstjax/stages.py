@@ -9,7 +9,7 @@ import jax
 
 from nstjax import program, pyramid
 from nstjax.inputs import Inputs, at_each_size
-from nstjax.many import Members
+from nstjax.many import Members, pair
 from nstjax.optimise import Method, State
 from nstjax.program import Program
 from nstjax.resolve import Resolved, at_size
@@ -116,15 +116,8 @@ def _then(first: Callable[[State], Any], second: Callable[[Any], State], state: 
 
 def levels_of(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]) -> list[Members]:
     """All members of a sweep at each of its sizes; pictures that are the same stay the same arrays."""
-    resized: dict[tuple[int, ...], list[Inputs]] = {}
-    for it in inputs:
-        key = (id(it.content), *map(id, it.styles))
-        resized.setdefault(key, at_each_size(it, runs[0].config))
-    each = [
-        [replace(level, start=it.start) if k == 0 else level for k, level in enumerate(resized[key])]
-        for it in inputs
-        for key in [(id(it.content), *map(id, it.styles))]
-    ]
+    resized = {pair(it): at_each_size(it, runs[0].config) for it in {pair(it): it for it in inputs}.values()}
+    each = [(replace(resized[pair(it)][0], start=it.start), *resized[pair(it)][1:]) for it in inputs]
     return [
         Members([at_size(run, level) for run, level in zip(runs, pictures, strict=True)], pictures, devices)
         for pictures in zip(*each, strict=True)
