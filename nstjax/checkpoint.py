@@ -98,6 +98,11 @@ class Checkpoints:
         if pending is not None:
             pending.result()
 
+    def sweep(self) -> None:
+        """Remove what a write or a removal that was cut short has left."""
+        for path in self._folder.glob(".*"):
+            shutil.rmtree(path)
+
     def close(self) -> None:
         """End the background's work: what is being written is finished, and nobody is told if it cannot be."""
         self._writer.shutdown()
@@ -106,7 +111,7 @@ class Checkpoints:
         final, growing = self._folder / str(step), self._folder / f".{step}.part"
         try:
             self._folder.mkdir(exist_ok=True)
-            self._sweep()
+            self.sweep()
             # Numbers in place of names, which have brackets and quotes in them.
             numbered = {str(index): array for index, array in enumerate(arrays.values())}
             self._orbax.save(growing, args=ocp.args.StandardSave(numbered))
@@ -121,7 +126,7 @@ class Checkpoints:
             os.rename(growing, final)
         except Exception as error:
             with contextlib.suppress(OSError):
-                self._sweep()
+                self.sweep()
             reason = getattr(error, "strerror", None) or _reason(str(error))
             raise NotWritten(f"cannot write the checkpoint of step {step:,} into {self._folder}: {reason}") from error
         self._good = [*self._good, step][-self._keep :]
@@ -135,11 +140,6 @@ class Checkpoints:
             hidden = checkpoint.with_name(f".{checkpoint.name}.old")
             os.rename(checkpoint, hidden)
             shutil.rmtree(hidden)
-
-    def _sweep(self) -> None:
-        """Remove what a write or a removal that was cut short has left."""
-        for path in self._folder.glob(".*"):
-            shutil.rmtree(path)
 
     def _read(self, checkpoint: Path, template: T) -> T:
         seal = _checked_seal(checkpoint)

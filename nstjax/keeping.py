@@ -74,6 +74,8 @@ class FolderKeeper(Keeper):
         Raises:
             Failure: there are checkpoints, and all of them are damaged.
         """
+        # Also where no more is written, as when all steps are made.
+        self._checkpoints.sweep()
         state = self._checkpoints.restore(form, tell.warning)
         step = self._saved_step = 0 if state is None else _step(state)
         if step == self._config.steps:

@@ -231,6 +231,14 @@ def test_a_damaged_snapshot_is_left_out(place, capsys):
     assert "step 5" in with_one and "step 2<" not in with_one
 
 
+def test_what_a_kill_after_the_last_step_has_left_goes(place):
+    assert main([*QUICK, "--out", "out"]) == 0
+    # The run is killed while it removes a checkpoint, and no further one will be written.
+    Path("out/checkpoints/.3.old/d").mkdir(parents=True)
+    assert main(["resume", "out", "--quiet"]) == 0
+    assert not list(Path("out/checkpoints").glob(".*"))
+
+
 def test_a_folder_of_other_things_is_not_written_into(place, capsys):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
