@@ -28,7 +28,7 @@ SHOWN = [
     ("a style per region", f"--blend {GLASS} --content-mask {MASK} --style-masks white black"),
     ("smaller strokes", "--style-scale 0.5"),
     ("larger strokes", "--style-scale 1.6"),
-    ("coarse to fine", "--smallest-size 128 --size-steps 60,30"),
+    ("coarse to fine", "--smallest-size 128 --size-ratio 1.4142 --size-steps 60,30"),
     ("luminance alone", "--luminance --match-colour none"),
     ("colours kept, OkLab", "--keep-colours oklab"),
     ("style recoloured", "--match-colour style --colour-map histogram"),

@@ -1,112 +1,214 @@
-"""How good results are, judged by the real VGG19's blocks 1 to 3, which taught the self-taught network nothing.
+"""Which recipe draws best in the time that one has: every preset, on four pairs of pictures, scored and shown.
 
-    python experiments/score.py --data FOLDER --out runs/score
+    python experiments/score.py --real VGG.safetensors --out runs/score
 
-runs the default recipe on each pair of FOLDER/images, with the self-taught network and with the real blocks 1 to 3
-above self-taught ones, and prints a table. About 10 minutes on two CPU cores. Style: ``||G(x) - G(t)||^2 / ||G(t)||^2``
-of Gram matrices, as a fraction of the same for the picture that the run started from. Content: mean squared difference
-over the variance, at block3_conv4. Low is near; neither says whether a picture is good: look at ``sheet.png``.
+gives each recipe the time that the default one's steps take, and fewer of its own, at each size, where they do not fit.
+It runs each with the real network (where the file ends before the recipe does, with layers learnt from the two pictures
+below it) and with the self-taught one. ``judge.py`` says how pictures are scored. The folder then holds ``score.md``,
+``score.svg``, a sheet of all pictures for each network, ``scores.jsonl`` and the runs. Told again, it goes on where it
+was. Two hours on two CPU cores. ``--content`` and ``--style`` take your own pictures, ``--recipes`` presets and files.
 """
 
 import argparse
+import dataclasses
+import datetime
 import itertools
+import json
+import os
+import shutil
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import judge
 import numpy as np
 from hybrid import hybrid
-from PIL import Image, ImageDraw, ImageFont
+from score_page import write_page
+from skimage import data
 
-from nstjax import images, loop, losses, statistics, weights
-from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
-from nstjax.experiment import Experiment, load
-from nstjax.inputs import Inputs, prepare
+from nstjax import compilation, examples, images, loop, selftaught, weights
+from nstjax.architecture import CONVOLUTIONS, layer
+from nstjax.config import Config
+from nstjax.errors import Failure, UserError
+from nstjax.experiment import Experiment, load, presets
+from nstjax.inputs import Inputs, Source, prepare
+from nstjax.listener import Listener
 from nstjax.network import build
-from nstjax.vgg import VGG19
 
-CONTENTS, STYLES = ("tubingen", "golden_gate"), ("starry_night", "the_scream")
-STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block3_conv4")
-CONTENT_LAYER = "block3_conv4"
+DEEPEST = "block5_conv3"
+"""Of all presets."""
+PROBE = 6
+"""Steps at each size that say how long a step takes."""
+PARTS = (1 / 4, 1 / 2, 1)
+"""Of a run's steps, after which its picture is scored."""
+NETWORKS = ("real", "self-taught")
 
 
-@jax.jit
-def judge(network: VGG19, picture: jax.Array, content: jax.Array, style: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(style distance of each of STYLE_LAYERS, content distance) of a picture."""
-    of_picture, of_style = network.features(picture, STYLE_LAYERS), network.features(style, STYLE_LAYERS)
-    style_distances = [
-        losses.relative_squared(statistics.gram(of_picture[name]), statistics.gram(of_style[name])) for name in of_style
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures."""
+
+    name: str
+    content: Source
+    style: Source
+
+
+def pairs_of(contents: list[str], styles: list[str]) -> list[Pair]:
+    """Each content with each style; of none, pictures that come with nstjax and scikit-image."""
+    photographs: dict[str, Source] = {Path(it).stem: it for it in contents}
+    paintings: dict[str, Source] = {Path(it).stem: it for it in styles}
+    # Squares, so that one compiled program serves them all.
+    photographs = photographs or {
+        "portrait": square(examples.load("portrait").rgb),
+        "cat": square(data.chelsea() / np.float32(255)),
+    }
+    paintings = paintings or {
+        "brushwork": square(examples.load("brushwork").rgb),
+        "tissue": square(data.immunohistochemistry() / np.float32(255)),
+    }
+    return [
+        Pair(f"{a}, {b}", content, style)
+        for (a, content), (b, style) in itertools.product(photographs.items(), paintings.items())
     ]
-    at_content = network.features(content, [CONTENT_LAYER])[CONTENT_LAYER]
-    return jnp.stack(style_distances), losses.variance_scaled(of_picture[CONTENT_LAYER], at_content)
 
 
-def score(network: VGG19, picture: np.ndarray, inputs: Inputs) -> tuple[np.ndarray, float]:
-    """(style distances as fractions of the start's, content distance)."""
-    of_start, _ = judge(network, inputs.start, inputs.content, inputs.style)
-    style, content = judge(network, picture, inputs.content, inputs.style)
-    return np.asarray(style / of_start), float(content)
+def square(picture: np.ndarray) -> np.ndarray:
+    """The middle of a picture [H, W, 3]."""
+    side = min(picture.shape[:2])
+    top, left = ((it - side) // 2 for it in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
-def sheet(path: Path, rows: list[tuple[str, list[np.ndarray]]]) -> None:
-    """Pictures in rows, each row under its name."""
-    height = 200
-    font = ImageFont.load_default(15)
-    scaled = []
-    for name, pictures in rows:
-        small = [Image.fromarray(np.uint8(np.rint(255 * p))) for p in pictures]
-        scaled.append((name, [p.resize((round(p.width * height / p.height), height)) for p in small]))
-    width = max(sum(p.width + 8 for p in pictures) for _, pictures in scaled) + 8
-    canvas = Image.new("RGB", (width, len(rows) * (height + 28) + 8), "white")
-    draw = ImageDraw.Draw(canvas)
-    for row, (name, pictures) in enumerate(scaled):
-        x, y = 8, row * (height + 28) + 4
-        draw.text((x, y), name, fill="black", font=font)
-        for picture in pictures:
-            canvas.paste(picture, (x, y + 22))
-            x += picture.width + 8
-    canvas.save(path)
+def networks(pair: Pair, real: weights.Weights, folder: Path, size: int, wanted: list[str]) -> dict[str, str]:
+    """{network: file}: the real one, as deep as any recipe goes, and the self-taught one."""
+    inputs = prepare(pair.content, pair.style, Config(size=size))
+    files = {}
+    for name in wanted:
+        files[name] = str(folder / f"{pair.name}, {name}.safetensors")
+        if not Path(files[name]).exists():
+            if name == "self-taught":
+                learnt = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
+            else:
+                reaches = CONVOLUTIONS.index(real.deepest) >= CONVOLUTIONS.index(DEEPEST)
+                learnt = real if reaches else hybrid(inputs, real, deepest=DEEPEST)
+            weights.write(files[name], learnt)
+    return files
 
 
-def run(experiment: Experiment, inputs: Inputs, source: str, out: Path, size: int) -> tuple[np.ndarray, float]:
-    """The result of one run, and its seconds, learning and compilation included."""
+def recipe_for(name: str, file: str, size: int) -> Experiment:
+    """A recipe with some weights, at a size; it has no settings left that depend on either."""
+    experiment = load(name).replace(weights=file, size=size, size_by="long", enlarge=True, snapshot_every=None)
+    config = experiment.config_for(weights.read(Path(file)).flavour.name)
+    return dataclasses.replace(experiment, config=config, flavours={}, changes=())
+
+
+def measured(experiment: Experiment, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """(the steps that a recipe makes, the seconds that one takes), at each of its sizes."""
+    config = experiment.config
+    probe = experiment.replace(size_steps=(PROBE,) * len(config.every_size), snapshots=(), log_every=1)
+    times = loop.run(probe, inputs, listener=Listener()).metrics["seconds_per_step"]
+    own = np.diff([0, *config.size_ends])
+    # Of each size the later half: the first steps are slower.
+    return own, np.median(times.reshape(len(own), PROBE)[:, PROBE // 2 :], axis=1)
+
+
+def in_time(experiment: Experiment, inputs: Inputs, like: tuple[Experiment, Inputs], times: float) -> tuple[int, ...]:
+    """Steps at each size: the recipe's own, or in their proportions as many as another recipe's time has room for."""
+    # One right after the other, since machines are not always as fast.
+    (own, each), (others, of_others) = measured(experiment, inputs), measured(*like)
+    share = min(1.0, times * float(others @ of_others) / float(own @ each))
+    return tuple(np.maximum(1, np.round(own * share)).astype(int).tolist())
+
+
+def scored(
+    experiment: Experiment, inputs: Inputs, steps: tuple[int, ...], referee: judge.Judge, out: Path
+) -> dict[str, Any]:
+    """A run, and its scores on the way."""
+    snapshots = {round(part * sum(steps)) for part in PARTS[:-1]} - {0, sum(steps)}
     begun = time.perf_counter()
-    result = loop.run(experiment.replace(size=size, weights=source), inputs, out=out)
-    return result.picture, time.perf_counter() - begun
+    shortened = experiment.replace(size_steps=steps, snapshots=tuple(snapshots), log_every=1)
+    result = loop.run(shortened, inputs, out=out, listener=Listener())
+    whole = time.perf_counter() - begun
+    ended = np.cumsum(result.metrics["seconds_per_step"])
+    pictures = {int(it.stem): images.read(it).rgb for it in (out / "snapshots").glob("*.png")}
+    scores = [
+        {"step": step, "seconds": float(ended[step - 1]), **dataclasses.asdict(referee.score(picture))}
+        for step, picture in sorted({**pictures, result.steps: result.picture}.items())
+    ]
+    return {"steps": result.steps, "seconds_in_all": whole, "scores": scores}
+
+
+def runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every run that is not in ``scores.jsonl`` yet, with what it came to."""
+    real = weights.read(arguments.real)
+    folder: Path = arguments.out
+    written = folder / "scores.jsonl"
+    known = [json.loads(line) for line in written.read_text().splitlines()] if written.exists() else []
+    done = {(it["recipe"], it["network"], it["pair"]) for it in known}
+    steps: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    for pair in pairs_of(arguments.content, arguments.style):
+        files = networks(pair, real, folder, arguments.size, arguments.networks)
+        pictures = prepare(pair.content, pair.style, Config(size=arguments.size))
+        referee = judge.Judge(build(real, precision="highest"), pictures.content, pictures.style)
+        for name, picture in (("content", pictures.content), ("style", pictures.style)):
+            images.save(folder / f"{pair.name}, {name}.png", picture)
+        for recipe, network in itertools.product(arguments.recipes, arguments.networks):
+            experiment = recipe_for(recipe, files[network], arguments.size)
+            key = {"recipe": experiment.name, "network": network, "pair": pair.name}
+            if tuple(key.values()) in done:
+                continue
+            out = folder / "runs" / f"{pair.name}, {network}, {experiment.name}"
+            shutil.rmtree(out, ignore_errors=True)  # of a script that was ended
+            layers = [layer(it).step for it in experiment.config.layers["style"] if it != "input"]
+            begun = {**key, "layers": layers, "own_steps": experiment.config.steps}
+            try:
+                inputs = prepare(pair.content, pair.style, experiment.config)
+                work = (recipe, network, inputs.content.shape, inputs.style.shape)
+                if work not in steps:
+                    like = recipe_for("default", files[network], arguments.size)
+                    prepared = prepare(pair.content, pair.style, like.config)
+                    steps[work] = in_time(experiment, inputs, (like, prepared), arguments.times)
+                yield {**begun, **scored(experiment, inputs, steps[work], referee, out)}
+            except (UserError, Failure) as error:
+                yield {**begun, "failure": str(error)}
+
+
+def about(arguments: argparse.Namespace) -> str:
+    """How it was measured."""
+    return (
+        f"# Every recipe in the same time, {datetime.date.today()}\n\n"
+        f"`python experiments/score.py --real {arguments.real.name}`: {arguments.size} pixels, seed 0, "
+        f"{arguments.times:g} times as long as the default recipe's steps take, or less where a recipe wants no more. "
+        "jax "
+        f"{jax.__version__}, {jax.local_device_count()} {jax.local_devices()[0].device_kind}, "
+        f"{len(os.sched_getaffinity(0))} cores.\n\n{(judge.__doc__ or '').partition(chr(10))[2].strip()}"
+    )
 
 
 def main() -> None:
-    """Run every pair, print the table, write the sheet."""
+    """Make the runs that are missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds images/ and weights/")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the runs")
-    parser.add_argument("--preset", default="default")
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--real", type=Path, required=True, help="converted weights, at least of blocks 1 to 3")
+    parser.add_argument("--out", type=Path, required=True, help="folder for all of it")
+    parser.add_argument("--times", type=float, default=1.0, help="the time of the default recipe that each has")
+    parser.add_argument("--size", type=int, default=256, help="long side of all pictures")
+    parser.add_argument("--content", nargs="+", default=[], help="photographs; each goes with each style")
+    parser.add_argument("--style", nargs="+", default=[], help="paintings")
+    parser.add_argument("--recipes", nargs="+", default=[*presets()], help="presets and experiment files")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()
-    real = weights.read(arguments.data / "weights" / "vgg19_caffe_blocks1-3.safetensors")
-    experiment, network = load(arguments.preset), build(real, precision="highest")
-    step = deepest(experiment.config.every_layer) or CONVOLUTIONS[0]
-    last = [it for it in SEQUENCE[: SEQUENCE.index(step) + 1] if it in CONVOLUTIONS][-1]
-    arguments.out.mkdir(parents=True)
-    print("| content | style | network | " + " | ".join(STYLE_LAYERS) + " | content distance | seconds |")
-    print("|---" * (len(STYLE_LAYERS) + 5) + "|")
-    rows = []
-    for content, style in itertools.product(CONTENTS, STYLES):
-        photograph, painting = (arguments.data / "images" / f"{name}.jpg" for name in (content, style))
-        inputs = prepare(photograph, painting, experiment.config.replace(size=arguments.size))
-        shown = [images.resize(images.read(photograph), arguments.size).rgb, inputs.style, inputs.start]
-        mixed = arguments.out / f"{content}-{style}.safetensors"
-        weights.write(mixed, hybrid(inputs, real, deepest=last))
-        for name, source in (("self-taught", "self-taught"), ("real above self-taught", str(mixed))):
-            out = arguments.out / f"{content}-{style}-{name.replace(' ', '-')}"
-            picture, seconds = run(experiment, inputs, source, out, arguments.size)
-            distances, to_content = score(network, picture, inputs)
-            shown.append(picture)
-            figures = " | ".join(f"{it:.3f}" for it in distances)
-            print(f"| {content} | {style} | {name} | {figures} | {to_content:.2f} | {seconds:.0f} |", flush=True)
-        rows.append((f"{content} + {style}: content, style, start, self-taught, real blocks 1-3", shown))
-    sheet(arguments.out / "sheet.png", rows)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with compilation.cached(None, print):
+        for found in runs(arguments):
+            with (arguments.out / "scores.jsonl").open("a") as file:
+                file.write(json.dumps(found) + "\n")
+            last = found["scores"][-1] if "scores" in found else {}
+            said = f"{found['steps']} steps, {last['seconds']:.0f} s" if last else found["failure"]
+            print(f"{found['pair']}, {found['network']}, {found['recipe']}: {said}", flush=True)
+    write_page(arguments.out, about(arguments))
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ class Config:
                 )
             object.__setattr__(self, "steps", self.size_ends[-1])
         if self.shard_picture and len(self.every_size) > 1:
-            raise UserError("shard-picture takes one size: leave out sizes and smallest-size")
+            raise UserError(f"shard-picture takes one size, not {[*self.every_size]}: say --sizes {self.size}")
 
     def _check_line_search(self) -> None:
         """A line search needs a loss that the gradient belongs to, and finds the length of its steps itself."""
@@ -221,19 +221,27 @@ class Config:
                     if term not in present:
                         raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(present) or 'none'}")
                 settings[name] = {**present, **value}
+        # One way to name the sizes takes the place of the other.
+        if settings.get("smallest_size") is not None and self.sizes:
+            settings.setdefault("sizes", ())
+        if settings.get("sizes") and self.smallest_size is not None:
+            settings.setdefault("smallest_size", None)
         if self.sizes and "size" in settings and "sizes" not in settings:
             # A run of another size goes through as many.
             size = settings["size"]
             settings["sizes"] = tuple(round(size * it / self.sizes[-1]) for it in self.sizes) if size else ()
-            if not size:
-                settings.setdefault("size_steps", ())
-        if (smallest := self.smallest_size) and settings.get("size") and "smallest_size" not in settings:
-            settings["smallest_size"] = min(smallest, settings["size"])
+        if self.smallest_size and "size" in settings and "smallest_size" not in settings:
+            size = settings["size"]
+            settings["smallest_size"] = min(self.smallest_size, size) if size else None
         if "steps" in settings and "size_steps" not in settings:
             settings["size_steps"] = ()
         if "steps" in settings and "snapshots" not in settings:
             # A shortened run keeps those of its snapshots that it reaches.
             settings["snapshots"] = tuple(step for step in self.snapshots if step <= settings["steps"])
+        if self.size_steps and "size_steps" not in settings:
+            sizes = dataclasses.replace(self, **settings, size_steps=()).every_size
+            # The first entry is of the first size: sizes that are gone take the last ones along.
+            settings["size_steps"] = self.size_steps[: len(sizes)]
         return dataclasses.replace(self, **settings)
 
     def is_snapshot(self, step: int) -> bool:

@@ -142,8 +142,12 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     if not callable(terms):
         raise UserError(f"the experiment {path} must define a function terms(config) that returns nstjax.Term objects")
     flavours = getattr(module, "flavours", {})
-    for settings in flavours.values():
-        config.replace(**settings)
+    for flavour, settings in flavours.items():
+        if config.replace(**settings).size != config.size:
+            raise UserError(
+                f"the experiment {path} asks for another size with {flavour} weights: pictures are sized before there "
+                "are weights, so only the sizes on the way there may differ"
+            )
     summary = (module.__doc__ or "").strip().split("\n")[0]
     return Experiment(
         name,

@@ -123,6 +123,7 @@ def run(
         if experiment.config.tensorboard:
             events.require()
     resolved = resolve(experiment, inputs, tell)
+    inputs = resolved.inputs
     sizes = _stages(experiment, resolved, inputs, tell)
     if folder is None:
         sizes[-1].compiled()

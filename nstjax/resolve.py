@@ -18,7 +18,7 @@ from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment
-from nstjax.inputs import Inputs, at_each_size
+from nstjax.inputs import Inputs, at_each_size, restarted
 from nstjax.listener import Listener
 from nstjax.network import build
 from nstjax.objective import Objective
@@ -44,6 +44,7 @@ class Resolved:
     Args:
         config: with no setting left to choose.
         method: the objective, the optimiser, the parameterisation.
+        inputs: the pictures, begun from as its first size asks.
         network: with its weights.
         weights: of the network.
         record: all of it as plain data, for ``config.json``.
@@ -51,6 +52,7 @@ class Resolved:
 
     config: Config
     method: Method
+    inputs: Inputs
     network: VGG19
     weights: Weights
     record: RunRecord
@@ -68,7 +70,10 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         UserError: the terms and the settings do not fit each other, or there are no such weights.
     """
     weights = _weights(experiment, inputs, listener)
-    config = _reached(experiment.config_for(weights.flavour.name), inputs, listener)
+    config = experiment.config_for(weights.flavour.name)
+    if config.every_size != experiment.config.every_size:
+        inputs = restarted(inputs, config)
+    config = _reached(config, inputs, listener)
     config = dataclasses.replace(config, convolution=_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU, and takes time")
@@ -86,20 +91,22 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         ends = (0, *config.size_ends)
         config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
     method = _method(experiment, config, inputs)
-    return Resolved(config, method, network, weights, _record(experiment, config, inputs, weights))
+    return Resolved(config, method, inputs, network, weights, _record(experiment, config, inputs, weights))
 
 
 def at_size(run: Resolved, inputs: Inputs) -> Resolved:
     """The same run with pictures of another size."""
     height, width, _ = inputs.content.shape
     parameterisation = _parameterisation(run.config, height, width)
-    return dataclasses.replace(run, method=dataclasses.replace(run.method, parameterisation=parameterisation))
+    method = dataclasses.replace(run.method, parameterisation=parameterisation)
+    return dataclasses.replace(run, method=method, inputs=inputs)
 
 
 def varied(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
     """The same run with other weights of its terms, another learning rate or seed, other pictures of the same shape."""
     config = run.config.replace(**settings)
-    return dataclasses.replace(run, config=config, record=_record(experiment, config, inputs, run.weights))
+    resolved = dataclasses.replace(run, config=config, inputs=inputs)
+    return dataclasses.replace(resolved, record=_record(experiment, config, inputs, run.weights))
 
 
 def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, listener: Listener) -> Resolved:
@@ -123,7 +130,7 @@ def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, l
     ):
         if changed := [f"{name} {was.get(name)} is now {now.get(name)}" for name in was if was[name] != now.get(name)]:
             listener.warning(f"another {what} than the run began with ({', '.join(changed)}): the last bits may differ")
-    return Resolved(config, _method(experiment, config, inputs), _network(config, weights), weights, run)
+    return Resolved(config, _method(experiment, config, inputs), inputs, _network(config, weights), weights, run)
 
 
 def _recorded_weights(run: RunRecord, config: Config, own: Path, listener: Listener) -> Weights:
@@ -249,6 +256,7 @@ def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weig
             return find(config.weights, deepest=convolution, on_notice=listener.notice, progress=listener.fetching)
         except NoWeights as reason:
             listener.warning(f"{reason}; using a network learnt from the two pictures instead")
+    config = experiment.config_for(SELF_TAUGHT)  # a mistake there is to be found before they are learnt
     listener.notice("learning the network's filters from the two pictures")
     return selftaught.learn(
         inputs.content, inputs.styles, seed=config.seed, deepest=convolution, progress=listener.learning

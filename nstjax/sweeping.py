@@ -117,6 +117,9 @@ def sweep(
         raise UserError("masks are of one content picture and one style: begin a sweep for each of the pictures")
     inputs = pictures_of(plan, experiment, pictures, blend=blend, content_mask=content_mask, style_masks=style_masks)
     first = resolve(experiment, inputs[0], tell)
+    if first.inputs is not inputs[0]:  # its weights ask for other sizes
+        settled = replace(experiment, config=experiment.config_for(first.weights.flavour.name))
+        inputs = pictures_of(plan, settled, pictures, blend=blend, content_mask=content_mask, style_masks=style_masks)
     if first.config.weights == SELF_TAUGHT and any(len(it) > 1 for it in pictures):
         tell.warning("the network is learnt from the first two pictures, and serves all members")
     runs = [varied(first, experiment, it, settings(at)) for at, it in zip(plan.assignments(), inputs, strict=True)]

@@ -13,7 +13,7 @@ from nstjax.experiment import load, presets
 
 PINNED = {
     "anishathalye": (1, "3c7ef9ecb55f016b"),
-    "default": (1, "5ae356b5ab9fe10d"),
+    "default": (2, "fad58803788d994b"),
     "gatys-controls": (1, "8d6a276230a449f7"),
     "gatys-pytorch": (1, "5c404ebd804fb42f"),
     "keras-example": (1, "f004e78d3b17a6b3"),

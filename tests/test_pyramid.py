@@ -135,7 +135,15 @@ def test_other_sizes_and_steps_by_name():
     assert config.replace(size=300).every_size == (150, 300)
     assert config.replace(steps=10).size_ends == (5, 10)
     assert config.replace(size=None).every_size == (None,)
-    assert config.replace(size=None).steps == 700
+    assert config.replace(size=None).steps == 500
+    # One way to name the sizes takes the place of the other, and sizes that are gone take their steps along.
+    assert config.replace(smallest_size=400, size_ratio=2).every_size == (512, 1024)
+    assert config.replace(smallest_size=400, size_steps=(9, 8, 7)).size_ends == (9, 17, 24)
+    assert config.replace(smallest_size=20, size=40, size_ratio=2).every_size == (20, 40)
+    assert config.replace(sizes=(300,)).size_ends == (500,)
+    ways = Config(size=512, smallest_size=128, size_steps=(1000, 500))
+    assert ways.replace(sizes=(64, 96)).every_size == (64, 96)
+    assert ways.replace(size=100).size_ends == (1000,)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +186,9 @@ def test_a_first_size_too_small_for_the_layers_is_refused(place):
 # Whole runs.
 
 
-def run(out, **settings):
+def run(out, *, experiment="quick.py", **settings):
     return nstjax.stylize(
-        "content.png", "style.png", experiment="quick.py", weights="vgg.safetensors", out=out, **settings
+        "content.png", "style.png", experiment=experiment, weights="vgg.safetensors", out=out, **settings
     )
 
 
@@ -265,6 +273,33 @@ def test_a_sweep_goes_through_the_sizes_and_its_members_come_out(place):
     one = images.read("sweep/members/style=1/output.png").rgb
     expected = run("one", loss_weights={"style": 1.0}, **PYRAMID).picture
     assert one.shape == (24, 32, 3) and np.abs(one - expected).mean() < 3e-3  # 8 bits
+
+
+FLAVOURED = """
+flavours = {"torchvision": {"sizes": (20, 32), "size_steps": (5, 4)}}
+"""
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_weights_of_a_flavour_may_ask_for_other_sizes(place, init):
+    """Known only once the pictures are there, which then begin at the first of those sizes."""
+    Path("quick.py").write_text(EXPERIMENT + FLAVOURED)
+    Path("sized.py").write_text(EXPERIMENT)
+    flavoured = run("flavoured", init=init)
+    named = run("named", experiment="sized.py", init=init, **PYRAMID)
+    assert flavoured.record["config"]["sizes"] == [20, 32] and flavoured.steps == 9
+    np.testing.assert_array_equal(flavoured.picture, named.picture)
+    assert nstjax.resume("flavoured").steps == 9
+    settings = {"weights": "vgg.safetensors", "init": init}
+    swept = nstjax.sweep("content.png", "style.png", vary={"seed": [0, 1]}, experiment="quick.py", **settings)
+    assert swept.finished and swept.members[0].record["config"]["sizes"] == [20, 32]
+    assert swept.members[0].record["pictures"]["start"]["shape"] == [15, 20, 3]
+
+
+def test_weights_of_a_flavour_may_not_ask_for_another_result(place):
+    Path("quick.py").write_text(EXPERIMENT + 'flavours = {"caffe": {"size": 64}}\n')
+    with pytest.raises(UserError, match="another size with caffe weights"):
+        nstjax.load("quick.py")
 
 
 def test_the_command_line_takes_sizes(place, capsys):

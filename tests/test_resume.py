@@ -83,9 +83,24 @@ def terms(config):
 """
 
 
-def test_stopped_anywhere_and_with_random_numbers(place):
+TRANSPORT = """
+def terms(config):
+    from nstjax.losses import relaxed_earth_mover, sampled, sampled_alike, self_similarity, sliced_wasserstein
+
+    maps, vectors = nstjax.per_layer(nstjax.statistics.feature_map), nstjax.statistics.feature_vectors
+    alike, earth = sampled_alike(self_similarity, positions=64), sampled(relaxed_earth_mover, positions=64)
+    return (
+        nstjax.Term("content", config.layers["content"], maps, alike, "content"),
+        nstjax.style_term(config.layers["style"], vectors, nstjax.layer_sum(sliced_wasserstein)),
+        nstjax.Term("tv", config.layers["style"], maps, earth, "style"),
+    )
+"""
+
+
+@pytest.mark.parametrize("terms", [RANDOM, TRANSPORT], ids=["noise", "transport"])
+def test_stopped_anywhere_and_with_random_numbers(place, terms):
     """Stops after every few steps; each process draws what the uninterrupted one would have drawn."""
-    Path("quick.py").write_text(Path("quick.py").read_text().partition("def terms")[0] + RANDOM)
+    Path("quick.py").write_text(Path("quick.py").read_text().partition("def terms")[0] + terms)
     assert main([*QUICK, "--out", "whole", *SMALL]) == 0
     experiment = load("quick.py").replace(
         weights="vgg.safetensors", steps=14, horizon=14, log_every=4, snapshots=(5,), snapshot_every=6

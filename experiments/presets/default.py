@@ -3,6 +3,8 @@
     nstjax run CONTENT STYLE
 
 Every distance is relative to its target, so one set of weights serves networks whose activations differ in scale.
+Trained weights go through half the size first, where that is 192 pixels or more, for the style's larger forms; those
+learnt from the two pictures know none, and would lose the content's details on the way.
 """
 
 import nstjax
@@ -14,9 +16,11 @@ config = nstjax.Config(
     },
     loss_weights={"content": 0.1, "style": 1.0, "tv": 0.2, "range": 5.0},
     size=384,
+    smallest_size=192,
+    size_ratio=2.0,
+    size_steps=(100, 80),
     match_colour="content",
     parameterisation="fourier",
-    steps=100,
     learning_rate=0.06,
     beta2=0.99,
     schedule="cosine",
@@ -24,9 +28,9 @@ config = nstjax.Config(
 )
 
 # What a self-taught network sees of a picture has to be held to the content harder, to the eye's judgement.
-flavours = {"self-taught": {"loss_weights": {"content": 0.5}}}
+flavours = {"self-taught": {"loss_weights": {"content": 0.5}, "smallest_size": None}}
 
-version = 1
+version = 2
 
 
 def terms(config):
