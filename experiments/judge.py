@@ -82,9 +82,8 @@ class Judge:
 def ssim(picture: np.ndarray, other: np.ndarray) -> float:
     """Structural similarity of luminance, with the Gaussian window of Wang et al. 2004."""
     a, b = picture @ _LUMINANCE, other @ _LUMINANCE
-    return float(
-        structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    )
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return np.asarray(structural_similarity(a, b, data_range=1.0, **options)).item()
 
 
 @jax.jit

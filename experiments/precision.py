@@ -62,7 +62,12 @@ def main() -> None:
     arguments = parser.parse_args()
     layers = {it.split("=")[0]: tuple(it.split("=")[1].split(",")) for it in arguments.layers.split(";")}
     experiment = load("default").replace(
-        weights=arguments.weights, size=arguments.size, steps=arguments.steps, layers=layers, init_noise=0.05
+        weights=arguments.weights,
+        size=arguments.size,
+        smallest_size=None,
+        steps=arguments.steps,
+        layers=layers,
+        init_noise=0.05,
     )
     arguments.out.mkdir(parents=True)
     features, gradients, results = [], [], []

@@ -4,9 +4,10 @@
 
 gives each recipe the time that the default one's steps take, and fewer of its own, at each size, where they do not fit.
 It runs each with the real network (where the file ends before the recipe does, with layers learnt from the two pictures
-below it) and with the self-taught one. ``judge.py`` says how pictures are scored. The folder then holds ``score.md``,
+below it) and with the self-taught one; ``judge.py`` says how pictures are scored. The folder then holds ``score.md``,
 ``score.svg``, a sheet of all pictures for each network, ``scores.jsonl`` and the runs. Told again, it goes on where it
-was. Two hours on two CPU cores. ``--content`` and ``--style`` take your own pictures, ``--recipes`` presets and files.
+was. About two hours on two CPU cores. ``--content`` and ``--style`` take your own pictures, ``--recipes`` presets and
+experiment files.
 """
 
 import argparse
@@ -117,8 +118,9 @@ def measured(experiment: Experiment, inputs: Inputs) -> tuple[np.ndarray, np.nda
 
 def in_time(experiment: Experiment, inputs: Inputs, like: tuple[Experiment, Inputs], times: float) -> tuple[int, ...]:
     """Steps at each size: the recipe's own, or in their proportions as many as another recipe's time has room for."""
-    # One right after the other, since machines are not always as fast.
-    (own, each), (others, of_others) = measured(experiment, inputs), measured(*like)
+    own, each = measured(experiment, inputs)
+    # Right after it, since a machine is not always as fast.
+    others, of_others = (own, each) if experiment.config == like[0].config else measured(*like)
     share = min(1.0, times * float(others @ of_others) / float(own @ each))
     return tuple(np.maximum(1, np.round(own * share)).astype(int).tolist())
 
@@ -162,7 +164,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 continue
             out = folder / "runs" / f"{pair.name}, {network}, {experiment.name}"
             shutil.rmtree(out, ignore_errors=True)  # of a script that was ended
-            layers = [layer(it).step for it in experiment.config.layers["style"] if it != "input"]
+            layers = [layer(it).step for it in experiment.config.layers.get("style", ()) if it != "input"]
             begun = {**key, "layers": layers, "own_steps": experiment.config.steps}
             try:
                 inputs = prepare(pair.content, pair.style, experiment.config)
@@ -173,7 +175,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     steps[work] = in_time(experiment, inputs, (like, prepared), arguments.times)
                 yield {**begun, **scored(experiment, inputs, steps[work], referee, out)}
             except (UserError, Failure) as error:
-                yield {**begun, "failure": str(error)}
+                yield {**begun, "failure": str(error).replace(f"{out}/", "")}
 
 
 def about(arguments: argparse.Namespace) -> str:
@@ -181,9 +183,8 @@ def about(arguments: argparse.Namespace) -> str:
     return (
         f"# Every recipe in the same time, {datetime.date.today()}\n\n"
         f"`python experiments/score.py --real {arguments.real.name}`: {arguments.size} pixels, seed 0, "
-        f"{arguments.times:g} times as long as the default recipe's steps take, or less where a recipe wants no more. "
-        "jax "
-        f"{jax.__version__}, {jax.local_device_count()} {jax.local_devices()[0].device_kind}, "
+        f"for each run {arguments.times:g} times the time that the default recipe's steps take, or less where a recipe "
+        f"wants no more. jax {jax.__version__}, {jax.local_devices()[0].device_kind}, "
         f"{len(os.sched_getaffinity(0))} cores.\n\n{(judge.__doc__ or '').partition(chr(10))[2].strip()}"
     )
 

@@ -15,7 +15,7 @@ from nstjax import report
 Run: TypeAlias = Mapping[str, Any]
 """A line of scores.jsonl."""
 
-TILE = 224
+TILE = 192
 """Of the sheets, in pixels."""
 FIGURES = (
     "seconds",
@@ -132,11 +132,10 @@ def draw_sheet(folder: Path, network: str, pairs: Sequence[str], ranked: Mapping
     for recipe in ranked:
         rows[recipe] = [tile(folder / "runs" / f"{pair}, {network}, {recipe}" / "output.png") for pair in pairs]
     file = tiles / f"{network}.png"
-    report.grid(
-        file, column_axis="", columns=pairs, row_axis="", rows=list(rows), pictures=[*rows.values()], width=TILE
-    )
+    names = [name.replace("-", " ") for name in rows]  # so that long ones are broken
+    report.grid(file, column_axis="", columns=pairs, row_axis="", rows=names, pictures=[*rows.values()], width=TILE)
     with Image.open(file) as sheet:
-        sheet.save(folder / sheet_name(network), quality=80)
+        sheet.save(folder / sheet_name(network), quality=75)
 
 
 def draw_plot(path: Path, ranked: Mapping[str, Mapping[str, Sequence[Run]]]) -> None:
@@ -150,7 +149,7 @@ def draw_plot(path: Path, ranked: Mapping[str, Mapping[str, Sequence[Run]]]) -> 
         for axes, measure in zip(row, ("seconds", "step"), strict=True):
             for recipe, runs in whole.items():
                 entries = [run["scores"] for run in runs]
-                x = np.mean([[it[measure] for it in scores] for scores in entries], axis=0)
+                x = np.median([[it[measure] for it in scores] for scores in entries], axis=0)
                 y = np.mean([[score_of(it).sum for it in scores] for scores in entries], axis=0)
                 if recipe in told:
                     axes.plot(x, y, marker="o", label=recipe, zorder=3, linewidth=2.5 if recipe == "default" else 1.5)

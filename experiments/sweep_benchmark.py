@@ -41,7 +41,7 @@ def timed(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) -> tu
 def experiment(weights: str, size: int, layers: str) -> Experiment:
     """The ``default`` preset on some weights, its terms at some layers (``term=layer,layer;term=layer``)."""
     of_terms = {it.split("=")[0]: tuple(it.split("=")[1].split(",")) for it in layers.split(";")}
-    return load("default").replace(weights=weights, size=size, layers=of_terms)
+    return load("default").replace(weights=weights, size=size, smallest_size=None, layers=of_terms)
 
 
 def rows(experiment: Experiment, content: str, style: str, *, members: int, steps: int, repeats: int) -> Iterator[str]:
