@@ -183,8 +183,8 @@ def about(arguments: argparse.Namespace) -> str:
     return (
         f"# Every recipe in the same time, {datetime.date.today()}\n\n"
         f"`python experiments/score.py --real {arguments.real.name}`: {arguments.size} pixels, seed 0, "
-        f"for each run {arguments.times:g} times the time that the default recipe's steps take, or less where a recipe "
-        f"wants no more. jax {jax.__version__}, {jax.local_devices()[0].device_kind}, "
+        f"each run as long as {arguments.times:g} of the default recipe, or less where a recipe wants no more. "
+        f"jax {jax.__version__}, {jax.local_devices()[0].device_kind}, "
         f"{len(os.sched_getaffinity(0))} cores.\n\n{(judge.__doc__ or '').partition(chr(10))[2].strip()}"
     )
 

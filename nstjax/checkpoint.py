@@ -101,7 +101,8 @@ class Checkpoints:
     def sweep(self) -> None:
         """Remove what a write or a removal that was cut short has left."""
         for path in self._folder.glob(".*"):
-            shutil.rmtree(path)
+            if path.is_dir():  # others' hidden files, such as a file browser's, are none of ours
+                shutil.rmtree(path)
 
     def close(self) -> None:
         """End the background's work: what is being written is finished, and nobody is told if it cannot be."""

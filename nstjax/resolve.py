@@ -71,6 +71,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     """
     weights = _weights(experiment, inputs, listener)
     config = experiment.config_for(weights.flavour.name)
+    # The start was made before it was known which weights there are.
     if config.every_size != experiment.config.every_size:
         inputs = restarted(inputs, config)
     config = _reached(config, inputs, listener)
