@@ -74,38 +74,41 @@ def _convolve_backward(zeros: int, precision: Precision, residuals: tuple[Array,
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["direct", "kernel", "backward"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["direct", "kernel"], meta_fields=["precision"])
 @dataclass(frozen=True)
 class Winograd:
     """Winograd's filtering on CPUs, XLA's own convolution elsewhere: each platform's program holds its own alone."""
 
-    direct: Direct
+    direct: Float[Array, "3 3 c k"]
     kernel: list[Float[Array, "6 c k"]]
-    backward: list[Float[Array, "6 k c"]]
+    precision: Precision
 
     def __call__(self, x: Float[Array, "h w c"], *, zeros: int) -> Float[Array, "h-2+2*zeros w-2+2*zeros k"]:
         """Convolve x with so many zeros put around it, 0 or 1."""
 
         def on_cpu(x: Array) -> Array:
-            y = _filter(x, self.kernel, self.backward)
+            y = _filter(x, self.kernel)
             return y if zeros else y[1:-1, 1:-1]
 
-        return lax.platform_dependent(x, cpu=on_cpu, default=partial(self.direct, zeros=zeros))
+        def elsewhere(x: Array) -> Array:
+            return _forward(x, self.direct, zeros, self.precision)
+
+        return lax.platform_dependent(x, cpu=on_cpu, default=elsewhere)
 
 
 @jax.custom_vjp
-def _filter(x: Array, kernel: list[Array], backward: list[Array]) -> Array:
+def _filter(x: Array, kernel: list[Array]) -> Array:
     return winograd.convolve(x, kernel)
 
 
-def _filter_forward(x: Array, kernel: list[Array], backward: list[Array]):
-    return winograd.convolve(x, kernel), (x, kernel, backward)
+def _filter_forward(x: Array, kernel: list[Array]):
+    return winograd.convolve(x, kernel), (x, kernel)
 
 
-def _filter_backward(residuals: tuple[Array, list[Array], list[Array]], dy: Array):
-    x, kernel, backward = residuals
+def _filter_backward(residuals: tuple[Array, list[Array]], dy: Array):
+    x, kernel = residuals
     (d_kernel,) = jax.vjp(partial(winograd.convolve, x), kernel)[1](dy)
-    return winograd.convolve(dy, backward), d_kernel, jax.tree.map(jnp.zeros_like, backward)
+    return winograd.transpose(dy, kernel), d_kernel
 
 
 _filter.defvjp(_filter_forward, _filter_backward)
@@ -131,11 +134,10 @@ def prepare(
     if backend not in get_args(Backend):
         raise UserError(f"unknown convolution backend {backend!r}: expected one of {', '.join(get_args(Backend))}")
     kernel = np.asarray(kernel, np.float32)
+    if backend == "winograd" and min(kernel.shape[2:]) >= _LEAST[0] and max(kernel.shape[2:]) >= _LEAST[1]:
+        return Winograd(jnp.asarray(kernel), [*map(jnp.asarray, winograd.transformed(kernel))], precision)
     turned = np.ascontiguousarray(np.flip(kernel, (0, 1)).swapaxes(2, 3))
-    direct = Direct(jnp.asarray(kernel), jnp.asarray(turned), precision)
-    if backend == "direct" or min(kernel.shape[2:]) < _LEAST[0] or max(kernel.shape[2:]) < _LEAST[1]:
-        return direct
-    return Winograd(direct, *([*map(jnp.asarray, winograd.transformed(it))] for it in (kernel, turned)))
+    return Direct(jnp.asarray(kernel), jnp.asarray(turned), precision)
 
 
 def _pad(x: FeatureMap, padding: Literal["edge", "reflect"]) -> Float[Array, "h+2 w+2 c"]:

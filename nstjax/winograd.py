@@ -45,15 +45,35 @@ def transformed(kernel: Float[np.ndarray, "3 3 c k"]) -> list[Float[np.ndarray, 
 
 def convolve(x: Float[Array, "h w c"], kernel: Sequence[Float[Array, "6 c k"]]) -> Float[Array, "h w k"]:
     """The convolution of x, zeros around it, by a kernel that is ``transformed``."""
+    d1, d2, d3, d4 = _tiles(x)
+    rows = _times(_B_T, jnp.stack([_moved(d4, 1), d1, d2, d3, d4, _moved(d1, -1)]))
+    products = [_products(v, u) for v, u in zip(_across(rows), kernel, strict=True)]
+    outputs = _times(_A_T, _side_by_side(_contracted(products)))
+    return _joined(outputs, *x.shape[:2])
+
+
+def transpose(dy: Float[Array, "h w k"], kernel: Sequence[Float[Array, "6 c k"]]) -> Float[Array, "h w c"]:
+    """The transpose of ``convolve``, step by step from the last to the first: what takes gradients back to its input.
+
+    A convolution with the turned kernel would do as well, but needs that kernel transformed too, as large again.
+    """
+    rows = _times(_A_T.T, jnp.stack(_tiles(dy)))
+    products = [_products(m, u.swapaxes(1, 2)) for m, u in zip(_expanded(rows), kernel, strict=True)]
+    d0, d1, d2, d3, d4, d5 = _times(_B_T.T, _side_by_side(_read_back(products)))
+    return _joined(jnp.stack([d1 + _moved(d5, 1), d2, d3, d4 + _moved(d0, -1)]), *dy.shape[:2])
+
+
+def _tiles(x: Float[Array, "h w c"]) -> list[Float[Array, "n w c"]]:
+    """The four rows of all rows of tiles, the last of them and the last columns filled up with zeros."""
     height, width, _ = x.shape
     x = jnp.pad(x, [(0, -height % _TILE), (0, -width % _TILE), (0, 0)])
-    tiles = x.reshape(-1, _TILE, *x.shape[1:])
-    # The six rows that a row of tiles reads: the one before it, its own four, and the one after it.
-    read = [_moved(tiles[:, 3], 1), *(tiles[:, i] for i in range(4)), _moved(tiles[:, 0], -1)]
-    rows = _times(_B_T, jnp.stack(read))
-    products = [_products(v, u) for v, u in zip(_across(rows), kernel, strict=True)]
-    outputs = _times(_A_T, _side_by_side(products))
-    return outputs.swapaxes(0, 1).reshape(-1, *outputs.shape[2:])[:height, :width]
+    x = x.reshape(-1, _TILE, *x.shape[1:])
+    return [x[:, i] for i in range(_TILE)]
+
+
+def _joined(tiles: Float[Array, "4 n w c"], height: int, width: int) -> Float[Array, "h w c"]:
+    """The rows of tiles below each other, without what was filled up."""
+    return tiles.swapaxes(0, 1).reshape(-1, *tiles.shape[2:])[:height, :width]
 
 
 def _times(matrix: np.ndarray, x: Float[Array, "b n w c"]) -> Float[Array, "a n w c"]:
@@ -80,18 +100,41 @@ def _across(d: Float[Array, "6 n w c"]) -> list[Float[Array, "6 n t c"]]:
     ]
 
 
-def _side_by_side(m: Sequence[Float[Array, "6 n t k"]]) -> Float[Array, "6 n w k"]:
-    """``A^T m`` along the width, the four outputs of each tile beside each other."""
+def _read_back(v: Sequence[Float[Array, "6 n t c"]]) -> list[Float[Array, "6 n t c"]]:
+    """``B v`` along the width, the transpose of ``_across``: the four columns of each tile."""
+    v0, v1, v2, v3, v4, v5 = v
+    sum1, difference1, sum2, difference2 = v1 + v2, v1 - v2, v3 + v4, v3 - v4
+    return [
+        4 * (v5 - difference1) - 2 * difference2 + _moved(v5, 1, axis=2),
+        -5 * v0 - 4 * sum1 - sum2,
+        difference1 + 2 * difference2 - 5 * v5,
+        v0 + sum1 + sum2 + _moved(4 * v0, -1, axis=2),
+    ]
+
+
+def _contracted(m: Sequence[Float[Array, "6 n t k"]]) -> list[Float[Array, "6 n t k"]]:
+    """``A^T m`` along the width: the four outputs of each tile."""
     m0, m1, m2, m3, m4, m5 = m
     sum1, difference1, sum2, difference2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-    outputs = [
+    return [
         m0 + sum1 + sum2,
         difference1 + 2 * difference2,
         sum1 + 4 * sum2,
         difference1 + 8 * difference2 + m5,
     ]
-    six, down, across, channels = m0.shape
-    return jnp.stack(outputs, 3).reshape(six, down, _TILE * across, channels)
+
+
+def _expanded(y: Float[Array, "6 n w k"]) -> list[Float[Array, "6 n t k"]]:
+    """``A y`` along the width, the transpose of ``_contracted``."""
+    y0, y1, y2, y3 = (y[:, :, i::_TILE] for i in range(_TILE))
+    even, odd, even2, odd2 = y0 + y2, y1 + y3, y0 + 4 * y2, 2 * y1 + 8 * y3
+    return [y0, even + odd, even - odd, even2 + odd2, even2 - odd2, y3]
+
+
+def _side_by_side(columns: Sequence[Float[Array, "6 n t c"]]) -> Float[Array, "6 n w c"]:
+    """The four columns of each tile beside each other."""
+    six, down, across, channels = columns[0].shape
+    return jnp.stack(columns, 3).reshape(six, down, _TILE * across, channels)
 
 
 def _moved(x: Array, by: int, *, axis: int = 0) -> Array:

@@ -1,5 +1,6 @@
 """Winograd's filtering against direct convolution: features, gradients, and where it is used."""
 
+import dataclasses
 import re
 
 import jax
@@ -65,13 +66,19 @@ def test_the_kernels_own_gradient_is_that_of_what_is_computed():
     prepared = convolution.prepare(np.asarray(kernel), backend="winograd")
     found = jax.grad(lambda it: jnp.sum(convolution.apply(x, it) ** 2))(prepared)
     nudge = 1e-2 * jnp.ones_like(prepared.kernel[2])
-    moved = convolution.Winograd(
-        prepared.direct, [*prepared.kernel[:2], prepared.kernel[2] + nudge, *prepared.kernel[3:]], prepared.backward
-    )
+    kernel = [*prepared.kernel[:2], prepared.kernel[2] + nudge, *prepared.kernel[3:]]
+    moved = dataclasses.replace(prepared, kernel=kernel)
     change = jnp.sum(convolution.apply(x, moved) ** 2) - jnp.sum(convolution.apply(x, prepared) ** 2)
     # The loss is quadratic in the kernel: what is left beside the linear part is the square of the change.
     square = jnp.sum((convolution.apply(x, moved) - convolution.apply(x, prepared)) ** 2)
     np.testing.assert_allclose(jnp.vdot(found.kernel[2], nudge), change - square, rtol=1e-2)
+
+
+def test_the_gradient_takes_no_kernels_of_its_own():
+    _, kernel = example(1, 1, 64, 128)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(convolution.prepare(kernel, backend="winograd")))
+    # XLA's own 3x3, for other devices, and six by six matrices.
+    assert held == kernel.nbytes * (9 + 36) / 9
 
 
 def test_a_batch_equals_its_members():
