@@ -90,6 +90,7 @@ class Winograd:
             y = _filter(x, self.kernel)
             return y if zeros else y[1:-1, 1:-1]
 
+        # With JAX's own gradient: what ``_convolve`` keeps clear of is a CPU's.
         def elsewhere(x: Array) -> Array:
             return _forward(x, self.direct, zeros, self.precision)
 
