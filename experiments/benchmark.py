@@ -38,14 +38,14 @@ from peers.processes import Failed, Peer, Setting
 from tables import Scale, conditions, table
 
 from nstjax import device
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, kernel_shape
+from nstjax.architecture import FLAVOURS, VGG19
 from nstjax.atomic import whole_file
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.inputs import Inputs, prepare
 from nstjax.weights import Weights, find
 
-NETWORK = CONVOLUTIONS[: CONVOLUTIONS.index(recipe.CONTENT_LAYER) + 1]
+NETWORK = VGG19.convolutions_to(recipe.CONTENT_LAYER)
 
 Parameters = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -67,7 +67,7 @@ def he_parameters(seed: int = 0) -> Parameters:
     """
     generator, parameters = np.random.default_rng(seed), {}
     for name in NETWORK:
-        shape = kernel_shape(name)
+        shape = VGG19.kernel_shape(name)
         kernel = generator.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
         parameters[name] = (kernel, np.zeros(shape[3], np.float32))
     return parameters
@@ -79,7 +79,7 @@ def read_parameters(source: str) -> Parameters:
     Raises:
         UserError: there are none, or they are of another flavour than the recipe's.
     """
-    weights = find(source, deepest=recipe.CONTENT_LAYER)
+    weights = find(source, layers=NETWORK)
     if weights.flavour.name != "caffe":
         raise UserError(f"the recipe needs weights of the caffe flavour, not {weights.flavour.name}: {source}")
     return {name: weights.parameters[name] for name in NETWORK}

@@ -14,11 +14,11 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from nstjax import images, losses, statistics
-from nstjax.architecture import CONVOLUTIONS
-from nstjax.vgg import VGG19
+from nstjax.architecture import VGG19
+from nstjax.vgg import VGG
 
 CONTENT_LAYER = "block3_conv4"
-LAYERS = CONVOLUTIONS[: CONVOLUTIONS.index(CONTENT_LAYER) + 1]
+LAYERS = VGG19.convolutions_to(CONTENT_LAYER)
 """By which style is judged."""
 _TRANSPORT = losses.SlicedWasserstein(directions=32)
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -60,7 +60,7 @@ class Judge:
         style: the painting, float32 [H', W', 3], at the size at which its strokes are wanted.
     """
 
-    def __init__(self, network: VGG19, content: np.ndarray, style: np.ndarray):
+    def __init__(self, network: VGG, content: np.ndarray, style: np.ndarray):
         self._network = network
         self._content, self._style = content, style
         painting = images.resample(style, *content.shape[:2])
@@ -88,7 +88,7 @@ def ssim(picture: np.ndarray, other: np.ndarray) -> float:
 
 @jax.jit
 def _distances(
-    network: VGG19, picture: jax.Array, content: jax.Array, style: jax.Array
+    network: VGG, picture: jax.Array, content: jax.Array, style: jax.Array
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array], jax.Array]:
     """(of Gram matrices at each layer, sliced Wasserstein at each layer, of features at CONTENT_LAYER)."""
     F, T = network.features(picture, LAYERS), network.features(style, LAYERS)

@@ -31,7 +31,7 @@ from score_page import write_page
 from skimage import data
 
 from nstjax import compilation, examples, images, loop, selftaught, weights
-from nstjax.architecture import CONVOLUTIONS, layer
+from nstjax.architecture import VGG19, layer
 from nstjax.config import Config
 from nstjax.errors import Failure, UserError
 from nstjax.experiment import Experiment, load, presets
@@ -93,7 +93,7 @@ def networks(pair: Pair, real: weights.Weights, folder: Path, size: int, wanted:
             if name == "self-taught":
                 learnt = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
             else:
-                reaches = CONVOLUTIONS.index(real.deepest) >= CONVOLUTIONS.index(DEEPEST)
+                reaches = VGG19.convolutions.index(real.deepest) >= VGG19.convolutions.index(DEEPEST)
                 learnt = real if reaches else hybrid(inputs, real, deepest=DEEPEST)
             weights.write(files[name], learnt)
     return files

@@ -2,13 +2,13 @@
 
     L(x) = sum over terms t of  w_t * distance_t( statistic_t(F(x)), target_t )
 
-A picture x is moved, step by step, until a frozen VGG19 F sees the content of one picture and the style of another in
-it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
+A picture x is moved, step by step, until a frozen VGG network F sees the content of one picture and the style of
+another in it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
 
 The rooms; a room imports only from rooms above it:
 
     errors            the one exception that means "the user can mend this"
-    architecture      the facts about VGG19: layers, names, flavours of weights
+    architecture      the facts about VGG networks: layers, names, flavours of weights
     atomic            files that appear whole or not at all
     types             arrays, statistics, distances, terms
     statistics        feature map -> what is compared of it
@@ -19,7 +19,7 @@ The rooms; a room imports only from rooms above it:
     examples          pictures that come with the package
     winograd          a 3x3 convolution with fewer multiplications, for CPUs
     convolution       the 3x3 convolution, prepared once, applied in every step; pooling
-    vgg               VGG19 as a Flax module: picture -> features
+    vgg               a VGG network as a Flax module: picture -> features
     weights           where weights come from: find, fetch, convert, verify
     selftaught        the network that needs no file, learnt from the two pictures
     network           a word for some weights -> a network
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from nstjax.experiment import Experiment, load
     from nstjax.loop import Result, resume, stylize
     from nstjax.losses import layer_mean, layer_sum
-    from nstjax.network import load_vgg19
+    from nstjax.network import load_vgg, load_vgg19
     from nstjax.objective import Objective
     from nstjax.statistics import per_layer
     from nstjax.sweeping import sweep
@@ -96,6 +96,7 @@ _HOMES = {
     "layer_mean": "losses",
     "layer_sum": "losses",
     "load": "experiment",
+    "load_vgg": "network",
     "load_vgg19": "network",
     "losses": None,
     "optimise": None,
@@ -122,6 +123,7 @@ __all__ = [
     "layer_mean",
     "layer_sum",
     "load",
+    "load_vgg",
     "load_vgg19",
     "losses",
     "optimise",

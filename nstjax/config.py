@@ -60,7 +60,9 @@ class Config:
         "none", "give the result the content's colours back, in this space", choices=("none", "yiq", "lab", "oklab")
     )
 
-    weights: str = _setting("auto", "VGG19's weights: auto, self-taught, a name from 'nstjax weights list', or a file")
+    weights: str = _setting(
+        "auto", "the network's weights: auto, self-taught, a name from 'nstjax weights list', or a file"
+    )
     pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
     padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
     shard_picture: bool = _setting(False, "one picture over all devices, in strips of its height (pixels only)")

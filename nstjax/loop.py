@@ -132,7 +132,7 @@ def run(
         return result_of(resolved, inputs, state, method, records, None)
     with folder.held():
         folder.check_new()  # again: another process may have been faster
-        learnt = resolved.weights if resolved.weights.path is None else None
+        learnt = resolved.weights if resolved.weights.reference is None else None
         # Before the program is compiled, which may take minutes, as the learning of the weights may have.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
         tell.keeping(str(folder.path))

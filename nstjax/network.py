@@ -6,17 +6,18 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nstjax import convolution
-from nstjax.architecture import CONVOLUTIONS, Padding, Pooling
-from nstjax.vgg import VGG19
+from nstjax.architecture import VGG19, Padding, Pooling
+from nstjax.errors import UserError
+from nstjax.vgg import VGG
 from nstjax.weights import Weights, find
 
 
-def build(weights: Weights, **options: Any) -> VGG19:
-    """VGG19 with these weights; ``options`` are those of ``VGG19``."""
-    return VGG19(weights.parameters, weights.flavour, **options)
+def build(weights: Weights, **options: Any) -> VGG:
+    """Build the network of these weights; ``options`` are those of ``VGG``."""
+    return VGG(weights.parameters, weights.flavour, architecture=weights.architecture, **options)
 
 
-def load_vgg19(
+def load_vgg(
     source: str = "auto",
     *,
     pooling: Pooling | None = None,
@@ -25,22 +26,45 @@ def load_vgg19(
     precision: convolution.Precision = "default",
     dtype: DTypeLike = jnp.float32,
     rematerialise: bool = False,
-) -> VGG19:
-    """VGG19 with trained weights.
+) -> VGG:
+    """Load a VGG network with trained weights, VGG19 or VGG16, as the weights are of.
 
     Args:
-        source: "auto" (a converted file if there is one, else fetched), a name from the manifest, or a file.
-        pooling: this and all that follows: see ``VGG19``.
-        padding: see ``VGG19``.
-        backend: see ``VGG19``.
-        precision: see ``VGG19``.
-        dtype: see ``VGG19``.
-        rematerialise: see ``VGG19``.
+        source: "auto" (the first whole network of: a converted file, Keras's VGG19 fetched, an installed VGG16), a
+            name from the manifest, or a file, which serves whatever layers it holds.
+        pooling: this and all that follows: see ``VGG``.
+        padding: see ``VGG``.
+        backend: see ``VGG``.
+        precision: see ``VGG``.
+        dtype: see ``VGG``.
+        rematerialise: see ``VGG``.
 
     Raises:
         UserError: there are no such weights, or they are damaged; one line that says what to do.
     """
-    # A file serves what it holds; what is found without being named must hold everything.
-    weights = find(source, deepest=CONVOLUTIONS[-1] if source == "auto" else CONVOLUTIONS[0])
-    options: dict[str, Any] = {"backend": backend, "precision": precision, "dtype": dtype}
-    return build(weights, pooling=pooling, padding=padding, rematerialise=rematerialise, **options)
+    weights = find(source, layers=None if source == "auto" else ())
+    return build(
+        weights,
+        pooling=pooling,
+        padding=padding,
+        backend=backend,
+        precision=precision,
+        dtype=dtype,
+        rematerialise=rematerialise,
+    )
+
+
+def load_vgg19(source: str = "auto", **options: Any) -> VGG:
+    """Load VGG19 with trained weights.
+
+    Args:
+        source: as for ``load_vgg``; "auto" passes over other networks.
+        options: as for ``load_vgg``.
+
+    Raises:
+        UserError: there are no such weights, they are damaged, or of another network; one line that says what to do.
+    """
+    weights = find(source, layers=VGG19.convolutions if source == "auto" else ())
+    if weights.architecture != VGG19:
+        raise UserError(f"{source} holds weights of {weights.architecture.name}, not VGG19: nstjax.load_vgg loads any")
+    return build(weights, **options)

@@ -21,7 +21,7 @@ from nstjax.types import AnyTerm, Features, Guides, Key, Picture, Scalar, Shapin
 
 
 class Network(Protocol):
-    """Anything with VGG19's ``features``."""
+    """Anything with the ``features`` of ``VGG``."""
 
     def features(self, picture: Picture, layers: tuple[str, ...]) -> Features:
         """{name: [h, w, c]} of the layers asked for."""
@@ -79,7 +79,7 @@ class Objective:
             UserError: the network carries none.
         """
         if not isinstance(network, GuidedNetwork):
-            raise UserError(f"{type(network).__name__} carries no region guides: use VGG19, or give it a method guides")
+            raise UserError(f"{type(network).__name__} carries no region guides: use VGG, or give it a method guides")
         return network.guides(guides_RxHxW, _layers(self._that_see("style")))
 
     def targets(

@@ -19,7 +19,7 @@ from nstjax.inputs import Inputs
 from nstjax.optimise import Problem, State, run_chunk
 from nstjax.resolve import Resolved
 from nstjax.types import Guides, Targets
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 _CPU_FACTOR = 1.6
 """XLA leaves its convolutions' working space out of its count on a CPU: resident memory grew by 1.5 times the count at
@@ -63,11 +63,11 @@ def given(inputs: Inputs) -> dict[str, Any]:
     return jax.tree.map(jnp.asarray, arrays)
 
 
-def targets_of(run: Resolved, inputs: Inputs) -> Callable[[VGG19, Any], tuple[Targets, Guides | None]]:
+def targets_of(run: Resolved, inputs: Inputs) -> Callable[[VGG, Any], tuple[Targets, Guides | None]]:
     """(network, what ``given`` returned) -> (targets, guides of the content's regions)."""
     objective, blend = run.method.objective, inputs.blend(run.config)
 
-    def targets(network: VGG19, arrays: Any) -> tuple[Targets, Guides | None]:
+    def targets(network: VGG, arrays: Any) -> tuple[Targets, Guides | None]:
         found = objective.targets(
             network,
             content=arrays["content"],

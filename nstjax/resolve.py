@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from nstjax import device, optimisers, record, selftaught
-from nstjax.architecture import CONVOLUTIONS, SEQUENCE, deepest
+from nstjax.architecture import VGG19, deepest
 from nstjax.config import Config
 from nstjax.errors import UserError
 from nstjax.experiment import Experiment
@@ -26,8 +26,8 @@ from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.record import RunRecord
 from nstjax.shaping import normalised_gradient
-from nstjax.vgg import VGG19
-from nstjax.weights import NoWeights, Weights, find
+from nstjax.vgg import VGG
+from nstjax.weights import Choice, NoWeights, Weights, choose, sources
 
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
@@ -46,16 +46,21 @@ class Resolved:
         method: the objective, the optimiser, the parameterisation.
         inputs: the pictures, begun from as its first size asks.
         network: with its weights.
-        weights: of the network.
+        choice: of the network's weights.
         record: all of it as plain data, for ``config.json``.
     """
 
     config: Config
     method: Method
     inputs: Inputs
-    network: VGG19
-    weights: Weights
+    network: VGG
+    choice: Choice
     record: RunRecord
+
+    @property
+    def weights(self) -> Weights:
+        """The network's."""
+        return self.choice.weights
 
 
 def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resolved:
@@ -69,7 +74,8 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     Raises:
         UserError: the terms and the settings do not fit each other, or there are no such weights.
     """
-    weights = _weights(experiment, inputs, listener)
+    choice = _choose_weights(experiment, inputs, listener)
+    weights = choice.weights
     config = experiment.config_for(weights.flavour.name)
     # The start was made before it was known which weights there are.
     if config.every_size != experiment.config.every_size:
@@ -81,7 +87,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     network = _network(config, weights)
     config = dataclasses.replace(
         config,
-        weights=SELF_TAUGHT if weights.path is None else str(weights.path),
+        weights=weights.reference or SELF_TAUGHT,
         pooling=network.pooling,
         padding=network.padding,
         horizon=config.horizon or max(config.steps, 1),
@@ -92,7 +98,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         ends = (0, *config.size_ends)
         config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
     method = _method(experiment, config, inputs)
-    return Resolved(config, method, inputs, network, weights, _record(experiment, config, inputs, weights))
+    return Resolved(config, method, inputs, network, choice, _record(experiment, config, inputs, choice))
 
 
 def at_size(run: Resolved, inputs: Inputs) -> Resolved:
@@ -107,7 +113,7 @@ def varied(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapp
     """The same run with other weights of its terms, another learning rate or seed, other pictures of the same shape."""
     config = run.config.replace(**settings)
     resolved = dataclasses.replace(run, config=config, inputs=inputs)
-    return dataclasses.replace(resolved, record=_record(experiment, config, inputs, run.weights))
+    return dataclasses.replace(resolved, record=_record(experiment, config, inputs, run.choice))
 
 
 def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, listener: Listener) -> Resolved:
@@ -124,35 +130,37 @@ def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, l
         UserError: the weights are not to be had, or are others.
     """
     config = record.config_of(run)
-    weights = _recorded_weights(run, config, own, listener)
+    choice = _recorded_weights(run, config, own, listener)
     for what, was, now in (
         ("device", run["device"], dataclasses.asdict(device.current())),
         ("versions", run["versions"], _versions()),
     ):
         if changed := [f"{name} {was.get(name)} is now {now.get(name)}" for name in was if was[name] != now.get(name)]:
             listener.warning(f"another {what} than the run began with ({', '.join(changed)}): the last bits may differ")
-    return Resolved(config, _method(experiment, config, inputs), inputs, _network(config, weights), weights, run)
+    network = _network(config, choice.weights)
+    return Resolved(config, _method(experiment, config, inputs), inputs, network, choice, run)
 
 
-def _recorded_weights(run: RunRecord, config: Config, own: Path, listener: Listener) -> Weights:
+def _recorded_weights(run: RunRecord, config: Config, own: Path, listener: Listener) -> Choice:
     wanted = run["weights"]
-    path = own if config.weights == SELF_TAUGHT else Path(config.weights)
+    path = str(own) if config.weights == SELF_TAUGHT else config.weights
     # A file outside may have moved, or the run may be on another machine: the digest tells whether another will do.
-    source = str(path) if path == own or path.exists() else "auto"
-    mend = f"put that file at {path}" + ("" if path == own else ", or name it in $NSTJAX_WEIGHTS")
+    source = path if path == str(own) or path in sources() or Path(path).exists() else "auto"
+    mend = f"put that file at {path}" + ("" if path == str(own) else ", or name it in $NSTJAX_WEIGHTS")
+    layers = [wanted["deepest"]]
     try:
-        weights = find(source, deepest=wanted["deepest"], on_notice=listener.notice, progress=listener.fetching)
+        weights = choose(source, layers=layers, on_notice=listener.notice, progress=listener.fetching).weights
     except NoWeights as reason:
         raise UserError(f"the weights that the run began with are not at {path} ({reason}): {mend}") from None
     if weights.sha256 != wanted["sha256"]:
         raise UserError(
-            f"{weights.path} holds other weights than the run began with ({wanted['source']}, sha256 of the content "
-            f"{wanted['sha256'][:12]}…): {mend}"
+            f"{weights.reference} holds other weights than the run began with ({wanted['source']}, sha256 of the "
+            f"content {wanted['sha256'][:12]}…): {mend}"
         )
-    return weights
+    return Choice(weights, wanted.get("reason", ""))
 
 
-def _network(config: Config, weights: Weights) -> VGG19:
+def _network(config: Config, weights: Weights) -> VGG:
     return build(
         weights,
         pooling=config.pooling,
@@ -247,32 +255,38 @@ def _parameterisation(config: Config, height: int, width: int) -> Parameterisati
             return Pixels()
 
 
-def _weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Weights:
-    """The weights that the settings name, deep enough for the objective."""
+def _choose_weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Choice:
+    """Choose the weights that the settings name, which must have the objective's layers, or learn some."""
     config = experiment.config
-    step = deepest(_objective(experiment, config).layers) or CONVOLUTIONS[0]
-    convolution = [it for it in SEQUENCE[: SEQUENCE.index(step) + 1] if it in CONVOLUTIONS][-1]
+    layers = _objective(experiment, config).layers
+    reason = "asked for by name"
     if config.weights != SELF_TAUGHT:
         try:
-            return find(config.weights, deepest=convolution, on_notice=listener.notice, progress=listener.fetching)
-        except NoWeights as reason:
-            listener.warning(f"{reason}; using a network learnt from the two pictures instead")
+            return choose(config.weights, layers=layers, on_notice=listener.notice, progress=listener.fetching)
+        except NoWeights as error:
+            listener.warning(f"{error}; using a network learnt from the two pictures instead")
+            reason = "no trained weights were at hand"
     config = experiment.config_for(SELF_TAUGHT)  # a mistake there is to be found before they are learnt
     listener.notice("learning the network's filters from the two pictures")
-    return selftaught.learn(
-        inputs.content, inputs.styles, seed=config.seed, deepest=convolution, progress=listener.learning
+    last = VGG19.convolutions_to(deepest(layers) or VGG19.convolutions[0])[-1]
+    weights = selftaught.learn(
+        inputs.content, inputs.styles, seed=config.seed, deepest=last, progress=listener.learning
     )
+    return Choice(weights, reason)
 
 
-def _record(experiment: Experiment, config: Config, inputs: Inputs, weights: Weights) -> RunRecord:
+def _record(experiment: Experiment, config: Config, inputs: Inputs, choice: Choice) -> RunRecord:
+    weights = choice.weights
     return record.sealed(
         {
             "experiment": {"name": experiment.name, "version": experiment.version, "sha256": experiment.sha256},
             "config": record.plain(config),
             "pictures": {"names": [*inputs.names], **inputs.record()},
             "weights": {
+                "network": weights.architecture.name,
                 "flavour": weights.flavour.name,
                 "source": weights.source,
+                "reason": choice.reason,
                 "sha256": weights.sha256,
                 "deepest": weights.deepest,
             },

@@ -23,10 +23,10 @@ from jax import Array
 from jaxtyping import Float
 
 from nstjax import convolution
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, Flavour, Padding, Pooling, kernel_shape
+from nstjax.architecture import FLAVOURS, VGG19, Architecture, Flavour, Padding, Pooling
 from nstjax.errors import UserError
 from nstjax.images import resample
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 from nstjax.weights import Weights
 
 Maps = Float[np.ndarray, "n h w c"]
@@ -83,11 +83,12 @@ def learn(
         UserError: no such convolution, a negative seed, or something that is not a picture.
     """
     styles = [style] if isinstance(style, np.ndarray) else [*style]
-    _check(content, styles, seed, deepest)
+    network = known.architecture if known else VGG19
+    _check(content, styles, seed, deepest, network)
     flavour = known.flavour if known else FLAVOURS["self-taught"]
     parameters = dict(known.parameters) if known else {}
-    steps = SEQUENCE[: SEQUENCE.index(deepest) + 1]
-    to_learn = [step for step in steps if step in CONVOLUTIONS and step not in parameters]
+    steps = network.sequence[: network.sequence.index(deepest) + 1]
+    to_learn = [step for step in network.convolutions_to(deepest) if step not in parameters]
     with _on_the_cpu():
         maps = _preprocessed(_crops((*styles, content), deepest, seed), flavour)
         level = 1.0
@@ -98,8 +99,8 @@ def learn(
             if step in to_learn:
                 if progress:
                     progress(to_learn.index(step), len(to_learn), step)
-                generator = np.random.default_rng([seed, 1 + CONVOLUTIONS.index(step)])
-                kernel = _filters(maps, kernel_shape(step)[-1], generator)
+                generator = np.random.default_rng([seed, 1 + network.convolutions.index(step)])
+                kernel = _filters(maps, network.kernel_shape(step)[-1], generator)
                 maps, parameters[step] = _standardised(_convolved(maps, kernel, flavour.padding), kernel, level)
             else:
                 kernel, bias = parameters[step]
@@ -108,12 +109,14 @@ def learn(
     if progress:
         progress(len(to_learn), len(to_learn), deepest)
     origin = f"learnt from the two pictures with seed {seed}"
-    return Weights(parameters, flavour, f"{known.source}; below them, {origin}" if known else origin)
+    source = f"{known.source}; below them, {origin}" if known else origin
+    return Weights(parameters, flavour, source, architecture=network)
 
 
-def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str) -> None:
-    if deepest not in CONVOLUTIONS:
-        raise UserError(f"deepest is {deepest!r}: expected a convolution, {CONVOLUTIONS[0]} … {CONVOLUTIONS[-1]}")
+def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str, network: Architecture) -> None:
+    convolutions = network.convolutions
+    if deepest not in convolutions:
+        raise UserError(f"deepest is {deepest!r}: expected a convolution, {convolutions[0]} … {convolutions[-1]}")
     if seed < 0:
         raise UserError(f"the seed is {seed}: expected 0 or more")
     for name, picture in (("content", content), *(("style", it) for it in styles)):
@@ -161,7 +164,7 @@ def _crop(picture: np.ndarray, side: int, generator: np.random.Generator) -> np.
 
 
 def _preprocessed(crops: Maps, flavour: Flavour) -> Maps:
-    return np.asarray(VGG19({}, flavour).preprocess(jnp.asarray(crops)))
+    return np.asarray(VGG({}, flavour).preprocess(jnp.asarray(crops)))
 
 
 # One layer.

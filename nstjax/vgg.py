@@ -1,4 +1,4 @@
-"""VGG19 as a Flax module that reads pictures: float32 ``[H, W, 3]``, sRGB, in [0, 1].
+"""A VGG network as a Flax module that reads pictures: float32 ``[H, W, 3]``, sRGB, in [0, 1].
 
 The module belongs to a set of weights and carries their flavour: the picture's scale, mean and channel order, the
 pooling, the padding. It goes straight through ``jax.jit``, ``jax.grad`` and ``jax.vmap``.
@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from nstjax import convolution
-from nstjax.architecture import CONVOLUTIONS, SEQUENCE, Flavour, Layer, Padding, Pooling, deepest, layer
+from nstjax.architecture import VGG19, Architecture, Flavour, Layer, Padding, Pooling, deepest, layer, smallest_side
 from nstjax.errors import UserError
 from nstjax.types import FeatureMap, Features, Guides, Picture
 
@@ -38,12 +38,13 @@ class Convolution(nnx.Module):
         return y.astype(wide) + self.bias.get_value().astype(wide)
 
 
-class VGG19(nnx.Module):
-    """The convolutional part of VGG19, as deep as its weights reach.
+class VGG(nnx.Module):
+    """The convolutional part of a VGG network, as deep as its weights reach.
 
     Args:
         parameters: {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}, from the first convolution down.
         flavour: what the weights expect of a picture.
+        architecture: which network the weights are of.
         pooling: in place of the flavour's own.
         padding: in place of the flavour's own. "zero" is zeros at every convolution; "edge" repeats the picture's edge
             at the first one, with zeros at the others; "reflect" mirrors at every one.
@@ -60,6 +61,7 @@ class VGG19(nnx.Module):
         parameters: Mapping[str, tuple[np.ndarray, np.ndarray]],
         flavour: Flavour,
         *,
+        architecture: Architecture = VGG19,
         pooling: Pooling | None = None,
         padding: Padding | None = None,
         backend: convolution.Backend = "direct",
@@ -67,10 +69,12 @@ class VGG19(nnx.Module):
         dtype: Any = jnp.float32,
         rematerialise: bool = False,
     ):
-        if tuple(parameters) != CONVOLUTIONS[: len(parameters)]:
+        if tuple(parameters) != architecture.convolutions[: len(parameters)]:
             raise UserError(
-                f"the weights must hold VGG19's convolutions from {CONVOLUTIONS[0]} down, not {[*parameters]}"
+                f"the weights must hold {architecture.name}'s convolutions from {architecture.convolutions[0]} down, "
+                f"not {[*parameters]}"
             )
+        self.architecture = architecture
         self.flavour = flavour
         self.pooling: Pooling = pooling or flavour.pooling
         self.padding: Padding = padding or flavour.padding
@@ -103,7 +107,7 @@ class VGG19(nnx.Module):
             {name as asked: [h, w, c]}, in the order asked; float32, or wider where the network convolves in wider.
 
         Raises:
-            UserError: no such layer, the weights do not reach it, or the picture is too small for it.
+            UserError: no such layer in this network, the weights do not reach it, or the picture is too small for it.
         """
         names = tuple(layers)
         self._check(picture, names)
@@ -111,7 +115,8 @@ class VGG19(nnx.Module):
         aliases = {name: wanted.get(layer(name)) for name in names if name != "input"}
         found = {"input": picture}
         stop = deepest(names)
-        steps = SEQUENCE[: SEQUENCE.index(stop) + 1] if stop else ()
+        sequence = self.architecture.sequence
+        steps = sequence[: sequence.index(stop) + 1] if stop else ()
         x = self.preprocess(picture)
         for _, block in itertools.groupby(steps, lambda step: step.split("_")[0]):
             through = functools.partial(self._through, tuple(block), wanted)
@@ -169,7 +174,7 @@ class VGG19(nnx.Module):
         return x, found
 
     def _padding_at(self, step: str) -> Padding:
-        return "zero" if self.padding == "edge" and step != CONVOLUTIONS[0] else self.padding
+        return "zero" if self.padding == "edge" and step != self.architecture.convolutions[0] else self.padding
 
     def _check(self, picture: Picture, names: tuple[str, ...]) -> None:
         if picture.ndim != 3 or picture.shape[-1] != 3:
@@ -177,16 +182,12 @@ class VGG19(nnx.Module):
         for name in names:
             if name == "input":
                 continue
-            it = layer(name)
-            needed = [step for step in SEQUENCE[: it.depth + 1] if not step.endswith("pool")]
-            if needed[-1] not in self.convolutions:
+            if self.architecture.convolutions_to(name)[-1] not in self.convolutions:
                 held = list(self.convolutions)[-1]
                 raise UserError(f"layer {name} is deeper than these weights, which end at {held}")
-            if min(picture.shape[:2]) < 2**it.halvings:
+            if min(picture.shape[:2]) < (least := smallest_side([name])):
                 h, w, _ = picture.shape
-                raise UserError(
-                    f"a picture of {w}x{h} pixels is too small for {name}: at least {2**it.halvings} a side"
-                )
+                raise UserError(f"a picture of {w}x{h} pixels is too small for {name}: at least {least} a side")
 
 
 def _position_weights(T_HxWxR: Float[Array, "h w regions"]) -> Float[Array, "h w regions"]:

@@ -31,8 +31,8 @@ with install_import_hook(
     import nstjax.shaping
     import nstjax.statistics  # noqa: F401
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, kernel_shape
-from nstjax.vgg import VGG19
+from nstjax.architecture import FLAVOURS, VGG19
+from nstjax.vgg import VGG
 from nstjax.weights import Weights, read
 
 
@@ -44,17 +44,18 @@ def strict_dtypes():
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    """Converted weights in the user's own cache must not be seen."""
+def _no_weights_of_the_users(tmp_path, monkeypatch):
+    """Converted weights in the user's own cache, and those of an installed package, must not be seen."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("nstjax.weights.packaged.locate", lambda source: None)
 
 
-def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0):
-    """{convolution: (kernel, bias)} of a narrow VGG19 with He weights, from the first one down to ``deepest``."""
+def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0, architecture=VGG19):
+    """{convolution: (kernel, bias)} of a narrow network with He weights, from the first one down to ``deepest``."""
     generator = np.random.default_rng(seed)
     parameters, channels_in = {}, 3
-    for name in CONVOLUTIONS[: CONVOLUTIONS.index(deepest) + 1]:
-        channels_out = max(int(kernel_shape(name)[3] * width), 2)
+    for name in architecture.convolutions_to(deepest):
+        channels_out = max(int(architecture.kernel_shape(name)[3] * width), 2)
         kernel = generator.standard_normal((3, 3, channels_in, channels_out)) * np.sqrt(2 / (9 * channels_in))
         bias = 0.1 * generator.standard_normal(channels_out)
         parameters[name] = (kernel.astype(np.float32), bias.astype(np.float32))
@@ -64,7 +65,7 @@ def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0):
 
 def narrow_vgg19(deepest="block5_conv4", *, flavour="torchvision", seed=0, **options):
     """A VGG19 of a sixteenth of the channels, random: fast, and of the real shape in depth."""
-    return VGG19(random_parameters(deepest, seed=seed), FLAVOURS[flavour], **options)
+    return VGG(random_parameters(deepest, seed=seed), FLAVOURS[flavour], **options)
 
 
 def random_weights(deepest="block2_conv1", *, flavour="torchvision", seed=0):
@@ -140,7 +141,7 @@ def features64(parameters, flavour, x, *, pooling="max", edge=False):
     x = (flavour.scale * x.astype(np.float64) - flavour.mean) / flavour.std
     x = x[..., ::-1] if flavour.order == "BGR" else x
     found = {}
-    for step in SEQUENCE:
+    for step in VGG19.sequence:
         if step in parameters:
             mode = "edge" if edge and step == "block1_conv1" else "constant"
             x = convolve64(x, *parameters[step], mode=mode)

@@ -1,21 +1,13 @@
 import pytest
 
-from nstjax.architecture import (
-    CONVOLUTIONS,
-    SEQUENCE,
-    Layer,
-    deepest,
-    kernel_shape,
-    layer,
-    smallest_side,
-)
+from nstjax.architecture import VGG16, VGG19, Architecture, Layer, deepest, layer, smallest_side
 from nstjax.errors import UserError
 
 
 def test_sixteen_convolutions_and_five_poolings():
-    assert len(CONVOLUTIONS) == 16
-    assert len(SEQUENCE) == 21
-    assert SEQUENCE[:4] == ("block1_conv1", "block1_conv2", "block1_pool", "block2_conv1")
+    assert len(VGG19.convolutions) == 16
+    assert len(VGG19.sequence) == 21
+    assert VGG19.sequence[:4] == ("block1_conv1", "block1_conv2", "block1_pool", "block2_conv1")
 
 
 @pytest.mark.parametrize(
@@ -38,9 +30,27 @@ def test_unknown_layers_are_refused(name):
         layer(name)
 
 
+def test_vgg16_lacks_three_of_vgg19s_convolutions():
+    assert len(VGG16.convolutions) == 13
+    assert {*VGG19.sequence} - {*VGG16.sequence} == {"block3_conv4", "block4_conv4", "block5_conv4"}
+    assert [name for name in VGG19.sequence if name in VGG16.sequence] == [*VGG16.sequence]
+    assert VGG16.convolutions_to("relu3_1") == VGG16.convolutions[:5]
+    assert VGG16.convolutions_to("pool3") == VGG16.convolutions[:7]
+    with pytest.raises(UserError, match="VGG16 has no layer conv3_4, VGG19 has"):
+        VGG16.convolutions_to("conv3_4")
+    # The same table, column D: 14,714,688 parameters.
+    assert sum(9 * i * o + o for *_, i, o in map(VGG16.kernel_shape, VGG16.convolutions)) == 14_714_688
+
+
+@pytest.mark.parametrize("blocks", [(), ((5, 64),), ((1, 0),), ((2, 64),) * 6, ((0, 64),)])
+def test_blocks_that_no_name_of_a_layer_reaches_are_refused(blocks):
+    with pytest.raises(UserError, match="one to five blocks of one to four convolutions"):
+        Architecture("another", blocks)
+
+
 def test_parameters_add_up_to_vgg19s():
     # Simonyan and Zisserman, table 2, less the three dense layers: 20,024,384 parameters.
-    assert sum(9 * i * o + o for *_, i, o in map(kernel_shape, CONVOLUTIONS)) == 20_024_384
+    assert sum(9 * i * o + o for *_, i, o in map(VGG19.kernel_shape, VGG19.convolutions)) == 20_024_384
 
 
 def test_deepest_and_smallest_side():

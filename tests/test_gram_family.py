@@ -14,7 +14,7 @@ from nstjax.architecture import FLAVOURS
 from nstjax.experiment import load
 from nstjax.losses import LayerSum
 from nstjax.objective import Objective
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 GOLDENS = dict(np.load(Path(__file__).parent / "references" / "gram_family.npz"))
 
@@ -48,7 +48,7 @@ def setting(preset, dtype):
     config = experiment.config
     arrays = given.pictures(style_of_one_size=bool(known["style_of_one_size"]))
     options = {"pooling": config.pooling, "padding": config.padding, "precision": "highest", "dtype": dtype}
-    network = VGG19(given.parameters(), FLAVOURS[FLAVOUR[preset]], **options)
+    network = VGG(given.parameters(), FLAVOURS[FLAVOUR[preset]], **options)
     return experiment, Objective(tuple(experiment.terms(config))), network, [jnp.asarray(it, dtype) for it in arrays]
 
 

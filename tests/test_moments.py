@@ -7,7 +7,7 @@ import pytest
 from conftest import test_data
 
 from nstjax import images, losses, statistics
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
@@ -89,7 +89,7 @@ def roots64(S, steps):
 
 def test_wasserstein_of_real_features(real_weights, real_picture):
     """float32 does what float64 does, and stays near the exact distance, as near as so many steps come."""
-    network, layers = VGG19(real_weights.parameters, real_weights.flavour), ("relu1_1", "relu2_1", "relu3_1")
+    network, layers = VGG(real_weights.parameters, real_weights.flavour), ("relu1_1", "relu2_1", "relu3_1")
     painting = images.resize(images.read(test_data() / "images" / "starry_night.jpg"), 128).rgb
     of_photograph, of_painting = (network.features(jnp.asarray(p), layers) for p in (real_picture, painting))
     for layer in layers:

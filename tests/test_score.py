@@ -13,7 +13,7 @@ from quick_run import EXPERIMENT
 
 from nstjax import images
 from nstjax.architecture import FLAVOURS
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 from nstjax.weights import write
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
@@ -27,7 +27,7 @@ CONTENT, STYLE = smooth_picture(32, 40), smooth_picture(36, 28, seed=1)
 
 @pytest.fixture(scope="module")
 def referee():
-    return judge.Judge(VGG19(PARAMETERS, FLAVOURS["caffe"]), CONTENT, STYLE)
+    return judge.Judge(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, STYLE)
 
 
 def test_the_photograph_has_all_of_the_style_distance_and_none_of_the_contents(referee):
@@ -37,7 +37,7 @@ def test_the_photograph_has_all_of_the_style_distance_and_none_of_the_contents(r
 
 
 def test_the_painting_has_none_of_the_style_distance_and_all_of_the_contents():
-    referee = judge.Judge(VGG19(PARAMETERS, FLAVOURS["caffe"]), CONTENT, CONTENT[:, ::-1])
+    referee = judge.Judge(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, CONTENT[:, ::-1])
     found = referee.score(np.ascontiguousarray(CONTENT[:, ::-1]))
     assert [*found.gram.values(), *found.sliced.values()] == pytest.approx([0.0] * 16, abs=1e-6)
     assert found.content == pytest.approx(1.0, rel=1e-6) and found.ssim < 0.9

@@ -11,9 +11,9 @@ import pytest
 from conftest import random_weights
 
 from nstjax import selftaught
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, kernel_shape
+from nstjax.architecture import FLAVOURS, VGG19
 from nstjax.errors import UserError
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 SHALLOW = "block1_conv2"
 
@@ -44,7 +44,7 @@ def learnt(deepest=SHALLOW, seed=0):
 
 def finite_features(weights, *, layer=SHALLOW):
     """Features of the pictures of these tests under ``weights``."""
-    network = VGG19(weights.parameters, weights.flavour)
+    network = VGG(weights.parameters, weights.flavour)
     features = np.asarray(network.features(jax.numpy.asarray(pictures()[0]), [layer])[layer])
     assert np.isfinite(features).all()
     return features
@@ -55,8 +55,8 @@ def test_a_prefix_of_vgg19_of_its_own_flavour():
     assert list(weights.parameters) == ["block1_conv1", "block1_conv2", "block2_conv1"]
     assert weights.flavour is FLAVOURS["self-taught"]
     for name, (kernel, bias) in weights.parameters.items():
-        assert kernel.shape == kernel_shape(name)
-        assert bias.shape == kernel_shape(name)[3:]
+        assert kernel.shape == VGG19.kernel_shape(name)
+        assert bias.shape == VGG19.kernel_shape(name)[3:]
         assert kernel.dtype == bias.dtype == np.float32
 
 
@@ -92,7 +92,7 @@ def test_every_channel_has_unit_mean_over_the_training_crops():
     weights = learnt("block2_conv1")
     content, style = pictures()
     crops = jax.numpy.asarray(selftaught._crops((style, content), "block2_conv1", 0))
-    network = VGG19(weights.parameters, weights.flavour)
+    network = VGG(weights.parameters, weights.flavour)
     for name, maps in jax.vmap(lambda crop: network.features(crop, weights.parameters))(crops).items():
         # The bias takes the mean off after the product, here before it: float32 rounding of the one against the other.
         np.testing.assert_allclose(maps.mean(axis=(0, 1, 2)), 1, atol=1e-3, err_msg=name)
@@ -121,13 +121,13 @@ def test_known_layers_come_back_unchanged_and_set_the_scale():
     known = random_weights("block1_conv2", flavour="caffe")
     content, style = pictures()
     weights = selftaught.learn(content, style, seed=0, deepest="block2_conv1", known=known)
-    assert list(weights.parameters) == list(CONVOLUTIONS[:3])
+    assert list(weights.parameters) == list(VGG19.convolutions[:3])
     assert weights.flavour is known.flavour
     assert known.source in weights.source
     for name, tensors in known.parameters.items():
         for ours, theirs in zip(weights.parameters[name], tensors, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    network = VGG19(weights.parameters, weights.flavour)
+    network = VGG(weights.parameters, weights.flavour)
     features = network.features(jax.numpy.asarray(style), ["block1_conv2", "block2_conv1"])
     last_known, first_learnt = (float(it.mean()) for it in features.values())
     assert last_known / 3 < first_learnt < 3 * last_known

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import features64, narrow_vgg19, random_parameters, random_weights, smooth_picture
 
-from nstjax.architecture import FLAVOURS, SEQUENCE
+from nstjax.architecture import FLAVOURS, VGG19
 from nstjax.errors import UserError
 from nstjax.network import build
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
@@ -21,10 +21,10 @@ def relative(found, expected):
 @pytest.mark.parametrize("padding", ["zero", "edge"])
 def test_every_layer_equals_float64(picture, flavour, pooling, padding):
     parameters = random_parameters()
-    network = VGG19(parameters, FLAVOURS[flavour], pooling=pooling, padding=padding, precision="highest")
+    network = VGG(parameters, FLAVOURS[flavour], pooling=pooling, padding=padding, precision="highest")
     expected = features64(parameters, FLAVOURS[flavour], picture, pooling=pooling, edge=padding == "edge")
-    found = network.features(picture, SEQUENCE)
-    for step in SEQUENCE:
+    found = network.features(picture, VGG19.sequence)
+    for step in VGG19.sequence:
         assert found[step].dtype == jnp.float32
         assert relative(found[step], expected[step]) < 1e-5  # float32 through sixteen layers
     before = network.features(picture, ["conv3_2"])["conv3_2"]
@@ -33,7 +33,9 @@ def test_every_layer_equals_float64(picture, flavour, pooling, padding):
 
 def test_real_features_equal_float64(real_weights, real_picture):
     network = build(real_weights, precision="highest")
-    layers = [step for step in SEQUENCE if int(step[5]) <= 3 and (step in real_weights.parameters or "pool" in step)]
+    layers = [
+        step for step in VGG19.sequence if int(step[5]) <= 3 and (step in real_weights.parameters or "pool" in step)
+    ]
     expected = features64(real_weights.parameters, real_weights.flavour, real_picture)
     found = network.features(real_picture, layers)
     assert set(found) >= set(real_weights.parameters)
@@ -46,7 +48,7 @@ def test_real_features_equal_pytorchs(real_weights, real_picture):
     found = build(real_weights, precision="highest").features(real_picture, list(real_weights.parameters))
     x = torch.from_numpy(real_picture[..., ::-1] * 255 - np.array([103.939, 116.779, 123.68]))
     x = x.permute(2, 0, 1)[None].float()
-    for step in SEQUENCE:
+    for step in VGG19.sequence:
         if step in real_weights.parameters:
             kernel, bias = map(torch.from_numpy, real_weights.parameters[step])
             x = torch.relu(torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=1))
@@ -93,7 +95,7 @@ def test_passes_through_jit_grad_and_vmap_and_compiles_once(picture):
 def test_image_gradient_equals_finite_differences():
     with jax.enable_x64(True):
         parameters = {k: tuple(a.astype(np.float64) for a in v) for k, v in random_parameters("block2_conv2").items()}
-        network = VGG19(parameters, FLAVOURS["torchvision"], dtype=jnp.float64, precision="highest")
+        network = VGG(parameters, FLAVOURS["torchvision"], dtype=jnp.float64, precision="highest")
         x = jnp.asarray(smooth_picture(12, 14), jnp.float64)
 
         def loss(x):
@@ -164,4 +166,4 @@ def test_gaps_in_the_weights_are_refused():
     parameters = random_parameters("block2_conv1")
     del parameters["block1_conv2"]
     with pytest.raises(UserError, match="from block1_conv1 down"):
-        VGG19(parameters, FLAVOURS["caffe"])
+        VGG(parameters, FLAVOURS["caffe"])

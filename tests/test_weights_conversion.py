@@ -10,11 +10,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from weights_examples import make, real_file, same, tensors_of
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS
+from nstjax.architecture import FLAVOURS, VGG16, VGG19, Architecture
 from nstjax.errors import UserError
 from nstjax.weights import Weights, convert, convert_file, fingerprints, manifest, read, write
 
-TORCH_INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+TORCH_INDICES = {
+    VGG19: (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34),
+    VGG16: (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+}
 
 
 def save_keras(path: Path, weights: Weights, *, nested: bool = False) -> None:
@@ -56,7 +59,7 @@ def save_matconvnet(path: Path, weights: Weights, *, old: bool = False, mean=FLA
 def torch_state(weights: Weights) -> dict[str, np.ndarray]:
     """As torchvision and timm name and lay out their tensors, with a piece of the classifier."""
     state = {"classifier.0.weight": np.zeros((4, 4), np.float32)}
-    for index, (kernel, bias) in zip(TORCH_INDICES, weights.parameters.values(), strict=False):
+    for index, (kernel, bias) in zip(TORCH_INDICES[weights.architecture], weights.parameters.values(), strict=False):
         state[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
         state[f"features.{index}.bias"] = bias
     return state
@@ -67,7 +70,9 @@ def save_numpy(path: Path, weights: Weights) -> None:
 
 
 def save_numpy_short(path: Path, weights: Weights) -> None:
-    names = {f"{name}/{part}": f"conv{name[5]}_{name[-1]}_{letter}" for name in CONVOLUTIONS for part, letter in PARTS}
+    names = {
+        f"{name}/{part}": f"conv{name[5]}_{name[-1]}_{letter}" for name in VGG19.convolutions for part, letter in PARTS
+    }
     np.savez(path, **{names[name]: tensor for name, tensor in tensors_of(weights).items()})  # pyright: ignore
 
 
@@ -91,6 +96,27 @@ def test_every_layout_gives_the_same_weights(file_name: str, save: Callable, tmp
     again = convert(tmp_path / file_name, flavour="torchvision")
     assert same(weights, again)
     assert (again.flavour.name, len(again.source_sha256)) == ("torchvision", 64)
+
+
+@pytest.mark.parametrize("network", [VGG19, VGG16])
+@pytest.mark.parametrize("layers", [8, None])
+def test_the_network_is_told_by_its_layers(network: Architecture, layers: int | None, tmp_path: Path):
+    weights = make(layers or len(network.convolutions), architecture=network)
+    save_file(torch_state(weights), tmp_path / "torch.safetensors")
+    save_keras(tmp_path / "keras.h5", weights)
+    for name in ("torch.safetensors", "keras.h5"):
+        again = convert(tmp_path / name, flavour="torchvision")
+        assert again.architecture == network
+        assert same(weights, again)
+    write(tmp_path / "ours.safetensors", again)
+    assert read(tmp_path / "ours.safetensors").architecture == network
+
+
+def test_layers_of_two_networks_are_refused(tmp_path: Path):
+    state = torch_state(make(8, architecture=VGG16)) | torch_state(make(8))
+    save_file(state, tmp_path / "both.safetensors")
+    with pytest.raises(UserError, match="no one of VGG19 and VGG16 has all its layers"):
+        convert(tmp_path / "both.safetensors", flavour="torchvision")
 
 
 def test_pth_files_are_read_where_torch_is(tmp_path: Path):
@@ -165,7 +191,10 @@ def test_a_damaged_or_unknown_file_is_one_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.update({"features.1.weight": np.zeros(64, np.float32)}), "features.1, which VGG19 has not"),
+        (
+            lambda s: s.update({"features.1.weight": np.zeros(64, np.float32)}),
+            "features.1, which neither VGG19 nor VGG16 has",
+        ),
         (lambda s: s.pop("features.2.bias"), "layer block1_conv2 has no bias"),
         (
             lambda s: [s.pop("features.2.bias"), s.pop("features.2.weight")],
@@ -203,7 +232,7 @@ def test_the_flavour_is_told_by_the_kernels_or_must_be_said(tmp_path: Path):
     original = read(real_file())
     save_file(torch_state(original), tmp_path / "justin.safetensors")  # the layout of jcjohnson's vgg19-d01eb7cb.pth
     assert same(original, convert(tmp_path / "justin.safetensors"))
-    with pytest.raises(UserError, match="the flavour is caffe, not torchvision"):
+    with pytest.raises(UserError, match="of the flavour caffe, not VGG19's of the flavour torchvision"):
         convert(tmp_path / "justin.safetensors", flavour="torchvision")
 
 
@@ -231,7 +260,7 @@ def test_misread_caffe_kernels_are_refused_and_told_apart(message: str, misread:
         convert(tmp_path / "misread.h5", flavour="caffe")
 
 
-@pytest.mark.parametrize("layer", CONVOLUTIONS[:8])
+@pytest.mark.parametrize("layer", VGG19.convolutions[:8])
 def test_each_layer_is_held_to_its_fingerprint(layer: str):
     parameters = dict(read(real_file()).parameters)
     kernel, bias = parameters[layer]

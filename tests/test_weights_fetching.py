@@ -13,8 +13,9 @@ import pytest
 from safetensors.numpy import save
 from weights_examples import make, real_file, same, tensors_of
 
+from nstjax.architecture import FLAVOURS, NETWORKS
 from nstjax.errors import UserError
-from nstjax.weights import NoWeights, Source, Weights, download, fetch, find, listing, manifest, read, write
+from nstjax.weights import NoWeights, Source, Weights, choose, download, fetch, find, listing, manifest, read, write
 
 ANSWERS: dict[str, bytes] = {}
 RELEASED = threading.Event()
@@ -120,11 +121,14 @@ def test_fetch_where_no_checksum_is_published(publish, tmp_path: Path):
         ("/hang", None, "no answer within|timed out"),
     ],
 )
-def test_a_fetch_that_fails_leaves_nothing(publish, home: Path, way: str, checksum: str | None, message: str):
+def test_a_fetch_that_fails_leaves_nothing(
+    publish, home: Path, monkeypatch: pytest.MonkeyPatch, way: str, checksum: str | None, message: str
+):
     publish(make(2), way=way, checksum=checksum)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
     start = time.monotonic()
     with pytest.raises(UserError, match=message) as caught:
-        fetch("keras", timeout=0.5)
+        fetch("keras")
     assert time.monotonic() - start < 3
     assert "\n" not in str(caught.value)
     assert os.listdir(home) == []
@@ -150,12 +154,19 @@ def test_a_hanging_look_up_of_the_name_is_given_up(publish, monkeypatch: pytest.
     monkeypatch.setattr(download.urllib.request, "urlopen", lambda *args, **settings: RELEASED.wait(20))
     start = time.monotonic()
     with pytest.raises(NoWeights, match=r"no answer within 0.3 seconds"):
-        find("auto", timeout=0.3, on_notice=lambda line: None)
+        choose("auto", timeout=0.3, on_notice=lambda line: None)
     assert time.monotonic() - start < 2
 
 
-def test_the_promise_of_ten_seconds():
-    assert download.TIMEOUT < 10
+def test_auto_waits_three_seconds_at_most_for_a_network(publish, monkeypatch: pytest.MonkeyPatch):
+    publish(make(1))
+    waited = []
+    monkeypatch.setattr(download, "_connect", lambda address, timeout: waited.append(timeout) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        find(on_notice=lambda line: None)
+    with pytest.raises(ZeroDivisionError):
+        find("keras", on_notice=lambda line: None)
+    assert waited == [3, 8]
 
 
 def test_a_key_press_in_the_download_leaves_nothing(publish, home: Path):
@@ -213,9 +224,9 @@ def test_auto_takes_the_first_that_is_deep_enough(home: Path, tmp_path: Path, mo
     monkeypatch.setenv("NSTJAX_OFFLINE", "1")
     notices: list[str] = []
 
-    def found(deepest: str) -> Weights:
+    def found(layer: str) -> Weights:
         notices.clear()
-        return find(deepest=deepest, on_notice=notices.append)
+        return find(layers=[layer], on_notice=notices.append)
 
     cached = put(home / "keras.safetensors", make(3, seed=1))
     other = put(Path("weights/a_file.safetensors"), make(2, seed=2))
@@ -242,27 +253,27 @@ def test_auto_holds_the_environment_to_its_word(tmp_path: Path, home: Path, monk
     for value, message in (
         ("none", "none is not there"),
         ("own/x.safetensors", "layer block2_conv1 needs block2_conv1, but these weights hold only block1_conv1"),
-        ("own", "the folder own holds no weights that reach block2_conv1"),
+        ("own", "the folder own holds no weights that have block2_conv1"),
     ):
         monkeypatch.setenv("NSTJAX_WEIGHTS", value)
         with pytest.raises(UserError, match=rf"\$NSTJAX_WEIGHTS: .*{message}") as caught:
-            find(deepest="block2_conv1", on_notice=lambda line: None)
+            find(layers=["block2_conv1"], on_notice=lambda line: None)
         assert not isinstance(caught.value, NoWeights)
 
 
 def test_auto_fetches_the_default(publish, home: Path):
     weights, notices = make(2), []
     publish(weights)
-    assert same(find(deepest="block1_conv2", on_notice=notices.append), weights)
+    assert same(find(layers=["block1_conv2"], on_notice=notices.append), weights)
     assert len(notices) == 1 and "fetching keras" in notices[0] and str(home) in notices[0]
-    assert same(find(deepest="block1_conv2", on_notice=notices.append), weights)
+    assert same(find(layers=["block1_conv2"], on_notice=notices.append), weights)
     assert len(notices) == 1  # the second time from the cache
 
 
 def test_auto_says_why_there_is_nothing_and_what_to_do(publish, monkeypatch: pytest.MonkeyPatch):
     publish(make(1), address="http://127.0.0.1:9/vgg.safetensors")
     with pytest.raises(
-        NoWeights, match=r"no VGG19 weights in ./weights or .*cache.* no way to keras's weights .*refused"
+        NoWeights, match=r"no converted weights in ./weights or .*cache.* no way to keras's weights .*refused"
     ):
         find(on_notice=lambda line: None)
     monkeypatch.setenv("NSTJAX_OFFLINE", "1")
@@ -277,22 +288,22 @@ def test_a_name_is_that_source_or_an_error(home: Path, monkeypatch: pytest.Monke
         find("timm")
     assert not isinstance(caught.value, NoWeights)
     mine = put(home / "timm.safetensors", make(2))
-    assert same(find("timm", deepest="pool1"), mine)
+    assert same(find("timm", layers=["pool1"]), mine)
     with pytest.raises(UserError, match=r"timm.safetensors: layer block5_conv4 needs block5_conv4"):
         find("timm")
     put(Path("weights/keras.safetensors"), make(2))
-    with pytest.raises(UserError, match="its flavour is torchvision, but keras is caffe"):
-        find("keras", deepest="pool1")
+    with pytest.raises(UserError, match="its flavour is torchvision, of VGG19, but keras is caffe"):
+        find("keras", layers=["pool1"])
     put(Path("weights/keras.safetensors"), make(2, flavour="caffe"))
     with pytest.raises(UserError, match="block1_conv1 is not that of the Caffe VGG19"):
-        find("keras", deepest="pool1")
+        find("keras", layers=["pool1"])
 
 
 def test_a_path_is_that_file_or_an_error(tmp_path: Path):
     weights = put(tmp_path / "mine.safetensors", make(2))
-    assert same(find("mine.safetensors", deepest="relu1_2"), weights)
+    assert same(find("mine.safetensors", layers=["relu1_2"]), weights)
     with pytest.raises(UserError, match=r"mine.safetensors: layer relu2_1 needs block2_conv1"):
-        find("mine.safetensors", deepest="relu2_1")
+        find("mine.safetensors", layers=["relu2_1"])
     with pytest.raises(UserError, match=r"no file of weights 'your.safetensors': expected a file, auto, or .*keras"):
         find("your.safetensors")
     with pytest.raises(UserError, match="is a folder"):
@@ -302,7 +313,7 @@ def test_a_path_is_that_file_or_an_error(tmp_path: Path):
 def test_the_trained_blocks_serve_as_a_named_source(home: Path):
     trained = read(real_file())
     put(home / "keras.safetensors", trained)
-    found = find("keras", deepest="relu3_4")
+    found = find("keras", layers=["relu3_4"])
     assert found.sha256 == trained.sha256
     assert np.isclose(found.parameters["block1_conv1"][0].std(), 0.1914, atol=1e-4)
 
@@ -310,7 +321,8 @@ def test_the_trained_blocks_serve_as_a_named_source(home: Path):
 def test_the_manifest_is_complete():
     for name, source in manifest.sources().items():
         algorithm, _, digest = source.checksum.partition(":")
-        assert source.address.startswith("https://"), name
+        assert source.address.startswith("https://") or source.package, name
+        assert source.network in NETWORKS and source.flavour in FLAVOURS
         assert source.license and source.layout and source.description and source.megabytes > 50
-        assert (algorithm, len(digest)) in (("md5", 32), ("sha256", 8), ("", 0))
+        assert (algorithm, len(digest)) in (("md5", 32), ("sha256", 64 if source.package else 8), ("", 0))
     assert next(iter(manifest.sources())) == "keras"

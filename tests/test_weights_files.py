@@ -53,12 +53,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
 
 @pytest.mark.parametrize("deep_enough", ["block1_conv1", "relu2_2", "pool2", "conv1_2"])
 def test_require_serves_what_is_held(deep_enough: str):
-    make(4).require(deep_enough)
+    make(4).require([deep_enough])
 
 
 def test_require_names_the_layer_and_what_is_held():
     with pytest.raises(UserError, match=r"relu3_1 needs block3_conv1, .* hold only block1_conv1 to block2_conv2"):
-        make(4).require("relu3_1")
+        make(4).require(["relu3_1"])
 
 
 def hole(tensors: dict) -> None:
@@ -152,6 +152,17 @@ def test_a_file_must_say_a_known_flavour_unless_it_is_caffes(tmp_path: Path):
     save_file(tensors_of(make(2)), path, {"flavour": "vanilla"})
     with pytest.raises(UserError, match="'vanilla', expected one of caffe, torchvision"):
         read(path)
+
+
+def test_a_file_that_names_an_impossible_network_is_refused(tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    for blocks in ("", "[[2, 64], [1000000000, 128]]", "[2, 64]", "{}", '[["x", 1]]', "[[2, 32], [2, 128]]"):
+        save_file(tensors_of(make(2)), path, {"flavour": "torchvision", "network": "mine", "blocks": blocks})
+        with pytest.raises(
+            UserError, match=r"does not say the blocks|one to five blocks|expected .* in mine"
+        ) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_shared_file_is_told_to_be_caffes():

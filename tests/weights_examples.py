@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, kernel_shape
+from nstjax.architecture import FLAVOURS, VGG19, Architecture
 from nstjax.weights import Weights
 
 
-def make(layers: int = 4, *, flavour: str = "torchvision", seed: int = 0) -> Weights:
-    """Random weights in VGG19's shapes for its first layers."""
+def make(
+    layers: int = 4, *, flavour: str = "torchvision", seed: int = 0, architecture: Architecture = VGG19
+) -> Weights:
+    """Random weights in a network's shapes for its first layers."""
     draw = np.random.default_rng(seed)
     parameters = {}
-    for name in CONVOLUTIONS[:layers]:
-        shape = kernel_shape(name)
+    for name in architecture.convolutions[:layers]:
+        shape = architecture.kernel_shape(name)
         kernel = draw.standard_normal(shape, np.float32) / np.float32(30)
         parameters[name] = (kernel, draw.standard_normal(shape[3], np.float32))
-    return Weights(parameters, FLAVOURS[flavour], "drawn at random")
+    return Weights(parameters, FLAVOURS[flavour], "drawn at random", architecture=architecture)
 
 
 def same(one: Weights, other: Weights) -> bool:

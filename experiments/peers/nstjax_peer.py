@@ -15,7 +15,7 @@ from nstjax import losses, optimise, optimisers, statistics
 from nstjax.architecture import FLAVOURS
 from nstjax.objective import Objective
 from nstjax.types import PictureTerm, Targets, Term
-from nstjax.vgg import VGG19
+from nstjax.vgg import VGG
 
 OBJECTIVE = Objective(
     (
@@ -40,7 +40,7 @@ WEIGHTS = {"content": recipe.CONTENT_WEIGHT, "style": recipe.STYLE_WEIGHT, "vari
 
 
 @jax.jit
-def targets(network: VGG19, content: jax.Array, style: jax.Array) -> Targets:
+def targets(network: VGG, content: jax.Array, style: jax.Array) -> Targets:
     """What the terms compare with."""
     return OBJECTIVE.targets(network, content=content, style=style)
 
@@ -59,14 +59,14 @@ class NstjaxPeer:
     """``optimise.run_chunk`` on the recipe's terms."""
 
     def load(self, path: str, device: str, **options: Any) -> dict[str, Any]:
-        """Options: those of ``VGG19``. The device is the one that JAX takes, which the environment settles."""
+        """Options: those of ``VGG``. The device is the one that JAX takes, which the environment settles."""
         if device != (found := jax.default_backend()):
             raise RuntimeError(f"JAX computes on {found} where {device} was asked for")
         with np.load(path) as data:
             layers = [name.removesuffix("/kernel") for name in data.files if name.endswith("/kernel")]
             parameters = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in layers}
             content, style, self.start = (jnp.asarray(data[name]) for name in ("content", "style", "start"))
-        network = VGG19(parameters, FLAVOURS["caffe"], **options)
+        network = VGG(parameters, FLAVOURS["caffe"], **options)
         weights = {name: jnp.float32(weight) for name, weight in WEIGHTS.items()}
         self.problem = optimise.Problem(network, targets(network, content, style), weights)
         adam = optimisers.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)

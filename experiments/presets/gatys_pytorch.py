@@ -17,7 +17,7 @@ Differs from the source:
 """
 
 import nstjax
-from nstjax.architecture import BLOCKS, layer
+from nstjax.architecture import VGG19, layer
 
 config = nstjax.Config(
     layers={
@@ -39,7 +39,7 @@ version = 1
 
 def channels(name):
     """Of a layer."""
-    return BLOCKS[layer(name).block - 1][1]
+    return VGG19.blocks[layer(name).block - 1][1]
 
 
 def terms(config):

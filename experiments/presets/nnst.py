@@ -12,7 +12,7 @@ Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
 
 Differs from the source:
 
-- it has VGG16, here VGG19: the convolutions of the same names.
+- it has VGG16; with VGG19 the convolutions of the same names.
 - it looks for the nearest once a size, from the content blended with the result, and holds to what it found; in 200
   last steps, layer by layer instead of by hypercolumns, it looks at every one. Here hypercolumns look at every step,
   from the result, throughout.

@@ -13,7 +13,7 @@ Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
 
 Differs from the source:
 
-- it has VGG16, here VGG19: the convolutions of the same names.
+- it has VGG16; with VGG19 the convolutions of the same names.
 - it draws the style's 5,000 positions once a size, and one set of the result's for all terms; here each term draws both
   at every step. Layers are read between the centres of their positions, not between their corners.
 - it starts each size from the result so far and the content's finest details, the first from the style's mean colour

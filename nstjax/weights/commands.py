@@ -9,12 +9,12 @@ from nstjax.weights import fingerprints, manifest
 from nstjax.weights.conversion import convert
 from nstjax.weights.download import cache_folder
 from nstjax.weights.files import SUFFIX, about, read, write
-from nstjax.weights.finding import converted
+from nstjax.weights.finding import present
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A source of the manifest, and where its converted file lies already."""
+    """A source of the manifest, and where its weights lie already."""
 
     source: manifest.Source
     path: Path | None
@@ -25,6 +25,7 @@ class Verified:
     """What is known of one of nstjax's own files."""
 
     path: Path
+    network: str
     flavour: str
     layers: tuple[str, ...]
     source: str
@@ -35,7 +36,7 @@ class Verified:
 
 def listing() -> list[Listed]:
     """Every source, in the manifest's order."""
-    return [Listed(source, converted(name)) for name, source in manifest.sources().items()]
+    return [Listed(source, present(source)) for source in manifest.sources().values()]
 
 
 def convert_file(
@@ -74,9 +75,10 @@ def verify(path: str | os.PathLike[str]) -> Verified:
     """
     weights = read(path)
     with about(path):
-        status = fingerprints.check(weights.parameters, weights.flavour.name)
+        status = fingerprints.check(weights.parameters, weights.flavour.name, architecture=weights.architecture)
     return Verified(
         Path(path),
+        weights.architecture.name,
         weights.flavour.name,
         tuple(weights.parameters),
         weights.source,

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS
+from nstjax.architecture import FLAVOURS, VGG19
 from nstjax.errors import UserError
 from nstjax.weights import fingerprints, layouts
 from nstjax.weights.files import Weights, about
@@ -40,17 +40,22 @@ def convert(path: str | os.PathLike[str], *, flavour: str | None = None, origin:
             f"{origin.name}, {origin.address}" if origin else contents.source or path.name,
             source_sha256=sha256,
             license=origin.license if origin else contents.license or "unknown",
+            architecture=contents.architecture,
         )
-        if flavour is None and fingerprints.difference(weights.parameters) == (CONVOLUTIONS[0], None):
-            raise UserError("its kernels are not the Caffe model's, so its flavour must be said: --flavour torchvision")
-        fingerprints.check(weights.parameters, weights.flavour.name)
+        unknown = fingerprints.difference(weights.parameters) == (weights.architecture.convolutions[0], None)
+        if flavour is None and (unknown or weights.architecture != VGG19):
+            raise UserError(
+                "its kernels are not those of the Caffe VGG19, so its flavour must be said: --flavour torchvision"
+            )
+        fingerprints.check(weights.parameters, weights.flavour.name, architecture=weights.architecture)
     return weights
 
 
 def _in_order(contents: layouts.Contents, order: str) -> dict:
     """The parameters with the first kernel's input channels in that order."""
     parameters = dict(contents.parameters)
-    if contents.order not in (None, order) and CONVOLUTIONS[0] in parameters:
-        kernel, bias = parameters[CONVOLUTIONS[0]]
-        parameters[CONVOLUTIONS[0]] = (kernel[:, :, ::-1].copy(), bias)
+    first = contents.architecture.convolutions[0]
+    if contents.order not in (None, order) and first in parameters:
+        kernel, bias = parameters[first]
+        parameters[first] = (kernel[:, :, ::-1].copy(), bias)
     return parameters

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nstjax.errors import UserError
-from nstjax.weights import layouts, manifest
+from nstjax.weights import layouts, manifest, packaged
 from nstjax.weights.conversion import convert
 from nstjax.weights.files import SUFFIX, about, write
 from nstjax.weights.manifest import Source
@@ -21,9 +21,22 @@ Progress = Callable[[int, int | None], object]
 """Called with the bytes that have come and, where it is known, the bytes to come in all."""
 
 TIMEOUT = 8.0
-"""Seconds until a try without network is given up, which a run promises within ten."""
+"""Seconds until a connection must stand, and that a download may pause."""
 
 _CHUNK = 1 << 18
+
+
+class Unreachable(UserError):
+    """The server that publishes some weights gives no answer.
+
+    Args:
+        what: what happened.
+        mend: how to get the weights all the same.
+    """
+
+    def __init__(self, what: str, mend: str):
+        super().__init__(f"{what}: {mend}")
+        self.what = what
 
 
 def cache_folder() -> Path:
@@ -36,23 +49,26 @@ def fetch(
     *,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> Path:
     """Downloads a source of the manifest, checks and converts it.
 
     Args:
         folder: where the converted file goes; by default ``cache_folder()``.
         progress: see ``Progress``.
-        timeout: seconds for the connection to stand, all in all, and for the longest pause in the download.
+        timeout: seconds for the connection to stand, all in all; by default ``TIMEOUT``.
 
     Returns:
-        The converted file, NAME.safetensors in the folder.
+        The converted file, NAME.safetensors in the folder; of a source inside a package, the package's file.
 
     Raises:
-        UserError: no such source, no network, an HTTP error, a download cut short or with another checksum, kernels
-            that are not the flavour's, or a folder that cannot be written. Nothing is left behind.
+        Unreachable: there is no network.
+        UserError: no such source, a package that is not installed, an HTTP error, a download cut short or with another
+            checksum, kernels that are not the flavour's, or a folder that cannot be written. Nothing is left behind.
     """
     source = manifest.source(name)
+    if source.package:
+        return packaged.require(source)
     with about(name):
         layouts.require_reader(Path(source.file_name).suffix)  # before a download of hundreds of megabytes
     folder = Path(folder) if folder else cache_folder()
@@ -61,7 +77,7 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as temporary:
             original = Path(temporary) / source.file_name
-            _download(source, original, progress, timeout)
+            _download(source, original, progress, timeout or TIMEOUT)
             if source.checksum and not source.matches(original):
                 raise UserError(
                     f"what {source.address} sent does not have the checksum {source.checksum}: damaged on the way, or "
@@ -84,7 +100,7 @@ def _download(source: Source, path: Path, progress: Progress | None, timeout: fl
         raise UserError(f"{source.address} answered {error.code} {error.reason}: take another source") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise UserError(f"no way to {source.name}'s weights ({reason}): {_by_hand(source)}") from error
+        raise Unreachable(f"no way to {source.name}'s weights ({reason})", _by_hand(source)) from error
     with response, path.open("wb") as file:
         length = response.headers["Content-Length"]
         total, done = int(length) if length else None, 0
@@ -108,7 +124,7 @@ def _connect(address: str, timeout: float) -> Any:
     def ask() -> None:
         try:
             request = urllib.request.Request(address, headers={"User-Agent": "nstjax"})
-            answers.put(urllib.request.urlopen(request, timeout=timeout))
+            answers.put(urllib.request.urlopen(request, timeout=max(timeout, TIMEOUT)))
         except Exception as error:  # handed to the thread that waits
             answers.put(error)
 

@@ -1,8 +1,9 @@
-"""VGG19's weights in memory, and nstjax's own files of them.
+"""A VGG network's weights in memory, and nstjax's own files of them.
 
 A file is safetensors: ``block1_conv1/kernel`` [3, 3, in, out] and ``block1_conv1/bias`` [out] in float32, and so on for
-a first part of VGG19's convolutions; its metadata hold the flavour, where the weights are from, the sha256 of the
-file they were converted from, the license, and the digest of the content.
+a first part of the network's convolutions; its metadata hold the network's name and blocks, the flavour, where the
+weights are from, the sha256 of the file they were converted from, the license, and the digest of the content. A file
+that does not say its network is VGG19's.
 """
 
 import contextlib
@@ -10,24 +11,24 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS, SEQUENCE, Flavour, kernel_shape, layer
+from nstjax.architecture import FLAVOURS, NETWORKS, VGG19, Architecture, Flavour, layer
 from nstjax.atomic import whole_file
 from nstjax.errors import UserError
-from nstjax.weights import fingerprints
+from nstjax.weights import fingerprints, manifest
 
 SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """VGG19's convolutions from the first one down, as far as they are held.
+    """A VGG network's convolutions from the first one down, as far as they are held.
 
     Raises:
         UserError: a layer is missing, has a wrong shape, or is not finite.
@@ -38,19 +39,28 @@ class Weights:
     source: str  # one line: where they are from
     source_sha256: str = ""  # of the file that they were converted from
     license: str = "unknown"
-    path: Path | None = None  # of the file they were read from
+    architecture: Architecture = VGG19
+    reference: str | None = None  # what ``find`` takes to give them again: a path or a name; None: nothing does
 
     def __post_init__(self) -> None:
         """Checks the layers."""
-        for held, expected in zip(self.parameters, CONVOLUTIONS, strict=False):
+        network = self.architecture
+        for held, expected in zip(self.parameters, network.convolutions, strict=False):
             if held != expected:
-                raise UserError(f"layer {expected} is missing before {held}: a gap, or another network than VGG19")
-        if not 1 <= len(self.parameters) <= len(CONVOLUTIONS):
-            raise UserError(f"expected {CONVOLUTIONS[0]} and the layers after it, got {len(self.parameters)} layers")
+                raise UserError(
+                    f"layer {expected} is missing before {held}: a gap, or another network than {network.name}"
+                )
+        if not 1 <= len(self.parameters) <= len(network.convolutions):
+            raise UserError(
+                f"expected {network.convolutions[0]} and the layers after it, got {len(self.parameters)} layers"
+            )
         for name, (kernel, bias) in self.parameters.items():
-            for what, tensor, shape in (("kernel", kernel, kernel_shape(name)), ("bias", bias, kernel_shape(name)[3:])):
-                if tensor.shape != shape:
-                    raise UserError(f"layer {name}: its {what} is {[*tensor.shape]}, expected {[*shape]} in VGG19")
+            shape = network.kernel_shape(name)
+            for what, tensor, expected in (("kernel", kernel, shape), ("bias", bias, shape[3:])):
+                if tensor.shape != expected:
+                    raise UserError(
+                        f"layer {name}: its {what} is {[*tensor.shape]}, expected {[*expected]} in {network.name}"
+                    )
                 if tensor.dtype != np.float32:
                     raise UserError(f"layer {name}: its {what} is {tensor.dtype}, expected float32")
                 if not np.isfinite(tensor).all():
@@ -71,17 +81,30 @@ class Weights:
                 digest.update(np.ascontiguousarray(tensor, "<f4").data)
         return digest.hexdigest()
 
-    def require(self, name: str) -> None:
-        """Makes sure that the layer ``name`` (in any form that ``architecture.layer`` knows) can be served.
+    def require(self, names: Iterable[str] | None) -> None:
+        """Make sure that layers can be served.
+
+        Args:
+            names: in any form that ``architecture.layer`` knows; None means the whole network.
 
         Raises:
-            UserError: it is deeper than these weights.
+            UserError: one is deeper than these weights, or not in their network; names weights that have it.
         """
-        steps = SEQUENCE[: layer(name).depth + 1]
-        if missing := [step for step in steps if step in CONVOLUTIONS and step not in self.parameters]:
-            raise UserError(
-                f"layer {name} needs {missing[-1]}, but these weights hold only {CONVOLUTIONS[0]} to {self.deepest}"
-            )
+        convolutions = self.architecture.convolutions
+        for name in convolutions[-1:] if names is None else (name for name in names if name != "input"):
+            step = layer(name).step
+            if step not in self.architecture.sequence:
+                having = [
+                    source.name for source in manifest.sources().values() if step in NETWORKS[source.network].sequence
+                ]
+                raise UserError(
+                    f"layer {name} is not in {self.architecture.name}; these weights have it: {', '.join(having)}"
+                )
+            needed = self.architecture.convolutions_to(name)
+            if missing := [step for step in needed if step not in self.parameters]:
+                raise UserError(
+                    f"layer {name} needs {missing[-1]}, but these weights hold only {convolutions[0]} to {self.deepest}"
+                )
 
 
 @contextlib.contextmanager
@@ -107,12 +130,12 @@ def load_tensors(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, n
 
 
 def pairs(kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{"block1_conv1": (kernel, bias), …} in the network's order.
+    """{"block1_conv1": (kernel, bias), …} in every network's order.
 
     Raises:
         UserError: a layer has the one but not the other.
     """
-    held = [name for name in CONVOLUTIONS if name in kernels or name in biases]
+    held = [name for name in VGG19.convolutions if name in kernels or name in biases]
     for name in held:
         if name not in kernels or name not in biases:
             raise UserError(f"layer {name} has no {'kernel' if name in biases else 'bias'}")
@@ -122,7 +145,7 @@ def pairs(kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> dict
 def _is_ours(name: str) -> bool:
     # Raises at the first foreign name, before gigabytes of another model are read.
     convolution, _, part = name.partition("/")
-    if convolution not in CONVOLUTIONS or part not in ("kernel", "bias"):
+    if convolution not in VGG19.convolutions or part not in ("kernel", "bias"):
         raise UserError(f"holds {name}, so it is another network's or needs nstjax weights convert first")
     return True
 
@@ -153,13 +176,24 @@ def read(path: str | os.PathLike[str]) -> Weights:
             metadata.get("source", path.name),
             source_sha256=metadata.get("source_sha256", ""),
             license=metadata.get("license", "unknown"),
-            path=path.absolute(),
+            architecture=_architecture(metadata),
+            reference=str(path.absolute()),
         )
         if "flavour" not in metadata and fingerprints.difference(weights.parameters):
             raise UserError(f"it does not say its flavour: say it with nstjax weights convert {path} --flavour …")
         if metadata.get("sha256", weights.sha256) != weights.sha256:
             raise UserError("damaged: its content does not have the sha256 that it states")
     return weights
+
+
+def _architecture(metadata: Mapping[str, str]) -> Architecture:
+    if "network" not in metadata:
+        return VGG19
+    try:
+        blocks = tuple((int(count), int(channels)) for count, channels in json.loads(metadata["blocks"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"it does not say the blocks of its network {metadata['network']} ({error!r})") from None
+    return Architecture(metadata["network"], blocks)
 
 
 def write(path: str | os.PathLike[str], weights: Weights) -> None:
@@ -175,6 +209,8 @@ def write(path: str | os.PathLike[str], weights: Weights) -> None:
     }
     header: dict[str, object] = {
         "__metadata__": {
+            "network": weights.architecture.name,
+            "blocks": json.dumps(weights.architecture.blocks),
             "flavour": weights.flavour.name,
             "source": weights.source,
             "source_sha256": weights.source_sha256,

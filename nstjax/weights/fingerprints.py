@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from nstjax.architecture import VGG19, Architecture
 from nstjax.errors import UserError
 from nstjax.weights import manifest
 
@@ -102,10 +103,10 @@ def difference(parameters: Parameters) -> tuple[str, str | None] | None:
     return None
 
 
-def check(parameters: Parameters, flavour: str) -> str:
+def check(parameters: Parameters, flavour: str, *, architecture: Architecture = VGG19) -> str:
     """Holds parameters to what is known of their flavour.
 
-    Only the Caffe flavour has fingerprints; of any other the scale is looked at, and that it is not Caffe's.
+    Only VGG19's Caffe flavour has fingerprints; of any other the scale is looked at, and that it is not that one.
 
     Returns:
         One line that says what was checked.
@@ -114,7 +115,7 @@ def check(parameters: Parameters, flavour: str) -> str:
         UserError: they do not match; names the layer, and what is wrong where that can be told.
     """
     differs = difference(parameters)
-    if flavour == "caffe":
+    if flavour == "caffe" and architecture == VGG19:
         if differs:
             layer, reason = differs
             raise UserError(
@@ -123,9 +124,12 @@ def check(parameters: Parameters, flavour: str) -> str:
         known = [name for name in manifest.caffe_fingerprints() if name in parameters]
         return f"matches the Caffe fingerprints of {known[0]} to {known[-1]}"
     if not differs:
-        raise UserError(f"block1_conv1 is that of the Caffe VGG19, so the flavour is caffe, not {flavour}")
+        raise UserError(
+            f"block1_conv1 is that of the Caffe VGG19: these are its weights, of the flavour caffe, not "
+            f"{architecture.name}'s of the flavour {flavour}"
+        )
     low, high = _PLAUSIBLE_SPREAD
     for name, (kernel, _) in parameters.items():
         if not low <= (spread := float(kernel.std())) <= high:
             raise UserError(f"{name} is no trained kernel: its spread is {spread:.2g}, expected {low:g} to {high:g}")
-    return f"shapes and scale are right; there are no fingerprints of the {flavour} flavour"
+    return f"shapes and scale are right; there are no fingerprints of {architecture.name}'s {flavour} flavour"

@@ -1,7 +1,8 @@
-"""Reading VGG19's convolutions out of the files that others publish.
+"""Reading a VGG network's convolutions out of the files that others publish.
 
 A layer is told by its name (``block1_conv1``, ``conv1_1`` or PyTorch's ``features.0``) and its kernel and bias by their
-rank, never by the name of a dataset, which differs from one version of a framework to the next.
+rank, never by the name of a dataset, which differs from one version of a framework to the next; the network, by the
+layers that it has.
 No pickle is ever executed: NumPy's are refused, and PyTorch reads with ``weights_only``.
 """
 
@@ -14,15 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nstjax.architecture import CONVOLUTIONS, FLAVOURS
+from nstjax.architecture import FLAVOURS, NETWORKS, VGG19, Architecture
 from nstjax.errors import UserError
 from nstjax.weights.files import load_tensors, pairs
 
 _NAMES = re.compile(r"(?<![A-Za-z0-9_])(?:block(\d+)_conv(\d+)|conv(\d+)_(\d+))(?!\d)")
 _TORCH_NAMES = re.compile(r"(?<![A-Za-z0-9_])features\.(\d+)\.")
-_TORCH_INDICES: dict[int, str] = dict(
-    zip((0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), CONVOLUTIONS, strict=True)
-)
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class Contents:
     """What a published file holds: HWIO kernels and biases by convolution, and what it says of itself."""
 
     parameters: dict[str, tuple[np.ndarray, np.ndarray]]
+    architecture: Architecture
     order: Literal["RGB", "BGR"] | None = None  # of the first kernel's channels; None: the flavour's own
     flavour: str | None = None
     source: str | None = None
@@ -67,24 +66,50 @@ def require_reader(suffix: str) -> None:
 
 
 def _convolution(name: str) -> str | None:
-    """The convolution that a tensor's name belongs to; None for what is not one, such as the classifier."""
+    """The layer that a tensor's name belongs to; None for what is no convolution's, such as the classifier's."""
     if match := _TORCH_NAMES.search(name):
-        return _TORCH_INDICES.get(int(match[1]), f"features.{match[1]}")
+        return f"features.{match[1]}"
     if match := _NAMES.search(name):
         block, index = filter(None, match.groups())
         return f"block{block}_conv{index}"
     return None
 
 
-def _by_layer(tensors: Iterable[tuple[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernels (rank 4) and biases (rank 1) by convolution, in the network's order."""
+def _torch_names(network: Architecture) -> dict[str, str]:
+    """{"features.0": "block1_conv1", …}: in PyTorch's sequence a ReLU follows each convolution."""
+    names, index = {}, 0
+    for step in network.sequence:
+        if step in network.convolutions:
+            names[f"features.{index}"] = step
+            index += 1
+        index += 1
+    return names
+
+
+def _network_of(layers: Iterable[str]) -> tuple[Architecture, dict[str, str]]:
+    """The network that has these layers, with {name in the file: canonical name}."""
+    held = {*layers}
+    # Of several that have them all, the one that has them without a gap; the first three blocks alone are VGG19's.
+    for whole in (True, False):
+        for network in NETWORKS.values():
+            names = _torch_names(network) | {name: name for name in network.convolutions}
+            canonical = {names.get(name, "") for name in held}
+            expected = network.convolutions[: len(held)] if whole else network.convolutions
+            if canonical <= {*expected}:
+                return network, names
+    known = {name for network in NETWORKS.values() for name in (*_torch_names(network), *network.convolutions)}
+    if foreign := sorted(held - known):
+        raise UserError(f"holds a layer {foreign[0]}, which neither {' nor '.join(NETWORKS)} has: another network")
+    raise UserError(f"no one of {' and '.join(NETWORKS)} has all its layers: {', '.join(sorted(held))}")
+
+
+def _by_layer(tensors: Iterable[tuple[str, Any]]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Architecture]:
+    """Kernels (rank 4) and biases (rank 1) by convolution, in the network's order, and the network."""
+    by_name = [(name, layer, tensor) for name, tensor in tensors if (layer := _convolution(name)) is not None]
+    network, names = _network_of(layer for _, layer, _ in by_name)
     kernels, biases = {}, {}
-    for name, tensor in tensors:
-        if (convolution := _convolution(name)) is None:
-            continue
-        if convolution not in CONVOLUTIONS:
-            raise UserError(f"holds a layer {convolution}, which VGG19 has not: another network")
-        array = np.asarray(tensor)
+    for name, layer, tensor in by_name:
+        convolution, array = names[layer], np.asarray(tensor)
         kind = {4: kernels, 1: biases}.get(array.ndim)
         if kind is None or convolution in kind or array.dtype.kind != "f":
             raise UserError(f"layer {convolution}: expected one kernel and one bias, got also {name} {[*array.shape]}")
@@ -92,8 +117,8 @@ def _by_layer(tensors: Iterable[tuple[str, Any]]) -> dict[str, tuple[np.ndarray,
             array = array.transpose(2, 3, 1, 0)
         kind[convolution] = np.ascontiguousarray(array, np.float32)
     if not kernels:
-        raise UserError(f"holds no layer of VGG19, such as {CONVOLUTIONS[0]}, conv1_1 or features.0")
-    return pairs(kernels, biases)
+        raise UserError(f"holds no layer of {VGG19.name}, such as {VGG19.convolutions[0]}, conv1_1 or features.0")
+    return pairs(kernels, biases), network
 
 
 def _keras(path: Path) -> Contents:
@@ -107,7 +132,7 @@ def _keras(path: Path) -> Contents:
 
     with h5py.File(path) as file:
         file.visititems(keep)
-    return Contents(_by_layer(tensors))
+    return Contents(*_by_layer(tensors))
 
 
 def _matconvnet(path: Path) -> Contents:
@@ -123,7 +148,7 @@ def _matconvnet(path: Path) -> Contents:
         raise UserError(
             f"its normalization.averageImage is not {expected} in RGB, the mean colour of VGG19's Caffe model"
         )
-    return Contents(_by_layer(_matconvnet_tensors(content["layers"])), order="RGB")
+    return Contents(*_by_layer(_matconvnet_tensors(content["layers"])), order="RGB")
 
 
 def _matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
@@ -139,22 +164,21 @@ def _matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
 
 def _numpy(path: Path) -> Contents:
     with np.load(path, allow_pickle=False) as file:
-        return Contents(_by_layer((name, file[name]) for name in file.files if _convolution(name)))
+        return Contents(*_by_layer((name, file[name]) for name in file.files if _convolution(name)))
 
 
 def _safetensors(path: Path) -> Contents:
     tensors, metadata = load_tensors(path, lambda name: _convolution(name) is not None)
-    parameters = _by_layer(tensors.items())
-    return Contents(
-        parameters, flavour=metadata.get("flavour"), source=metadata.get("source"), license=metadata.get("license")
-    )
+    parameters, network = _by_layer(tensors.items())
+    flavour, source, license_ = (metadata.get(key) for key in ("flavour", "source", "license"))
+    return Contents(parameters, network, flavour=flavour, source=source, license=license_)
 
 
 def _pytorch(path: Path) -> Contents:
     import torch  # pyright: ignore[reportMissingImports]
 
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return Contents(_by_layer((name, tensor.numpy()) for name, tensor in state.items() if _convolution(name)))
+    return Contents(*_by_layer((name, tensor.numpy()) for name, tensor in state.items() if _convolution(name)))
 
 
 _READERS = {

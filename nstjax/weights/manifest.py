@@ -1,4 +1,4 @@
-"""The manifest: where VGG19's weights are published, and how the Caffe ones are recognised."""
+"""The manifest: where weights of VGG networks are published, and how VGG19's Caffe ones are recognised."""
 
 import functools
 import hashlib
@@ -14,7 +14,7 @@ _PLACES = (_PACKAGE / "manifest.toml", _PACKAGE.parent / "weights" / "manifest.t
 
 @dataclass(frozen=True)
 class Source:
-    """One place that publishes VGG19's weights."""
+    """One place that publishes the weights of a VGG network."""
 
     name: str
     address: str
@@ -24,6 +24,8 @@ class Source:
     license: str
     layout: str
     description: str
+    network: str = "VGG19"
+    package: str = ""  # the requirement to install, where the address is a file inside a Python package
 
     @property
     def file_name(self) -> str:
