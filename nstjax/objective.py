@@ -5,7 +5,7 @@ weights are traced: to change them compiles nothing, to sweep them is ``jax.vmap
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from nstjax import mixture
+from nstjax import blending
+from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
 from nstjax.losses import takes_key
-from nstjax.mixture import Blend, Mixture, Region
-from nstjax.types import AnyTerm, Features, Guides, Key, Picture, Scalar, Shaping, Targets, Term
+from nstjax.statistics import feature_map, per_layer
+from nstjax.types import AnyTerm, Distance, Features, Guides, Key, Picture, Scalar, Shaping, Targets, Term
 
 
 class Network(Protocol):
@@ -108,19 +109,19 @@ class Objective:
         """
         styles = [*style] if isinstance(style, Sequence) else [style]
         guides = [*style_guides] if style_guides is not None else [None] * len(styles)
-        shares = mixture.shares(blend, styles=len(styles), regions=_regions(styles, guides))
+        shares = blending.shares(blend, styles=len(styles), regions=_regions(styles, guides))
         seen = self._statistics("content", network, content, [None])
         targets: Targets = {name: statistic[None] for name, statistic in seen.items()}
         terms = self._that_see("style")
         for term in terms:
-            mixture.check_regions(term, shares)
+            blending.check_regions(term, shares)
         each = []
         for k, (picture, guide) in enumerate(zip(styles, guides, strict=True)):
             regions = [region for region, row in shares.items() if row[k]]
             each.append(self._statistics("style", network, picture, regions, guide) if regions else {})
         for term in terms:
             with _noted(term):
-                targets[term.name] = mixture.target(term, shares, [it.get(term.name, {}) for it in each])
+                targets[term.name] = blending.target(term, shares, [it.get(term.name, {}) for it in each])
         return targets
 
     def _that_see(self, target: Literal["content", "style"]) -> tuple[Term, ...]:
@@ -144,9 +145,9 @@ class Objective:
         for term in terms:
             with _noted(term):
                 if guides is None:
-                    found[term.name] = dict.fromkeys(regions, mixture.statistic(term, features, None, None))
+                    found[term.name] = dict.fromkeys(regions, blending.statistic(term, features, None, None))
                 else:
-                    found[term.name] = {it: mixture.statistic(term, features, guides, it) for it in regions}
+                    found[term.name] = {it: blending.statistic(term, features, guides, it) for it in regions}
         return found
 
     def __call__(
@@ -228,8 +229,8 @@ def _value(term: Term, features: Features, target: PyTree, key: Key | None, guid
     if term.target == "style":
         _check(term, features, target, guides)
     if not isinstance(target, Mixture):
-        return distance(mixture.statistic(term, features, None, None), target, key)
-    found = {region: mixture.statistic(term, features, guides, region) for region in dict.fromkeys(target.regions)}
+        return distance(blending.statistic(term, features, None, None), target, key)
+    found = {region: blending.statistic(term, features, guides, region) for region in dict.fromkeys(target.regions)}
     value = jnp.float32(0)
     for m, (t, region) in enumerate(zip(target.targets, target.regions, strict=True)):
         drawn = None if key is None else jax.random.fold_in(key, m)
@@ -260,3 +261,24 @@ def _noted(term: AnyTerm) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"in the term {term.name!r}")
         raise
+
+
+def content_term(layers: Sequence[str], distance: Distance) -> Term:
+    """The term "content": the feature maps of some layers against those of the content picture.
+
+    Args:
+        layers: names of layers.
+        distance: of two ``{layer: map}``, as ``layer_sum`` and ``layer_mean`` make it of one of two maps.
+    """
+    return Term("content", tuple(layers), per_layer(feature_map), distance, target="content")
+
+
+def style_term(layers: Sequence[str], statistic: Callable[..., Any], distance: Distance) -> Term:
+    """The term "style": a statistic of each of some layers against that of the style picture.
+
+    Args:
+        layers: names of layers.
+        statistic: of one feature map.
+        distance: of two ``{layer: statistic}``, as ``layer_sum`` and ``layer_mean`` make it of one of two statistics.
+    """
+    return Term("style", tuple(layers), per_layer(statistic), distance, target="style")

@@ -19,10 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from nstjax.averaging import Average
 from nstjax.errors import UserError
 from nstjax.objective import Network, Objective
 from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
@@ -33,6 +31,33 @@ CHUNK = 256
 
 DIVERGED = 1000.0
 """A loss this many times its running minimum will not come back."""
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["total", "weight"], meta_fields=[])
+@dataclass(frozen=True)
+class Average:
+    """An average under way: ``total / weight``, which is what corrects its bias to where it began.
+
+    Reference: Crowson, style-transfer-pytorch; Kingma and Ba 2015, section 3, for the correction.
+    """
+
+    total: PyTree
+    weight: Scalar
+
+    @classmethod
+    def of(cls, parameters: PyTree, decay: float) -> "Average":
+        """The average that begins with these."""
+        return cls(jax.tree.map(lambda it: (1 - decay) * it, parameters), jnp.float32(1 - decay))
+
+    def followed_by(self, parameters: PyTree, decay: float) -> "Average":
+        """The average with one more step."""
+        total = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, self.total, parameters)
+        return Average(total, decay * self.weight + (1 - decay))
+
+    @property
+    def value(self) -> PyTree:
+        """The parameters."""
+        return jax.tree.map(lambda it: it / self.weight, self.total)
 
 
 @dataclass(frozen=True)
@@ -166,41 +191,11 @@ def run_chunk(
         (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* each step's update and
         before the terms' weights (the total has them in); entries past the steps made are NaN.
     """
-    return _chunk(state, problem, steps, method)
+    return chunk(state, problem, steps, method)
 
 
-@functools.partial(jax.jit, static_argnames=("method", "varying", "mesh"), donate_argnames="state")
-def run_chunks(
-    state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method, varying: frozenset[str], mesh: Mesh
-) -> tuple[State, dict[str, Float[Array, "n chunk"]]]:
-    """``run_chunk`` of many runs at a time, that share the method and the network.
-
-    Args:
-        state: stacked along a leading axis, whose length the mesh's divides; donated.
-        problem: the weights stacked, and the targets of ``varying``; the rest is shared, and there once.
-        steps: of each.
-        method: static.
-        varying: the terms whose targets differ.
-        mesh: of one axis, "members", over which they are spread; each device goes on by itself.
-
-    Returns:
-        As of ``run_chunk``, stacked.
-    """
-
-    def problem_of(stacked: Any, shared: Any) -> Any:
-        targets = {name: stacked if name in varying else shared for name in problem.targets}
-        return Problem(shared, targets, stacked, shared)
-
-    def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
-        one = functools.partial(_chunk, method=method)
-        return jax.vmap(one, in_axes=(0, problem_of(0, None), None))(state, problem, steps)
-
-    spread, whole = PartitionSpec("members"), PartitionSpec()
-    specs = (spread, problem_of(spread, whole), whole)
-    return jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(state, problem, steps)
-
-
-def _chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
+def chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
+    """Trace the steps of ``run_chunk``, for callers that compile them in another way, such as under ``jax.vmap``."""
     names = ("total", *method.objective.names)
     metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
     first = state.step

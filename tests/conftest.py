@@ -31,9 +31,9 @@ with install_import_hook(
     import nstjax.shaping
     import nstjax.statistics  # noqa: F401
 
-from nstjax.architecture import FLAVOURS, VGG19
-from nstjax.vgg import VGG
-from nstjax.weights import Weights, read
+from nstjax.network.architecture import FLAVOURS, VGG19
+from nstjax.network.vgg import VGG
+from nstjax.network.weights import Weights, read
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def strict_dtypes():
 def _no_weights_of_the_users(tmp_path, monkeypatch):
     """Converted weights in the user's own cache, and those of an installed package, must not be seen."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("nstjax.weights.packaged.locate", lambda source: None)
+    monkeypatch.setattr("nstjax.network.weights.packaged.locate", lambda source: None)
 
 
 def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0, architecture=VGG19):
@@ -79,7 +79,7 @@ def place(tmp_path, monkeypatch):
     from quick_run import EXPERIMENT
 
     from nstjax import images
-    from nstjax.weights import write
+    from nstjax.network.weights import write
 
     monkeypatch.chdir(tmp_path)
     images.save("content.png", smooth_picture(30, 40))

@@ -11,7 +11,7 @@ from conftest import random_weights, smooth_picture
 
 from nstjax import images
 from nstjax.cli import main
-from nstjax.weights import write
+from nstjax.network.weights import write
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^ {4,6}(nstjax .*)$", TEXT, re.MULTILINE)]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstjax.architecture import FLAVOURS, VGG19, Architecture
-from nstjax.weights import Weights
+from nstjax.network.architecture import FLAVOURS, VGG19, Architecture
+from nstjax.network.weights import Weights
 
 
 def make(

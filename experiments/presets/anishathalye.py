@@ -30,7 +30,7 @@ config = nstjax.Config(
     enlarge=True,
     init="mean",
     init_deviation=0.256 / 255,
-    **nstjax.units.from_255("adam", learning_rate=10, epsilon=1e-8),
+    **nstjax.experiment.units.from_255("adam", learning_rate=10, epsilon=1e-8),
     steps=1000,
 )
 

@@ -17,7 +17,7 @@ Differs from the source:
 - it reduces pictures by a Gaussian pyramid, and enlarges the first result, in 8 bits, by bilinear interpolation.
 """
 
-from nstjax.experiment import load
+from nstjax.experiment.experiment import load
 
 gatys = load("gatys-pytorch")
 

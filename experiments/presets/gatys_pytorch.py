@@ -17,7 +17,7 @@ Differs from the source:
 """
 
 import nstjax
-from nstjax.architecture import VGG19, layer
+from nstjax.network.architecture import VGG19, layer
 
 config = nstjax.Config(
     layers={

@@ -6,7 +6,7 @@ Content at block5_conv2, style at the first convolution of each block, total var
 the content picture, by Adam. 17,000 iterations keep content and realism best, 30,000 are more abstract. Meant for the
 caffe flavour.
 
-The source leaves open, and experiments at 64 pixels (``experiments/long_run_study.py``) decided:
+The source leaves open, and experiments at 64 pixels (``experiments/studies/long_run.py``) decided:
 
 - content: its formula says half the sum of squared differences, its prose the mean; the formula is taken.
 - Gram matrix: ``F F^T / (C N)``, mean squared differences, the five layers averaged. Weighted, style starts at ten

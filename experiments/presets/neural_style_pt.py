@@ -17,7 +17,7 @@ Differs from the source:
 """
 
 import nstjax
-from nstjax.experiment import load
+from nstjax.experiment.experiment import load
 
 neural_style = load("neural-style")
 

@@ -18,7 +18,7 @@ Differs from the source:
 """
 
 import nstjax
-from nstjax.architecture import layer
+from nstjax.network.architecture import layer
 
 config = nstjax.Config(
     layers={

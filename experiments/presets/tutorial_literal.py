@@ -11,7 +11,7 @@ Differs from ``tutorial`` where the published code differs from its own text:
 """
 
 import nstjax
-from nstjax.experiment import load
+from nstjax.experiment.experiment import load
 
 tutorial = load("tutorial")
 

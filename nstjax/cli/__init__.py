@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from nstjax import allocator
 from nstjax.cli import runs, weights
 from nstjax.errors import Failure, UserError
+from nstjax.system import memory
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +40,7 @@ def entry() -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    allocator.keep_freed_memory()  # before the array libraries start their threads
+    memory.keep_freed_memory()  # before the array libraries start their threads
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:
@@ -70,15 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     presets = commands.add_parser("presets", help="list the experiments that come with nstjax")
     presets.set_defaults(command=_presets)
 
-    devices = commands.add_parser("devices", help="print what JAX sees")
-    devices.set_defaults(command=_devices)
+    listing = commands.add_parser("devices", help="print what JAX sees")
+    listing.set_defaults(command=_devices)
 
     weights.add(commands)
     return parser
 
 
 def _presets(arguments: argparse.Namespace) -> int:
-    from nstjax.experiment import load, presets
+    from nstjax.experiment.experiment import load, presets
 
     found = {name: load(path) for name, path in presets().items()}
     width = max(map(len, found))
@@ -88,7 +88,7 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _devices(arguments: argparse.Namespace) -> int:
-    from nstjax import device
+    from nstjax.system import devices
 
-    print("\n".join(device.lines()))
+    print("\n".join(devices.lines()))
     return 0

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstjax import options
+from nstjax.cli import options
 from nstjax.errors import UserError
 
 if TYPE_CHECKING:
-    from nstjax.cluster import Place
-    from nstjax.loop import Result
-    from nstjax.sweeping import SweepResult
-    from nstjax.terminal import Terminal
+    from nstjax.cli.terminal import Terminal
+    from nstjax.runs.stylize import Result
+    from nstjax.sweeps.sweep import SweepResult
+    from nstjax.system.processes import Place
 
 
 def add(commands: Any) -> None:
@@ -94,7 +94,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def _place(arguments: argparse.Namespace) -> "Place":
-    from nstjax.cluster import Place, join
+    from nstjax.system.processes import Place, join
 
     told = (arguments.coordinator, arguments.processes, arguments.process_index)
     if not arguments.distributed and told == (None, None, None):
@@ -119,8 +119,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def _started(arguments: argparse.Namespace) -> Iterator["Terminal"]:
     """JAX is started here, for a command that has found nothing wrong without it; what it does is shown."""
-    from nstjax.compilation import cached
-    from nstjax.terminal import Terminal
+    from nstjax.cli.terminal import Terminal
+    from nstjax.system.compilation_cache import cached
 
     with Terminal(quiet=arguments.quiet) as terminal, cached(arguments.compilation_cache, terminal.warning):
         yield terminal
@@ -128,9 +128,9 @@ def _started(arguments: argparse.Namespace) -> Iterator["Terminal"]:
 
 def _run(arguments: argparse.Namespace) -> int:
     from nstjax import images
-    from nstjax.experiment import load
-    from nstjax.inputs import prepare
-    from nstjax.rundir import RunFolder
+    from nstjax.experiment.experiment import load
+    from nstjax.experiment.inputs import prepare
+    from nstjax.storage.run_folder import RunFolder
 
     if arguments.save:
         images.check_output(arguments.save)
@@ -145,10 +145,10 @@ def _run(arguments: argparse.Namespace) -> int:
         RunFolder(arguments.out).check_new()
 
     # JAX is started only now that everything that can be wrong without it is known to be right.
-    from nstjax import loop
+    from nstjax.runs import stylize
 
     with _out(arguments, "-".join(inputs.names)) as out, _started(arguments) as terminal:
-        result = loop.run(experiment, inputs, out=out, listener=terminal)
+        result = stylize.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
 
 
@@ -158,14 +158,14 @@ def _masks(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _out(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
     """The folder that was asked for, or a new one."""
-    from nstjax.rundir import new_folder
+    from nstjax.storage.run_folder import new_folder
 
     return nullcontext(Path(arguments.out)) if arguments.out else new_folder(Path("runs"), name)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from nstjax.experiment import load
-    from nstjax.inputs import source_name
+    from nstjax.experiment.experiment import load
+    from nstjax.experiment.inputs import source_name
 
     experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
@@ -174,10 +174,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if place.count > 1 and not arguments.out:
         raise UserError("processes that share a sweep need a folder that all of them see: give --out")
 
-    from nstjax import sweeping
+    from nstjax.sweeps import sweep
 
     with _out(arguments, name) as out, _started(arguments) as terminal:
-        result = sweeping.sweep(
+        result = sweep.sweep(
             contents,
             styles,
             vary=options.varied(arguments),
@@ -206,9 +206,9 @@ def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
 
 def _resume(arguments: argparse.Namespace) -> int:
     from nstjax import images
-    from nstjax.record import extended
-    from nstjax.rundir import RunFolder
-    from nstjax.sweepdir import SweepFolder
+    from nstjax.experiment.record import extended
+    from nstjax.storage.run_folder import RunFolder
+    from nstjax.storage.sweep_folder import SweepFolder
 
     if SweepFolder(arguments.folder).exists():
         return _resume_sweep(arguments)
@@ -219,10 +219,10 @@ def _resume(arguments: argparse.Namespace) -> int:
         extended(run, arguments.steps)
 
     # As above.
-    from nstjax import loop
+    from nstjax.runs import stylize
 
     with _started(arguments) as terminal:
-        result = loop.resume(arguments.folder, steps=arguments.steps, listener=terminal)
+        result = stylize.resume(arguments.folder, steps=arguments.steps, listener=terminal)
         return _show(result, arguments, terminal)
 
 
@@ -230,11 +230,11 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
     if arguments.save:
         raise UserError("a sweep has many results: --save is for a run's")
 
-    from nstjax import sweeping
+    from nstjax.sweeps import sweep
 
     with _started(arguments) as terminal:
         place = _place(arguments)
-        result = sweeping.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
+        result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
         return _show_sweep(result, terminal)
 
 
@@ -254,9 +254,9 @@ def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal")
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from nstjax import status
-    from nstjax.rundir import RunFolder
-    from nstjax.sweepdir import SweepFolder
+    from nstjax.storage import status
+    from nstjax.storage.run_folder import RunFolder
+    from nstjax.storage.sweep_folder import SweepFolder
 
     sweep = SweepFolder(arguments.folder)
     if sweep.exists():
@@ -269,8 +269,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from nstjax import report
-    from nstjax.rundir import RunFolder
-    from nstjax.sweepdir import SweepFolder
+    from nstjax.storage.run_folder import RunFolder
+    from nstjax.storage.sweep_folder import SweepFolder
 
     sweep = SweepFolder(arguments.folder)
 

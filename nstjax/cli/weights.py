@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from nstjax import weights
+    from nstjax.network import weights
 
     for listed in weights.listing():
         it = listed.source
@@ -37,8 +37,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from nstjax import weights
-    from nstjax.terminal import Terminal
+    from nstjax.cli.terminal import Terminal
+    from nstjax.network import weights
 
     with Terminal(quiet=False) as terminal:
         path = weights.fetch(arguments.name, progress=terminal.fetching)
@@ -47,14 +47,14 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from nstjax import weights
+    from nstjax.network import weights
 
     print(weights.convert_file(arguments.file, flavour=arguments.flavour, out=arguments.out))
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from nstjax import weights
+    from nstjax.network import weights
 
     it = weights.verify(arguments.file)
     print(f"{it.path}: {it.status}")
@@ -65,7 +65,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _path(arguments: argparse.Namespace) -> int:
-    from nstjax import weights
+    from nstjax.network import weights
 
     print(weights.cache_folder())
     return 0

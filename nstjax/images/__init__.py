@@ -5,12 +5,12 @@ palette, bit depth) is settled while reading it, so that nothing downstream has 
 """
 
 from nstjax.images.colour import MATCHING_METHODS, match_colour, monge_map
-from nstjax.images.guiding import check_guides, check_mask_shape, guides, resized_guides
 from nstjax.images.lightness import keep_colours, luminance, match_luminance
 from nstjax.images.picture import Array, Picture
 from nstjax.images.reading import PIXEL_LIMIT, measure, read
+from nstjax.images.region_guides import check_guides, check_mask_shape, guides, resized_guides
 from nstjax.images.regions import Regions, common_regions, read_regions, regions_of, uniform_regions
-from nstjax.images.sizing import SIZE_MEASURES, fitted, measured, resample, resize
+from nstjax.images.resizing import SIZE_MEASURES, fitted, measured, resample, resize
 from nstjax.images.spaces import SPACES
 from nstjax.images.writing import check_output, save
 

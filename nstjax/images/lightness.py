@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
-from nstjax.images.sizing import resample
+from nstjax.images.resizing import resample
 from nstjax.images.spaces import SPACES, to_yiq
 
 _LEAST_DEVIATION = 1 / 255

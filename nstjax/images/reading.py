@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nstjax.errors import UserError
+from nstjax.images.decoding import to_picture
 from nstjax.images.picture import Picture
-from nstjax.images.samples import to_picture
 
 PIXEL_LIMIT = 178_000_000
 """Pixels that a picture may have: about 2 GB as float32, and close to where Pillow itself would stop."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from nstjax.atomic import whole_file
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
+from nstjax.system.files import whole_file
 
 # PNG, WebP and TIFF give every 8-bit value back. JPEG keeps its colour at full resolution: brushwork has fine colour.
 _OPTIONS: dict[str, dict[str, Any]] = {

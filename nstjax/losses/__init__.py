@@ -13,7 +13,7 @@ neighbour differences dx (along the width) and dy (along the height). The weight
     picture     total variation, value range
 """
 
-from nstjax.losses.distances import (
+from nstjax.losses.elementwise import (
     half_sum_squared,
     keras_style,
     mean_squared,
@@ -23,8 +23,8 @@ from nstjax.losses.distances import (
     sum_squared,
     variance_scaled,
 )
-from nstjax.losses.entropic import EntropicTransport
-from nstjax.losses.layers import LayerSum, layer_mean, layer_sum, takes_key
+from nstjax.losses.hypercolumn import Sampled, hypercolumns, sampled, sampled_alike
+from nstjax.losses.lifting import LayerSum, layer_mean, layer_sum, takes_key
 from nstjax.losses.moments import (
     WassersteinGaussian,
     batch_norm_statistics,
@@ -32,14 +32,14 @@ from nstjax.losses.moments import (
     moment_matching,
     wasserstein_gaussian,
 )
-from nstjax.losses.pairwise import (
+from nstjax.losses.nearest import (
     markov_random_field,
     nearest_cosine,
     relaxed_earth_mover,
     relaxed_earth_mover_of_colours,
     self_similarity,
 )
-from nstjax.losses.picture import (
+from nstjax.losses.regularisers import (
     TotalVariation,
     total_variation_half_squared,
     total_variation_keras,
@@ -52,8 +52,8 @@ from nstjax.losses.picture import (
     total_variation_squared,
     value_range,
 )
-from nstjax.losses.sampling import Sampled, hypercolumns, sampled, sampled_alike
-from nstjax.losses.transport import SlicedWasserstein, histogram_matching, sliced_wasserstein
+from nstjax.losses.sinkhorn import EntropicTransport
+from nstjax.losses.sliced import SlicedWasserstein, histogram_matching, sliced_wasserstein
 
 __all__ = [
     "EntropicTransport",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nstjax.atomic import whole_file
-from nstjax.listener import TIMES
+from nstjax.callbacks import TIMES
+from nstjax.system.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

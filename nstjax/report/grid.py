@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from nstjax.atomic import whole_file
 from nstjax.report.labels import Labels
 from nstjax.report.pictures import put, save, size_within
+from nstjax.system.files import whole_file
 
 _LARGEST = 6_000
 """What the pictures take together, at most, in pixels; more of them are smaller."""

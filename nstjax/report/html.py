@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from nstjax.atomic import whole_file
+from nstjax.system.files import whole_file
 
 _LONG = 5
 """A table with more lines than this is folded."""

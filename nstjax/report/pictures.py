@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nstjax.atomic import whole_file
+from nstjax.system.files import whole_file
 
 
 def opened(file: Path) -> Image.Image:

@@ -1,0 +1,100 @@
+"""nstjax's own step, as a peer: see recipe.py and serving.py."""
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import recipe
+from serving import serve
+
+from nstjax import losses, optimise, optimisers, statistics
+from nstjax.network.architecture import FLAVOURS
+from nstjax.network.vgg import VGG
+from nstjax.objective import Objective
+from nstjax.types import PictureTerm, Targets, Term
+
+OBJECTIVE = Objective(
+    (
+        Term(
+            "content",
+            (recipe.CONTENT_LAYER,),
+            statistics.per_layer(statistics.feature_map),
+            losses.layer_mean(losses.mean_squared),
+            target="content",
+        ),
+        Term(
+            "style",
+            recipe.STYLE_LAYERS,
+            statistics.per_layer(statistics.gram),
+            losses.layer_mean(losses.mean_squared),
+            target="style",
+        ),
+        PictureTerm("variation", losses.total_variation_l1),
+    )
+)
+WEIGHTS = {"content": recipe.CONTENT_WEIGHT, "style": recipe.STYLE_WEIGHT, "variation": recipe.VARIATION_WEIGHT}
+
+
+@jax.jit
+def targets(network: VGG, content: jax.Array, style: jax.Array) -> Targets:
+    """What the terms compare with."""
+    return OBJECTIVE.targets(network, content=content, style=style)
+
+
+@jax.jit
+def gradient(picture: jax.Array, problem: optimise.Problem) -> tuple[jax.Array, jax.Array]:
+    """(loss, gradient) of a picture."""
+
+    def loss(picture: jax.Array) -> jax.Array:
+        return OBJECTIVE(picture, network=problem.network, targets=problem.targets, weights=problem.weights)[0]
+
+    return jax.value_and_grad(loss)(picture)
+
+
+class NstjaxPeer:
+    """``optimise.run_chunk`` on the recipe's terms."""
+
+    def load(self, path: str, device: str, **options: Any) -> dict[str, Any]:
+        """Options: those of ``VGG``. The device is the one that JAX takes, which the environment settles."""
+        if device != (found := jax.default_backend()):
+            raise RuntimeError(f"JAX computes on {found} where {device} was asked for")
+        with np.load(path) as data:
+            layers = [name.removesuffix("/kernel") for name in data.files if name.endswith("/kernel")]
+            parameters = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in layers}
+            content, style, self.start = (jnp.asarray(data[name]) for name in ("content", "style", "start"))
+        network = VGG(parameters, FLAVOURS["caffe"], **options)
+        weights = {name: jnp.float32(weight) for name, weight in WEIGHTS.items()}
+        self.problem = optimise.Problem(network, targets(network, content, style), weights)
+        adam = optimisers.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)
+        self.method = optimise.Method(OBJECTIVE, adam, clamp=True)
+        self.state = optimise.init(self.method, self.start, learning_rate=recipe.LEARNING_RATE, key=jax.random.key(0))
+        versions = {name: version(name) for name in ("nstjax", "jax", "jaxlib", "optax", "flax", "numpy")}
+        return {"versions": {"python": platform.python_version(), **versions}}
+
+    def step(self, steps: int) -> dict[str, Any]:
+        """One chunk."""
+        if steps > optimise.CHUNK:
+            raise ValueError(f"at most {optimise.CHUNK} steps at a time")
+        begun = time.perf_counter()
+        self.state, metrics = jax.block_until_ready(
+            optimise.run_chunk(self.state, self.problem, np.int32(steps), method=self.method)
+        )
+        return {"seconds": time.perf_counter() - begun, "loss": float(metrics["total"][steps - 1])}
+
+    def gradient(self, path: str) -> dict[str, Any]:
+        """A program of its own, compiled here."""
+        loss, found = gradient(self.start, self.problem)
+        np.save(path, np.asarray(found))
+        return {"loss": float(loss)}
+
+    def device_memory(self) -> int | None:
+        """As JAX counts it."""
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+if __name__ == "__main__":
+    serve(NstjaxPeer())

@@ -1,0 +1,52 @@
+"""The GPU's part of benchmark.py: the same contest on the accelerator, and sweeps.
+
+Each precision is shown as a fraction of the GPU's own rate in products of large matrices of that precision. float32 is
+float32 throughout ("highest"); tf32 rounds the products' factors to ten bits; bf16 convolves in bfloat16.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import roofline
+import sweep as sweep_benchmark
+from peers.processes import Peer, Setting
+
+from nstjax.network.weights import Weights, write
+
+PEERS = (
+    Peer("nstjax float32", "nstjax", {"backend": "direct", "precision": "highest"}),
+    Peer("nstjax tf32", "nstjax", {"backend": "direct", "precision": "high"}, "tf32"),
+    Peer("nstjax bf16", "nstjax", {"backend": "direct", "dtype": "bfloat16"}, "bfloat16"),
+    Peer("PyTorch float32", "torch"),
+    Peer("PyTorch tf32", "torch", {"dtype": "tf32"}, "tf32"),
+    Peer("PyTorch bf16", "torch", {"dtype": "bfloat16"}, "bfloat16"),
+    Peer("PyTorch compiled float32", "torch", {"compiled": True}),
+    Peer("PyTorch compiled tf32", "torch", {"dtype": "tf32", "compiled": True}, "tf32"),
+    Peer("PyTorch compiled bf16", "torch", {"dtype": "bfloat16", "compiled": True}, "bfloat16"),
+)
+
+SWEEP_SIZE, MOST_MEMBERS = 256, 64
+
+
+def on_gpu(setting: Setting) -> Setting:
+    """The same contest on the accelerator."""
+    return dataclasses.replace(setting, device="gpu")
+
+
+def rates() -> dict[str, float]:
+    """{arithmetic: operations a second in products of large matrices} of the first GPU."""
+    return {it: roofline.matrix_rate(it, jax.devices()[0]) for it in ("float32", "tf32", "bfloat16")}
+
+
+def sweep(content: str, style: str, weights: Weights, folder: Path) -> str:
+    """Sweeps of 1 to 64 members at 256 pixels, beside single runs."""
+    path = folder / "sweep.safetensors"
+    write(path, weights)
+    experiment = sweep_benchmark.experiment(str(path), SWEEP_SIZE, sweep_benchmark.LAYERS)
+    lines = [f"## Sweeps at {SWEEP_SIZE} pixels, GPU", "", *sweep_benchmark.HEADER]
+    print("\n".join(lines))
+    for line in sweep_benchmark.rows(experiment, content, style, members=MOST_MEMBERS, steps=5, repeats=5):
+        print(line, flush=True)
+        lines.append(line)
+    return "\n".join(lines)

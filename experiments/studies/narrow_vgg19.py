@@ -1,0 +1,20 @@
+"""A VGG19 with a sixteenth of the channels, for studies of runs rather than of pictures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nstjax.network.architecture import FLAVOURS, VGG19, Architecture
+from nstjax.network.weights import Weights, write
+
+NARROW = Architecture("narrow VGG19", tuple((count, channels // 16) for count, channels in VGG19.blocks))
+
+
+def write_narrow_weights(path: Path) -> None:
+    """Write a file of random weights of those shapes, scaled as He et al. 2015 do."""
+    generator, parameters = np.random.default_rng(0), {}
+    for name in NARROW.convolutions:
+        shape = NARROW.kernel_shape(name)
+        kernel = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:3]))
+        parameters[name] = (kernel.astype(np.float32), np.zeros(shape[3], np.float32))
+    write(path, Weights(parameters, FLAVOURS["caffe"], "random", architecture=NARROW))

@@ -1,0 +1,1 @@
+"""One run: from pictures to a result, and from its folder on."""

@@ -1,0 +1,1 @@
+"""Many runs as one program: their members, groups, devices and processes."""

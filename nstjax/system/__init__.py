@@ -1,0 +1,1 @@
+"""The machine: files that appear whole, memory, devices, signals, compiled programs kept on disk, processes."""

@@ -1,0 +1,270 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth_picture
+from PIL import Image
+from quick_run import EXPERIMENT, QUICK, process, without_import_times
+
+from nstjax import images
+from nstjax.cli import main
+
+# Bad input: one line, exit code 2, nothing left behind, jax not started.
+
+
+def _truncated(path):
+    Path("whole.png").write_bytes(Path("content.png").read_bytes())
+    path.write_bytes(Path("content.png").read_bytes()[:-200])
+
+
+def _bomb(path):
+    Image.new("1", (3000, 3000)).save(path)
+
+
+BAD = {
+    "missing picture": (["run", "nowhere.png", "style.png"], "nowhere.png"),
+    "a folder": (["run", ".", "style.png"], "folder"),
+    "an empty file": (["run", "bad.png", "style.png"], "empty", lambda path: path.touch()),
+    "a truncated file": (["run", "bad.png", "style.png"], "truncated|cut short|incomplete", _truncated),
+    "not a picture": (["run", "bad.png", "style.png"], "picture", lambda path: path.write_text("hello " * 99)),
+    "a bomb": (["run", "bad.png", "style.png", "--pixel-limit", "1000000"], "pixel-limit", _bomb),
+    "too small for the layers": (["run", "content.png", "style.png", "--size", "6"], "too small for layer"),
+    "a size beyond reason": (
+        ["run", "content.png", "style.png", "--size", "30000", "--enlarge"],
+        "more than the limit",
+    ),
+    "a style too small": (["run", "content.png", "style.png", "--style-size", "5"], "the style picture would be"),
+    "a folder that cannot be written": (["run", "content.png", "style.png", "--out", "style.png/x"], "cannot write"),
+    "an unknown extension": (["run", "content.png", "style.png", "--save", "x.bmp"], "expected a name that ends in"),
+    "a folder for --save that is missing": (["run", "content.png", "style.png", "--save", "no/x.png"], "no folder no"),
+    "a result over an input": (["run", "content.png", "style.png", "--save", "style.png"], "write over a picture"),
+    "a start that is nothing": (["run", "content.png", "style.png", "--init", "nose"], "init must be content, noise"),
+    "an unknown example": (["run", "example:nobody", "style.png"], "portrait"),
+    "an unknown preset": (["run", "content.png", "style.png", "--preset", "x"], "no preset 'x'"),
+    "an unknown option": (
+        ["run", "content.png", "style.png", "--stile-weight", "1"],
+        "unknown argument --stile-weight: nstjax run --help",
+    ),
+    "a misspelt value": (["run", "content.png", "style.png", "--steps", "many"], "expected a whole number, not 'many'"),
+    "a bad setting": (["run", "content.png", "style.png", "--learning-rate", "nan"], "learning-rate"),
+    "an unknown term": (["run", "content.png", "style.png", "--loss-weights", "stile=1"], "no term 'stile'"),
+    "an unknown layer": (["run", "content.png", "style.png", "--layers", "style=relu9_1"], "no layer 'relu9_1'"),
+    "no command": ([], "COMMAND"),
+    "missing weights to convert": (["weights", "convert", "nowhere.h5"], "nowhere.h5"),
+    "unknown weights": (["weights", "fetch", "vgg99"], "vgg99"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(place, case):
+    arguments, message, *make = BAD[case]
+    for it in make:
+        it(place / "bad.png")
+    before = sorted(place.rglob("*"))
+    done = process(*arguments)
+    assert done.returncode == 2, done.stderr
+    lines = without_import_times(done.stderr)
+    assert len(lines) == 1 and lines[0].startswith("nstjax: "), lines
+    assert re.search(message, lines[0]), lines[0]
+    assert done.stdout == ""
+    assert sorted(place.rglob("*")) == before
+    assert not re.search(r"\| +jax$", done.stderr, re.MULTILINE), "jax was imported"
+
+
+def test_weights_that_are_too_shallow_are_refused_before_anything_is_written(place, capsys):
+    before = sorted(place.rglob("*"))
+    assert main([*QUICK, "--layers", "style=relu3_1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "block3_conv1" in error and "block2_conv1" in error
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_picture_too_large_for_memory_is_said_before_step_0(place, capsys, monkeypatch):
+    monkeypatch.setattr("nstjax.system.devices.free_memory", lambda: 300_000)
+    assert main([*QUICK, "--out", "out"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    size = int(re.search(r"--size (\d+) would fit", line)[1])
+    assert 8 <= size < 32
+    assert not Path("out").exists()
+    monkeypatch.setattr("nstjax.system.devices.free_memory", lambda: 300_000 * 4)
+    assert main([*QUICK, "--out", "out", "--size", str(size)]) == 0
+
+
+# What a run leaves.
+
+
+def test_a_run_leaves_its_folder(place, capsys):
+    assert main([*QUICK, "--out", "out", "--snapshots", "0,3,8", "--log-every", "3", "--save", "mine.webp"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "picture: mine.webp\nrun: out\n"
+    files = {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()}
+    files = sorted(path for path in files if not path.startswith("checkpoints/8/"))
+    inputs = [f"inputs/{name}" for name in ("content.npy", "experiment.py", "start.npy", "style.npy")]
+    snapshots = [f"snapshots/{step:06d}.png" for step in (0, 3, 8)]
+    written = ["config.json", "curves.svg", *inputs, "metrics.jsonl", "output.png", "report.html", "sheet.png"]
+    assert files == [".lock", *written, *snapshots]
+    metrics = [json.loads(line) for line in Path("out/metrics.jsonl").read_text().splitlines()]
+    assert [it["step"] for it in metrics] == [0, 3, 6, 7]
+    for it in metrics:
+        # In float32 on the device, in float64 here.
+        total = it["content"] + it["style"] + 0.1 * it["tv"]
+        np.testing.assert_allclose(it["total"], total, rtol=1e-5)
+        assert it["seconds_per_step"] > 0 and it["cpu_seconds"] > 0
+    assert metrics[-1]["total"] < metrics[0]["total"]
+    printed = [line for line in captured.err.splitlines() if line.startswith("step ")]
+    assert len(printed) == 4 and all(
+        f"total {it['total']:.5g}" in line for it, line in zip(metrics, printed, strict=True)
+    )
+    record = json.loads(Path("out/config.json").read_text())
+    assert record["config"]["steps"] == 8 and record["config"]["pooling"] == "max"
+    assert record["weights"]["deepest"] == "block2_conv1" and len(record["weights"]["sha256"]) == 64
+    with Image.open("out/output.png") as output:
+        # In a picture, which is shown around, there is no path of this machine.
+        record["config"]["weights"] = "vgg.safetensors"
+        # In a picture, which is shown around, there is no path of this machine.
+        record["config"]["weights"] = "vgg.safetensors"
+        assert output.size == (32, 24) and json.loads(output.text["nstjax"]) == record
+    assert Path("out/inputs/experiment.py").read_text() == EXPERIMENT
+    np.testing.assert_array_equal(images.read("mine.webp").rgb, images.read("out/output.png").rgb)
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process(place):
+    assert main([*QUICK, "--out", "one", "--init", "noise", "--seed", "3"]) == 0
+    done = process(*QUICK, "--out", "two", "--init", "noise", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    assert Path("one/output.png").read_bytes() == Path("two/output.png").read_bytes()
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(place, capsys):
+    assert main([*QUICK, "--out", "out"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
+    assert main([*QUICK, "--out", "out"]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
+
+
+def test_runs_without_a_name_are_numbered(place):
+    assert main(QUICK) == 0 and main(QUICK) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["content-style-1", "content-style-2"]
+
+
+def test_alpha_is_given_back(place):
+    rgba = np.dstack([smooth_picture(30, 40), np.linspace(0.2, 1, 40 * 30).reshape(30, 40)])
+    Image.fromarray(np.uint8(rgba * 255)).save("content.png")
+    assert main([*QUICK, "--out", "out", "--size", "none"]) == 0
+    with Image.open("out/output.png") as output:
+        assert output.mode == "RGBA" and output.size == (40, 30)
+        np.testing.assert_array_equal(np.asarray(output)[..., 3], np.uint8(rgba * 255)[..., 3])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--parameterisation", "fourier"],
+        ["--init", "noise", "--clamp"],
+        ["--init", "style-statistics", "--keep", "best"],
+        ["--init", "style.png", "--size", "24", "--style-scale", "0.5"],
+        ["--match-colour", "content", "--pooling", "average", "--padding", "edge"],
+        ["--dtype", "bfloat16", "--schedule", "cosine", "--schedule-end", "0.1", "--horizon", "20"],
+        ["--style-weight", "5", "--loss-weights", "tv=0,content=2", "--layers", "style=conv1_2;content=pool1"],
+        ["--steps", "0"],
+    ],
+)
+def test_every_setting_runs(place, options):
+    if options[:2] == ["--init", "style.png"]:
+        images.save("style.png", smooth_picture(60, 80, seed=1))
+    assert main([*QUICK, "--out", "out", "--steps", "3", *options]) == 0
+    assert images.read("out/output.png").rgb.std() > 0
+
+
+def test_a_start_of_another_shape_is_refused(place, capsys):
+    assert main([*QUICK, "--init", "style.png"]) == 2
+    assert "another shape" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(place, capsys):
+    assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"not finite at step [1-9] \(total .*\): try a lower learning rate", error)
+    assert Path("out/output.png").exists()
+    last = json.loads(Path("out/metrics.jsonl").read_text().splitlines()[-1], parse_constant=pytest.fail)
+    assert last["total"] is None
+
+
+BROKEN = {
+    "in terms": ("    gram, same", "    gram = wrong\n    gram, same", r"line 12: NameError: name 'wrong'"),
+    "in a distance": ("nstjax.layer_sum(style)", "(lambda x, t: x + t)", r"line 16, in the term 'style': TypeError"),
+    "no scalar": ("nstjax.layer_sum(style)", "(lambda x, t: x['relu1_1'])", r"the term 'style' must be a scalar"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_mistake_in_an_experiment_is_one_line_that_says_where(place, capsys, case):
+    old, new, message = BROKEN[case]
+    assert old in EXPERIMENT
+    Path("quick.py").write_text(EXPERIMENT.replace(old, new))
+    assert main([*QUICK, "--out", "out", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(message, error), error
+    assert not Path("out").exists()
+
+
+def test_a_shortened_run_keeps_the_snapshots_it_reaches(place):
+    text = EXPERIMENT.replace("steps=8,", "steps=8,\n    snapshots=(2, 8),")
+    Path("quick.py").write_text(text)
+    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+    assert [path.name for path in Path("out/snapshots").iterdir()] == ["000002.png"]
+    assert main([*QUICK, "--out", "none", "--snapshots", "none"]) == 0
+    assert not Path("none/snapshots").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_after_its_steps(place, number, code):
+    command = [sys.executable, "-m", "nstjax", *QUICK, "--out", "out", "--steps", "1000000", "--log-every", "10"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = Path("out/metrics.jsonl")
+    for _ in range(600):
+        if metrics.exists() and metrics.read_text().count("\n") > 1:
+            break
+        time.sleep(0.1)
+    begun = time.monotonic()
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == code, err
+    assert time.monotonic() - begun < 10
+    assert "picture: out/output.png" in out
+    assert re.search(r"stopped after [\d,]+ of 1,000,000 steps; to go on: nstjax resume out\n$", err)
+    assert images.read("out/output.png").rgb.shape == (24, 32, 3)
+
+
+# The other commands.
+
+
+def test_presets_and_devices(capsys):
+    assert main(["presets"]) == 0
+    assert re.search(r"^default +\S", capsys.readouterr().out, re.MULTILINE)
+    assert main(["devices"]) == 0
+    assert "cpu" in capsys.readouterr().out
+
+
+def test_weights_commands(place, capsys):
+    assert main(["weights", "list"]) == 0
+    assert "keras" in capsys.readouterr().out
+    assert main(["weights", "path"]) == 0
+    assert capsys.readouterr().out.strip().endswith("nstjax/weights")
+    assert main(["weights", "verify", "vgg.safetensors"]) == 0
+    assert "block1_conv1 to block2_conv1" in capsys.readouterr().out
+
+
+def test_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "--style-weight" in text and "--learning-rate" in text and "--match-colour" in text

@@ -1,0 +1,125 @@
+import dataclasses
+
+import pytest
+
+import nstjax
+from nstjax.errors import UserError
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import load, presets
+from nstjax.objective import Objective
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": -1}, "steps must be at least 0, not -1"),
+        ({"size": 2.5}, "size must be a whole number, not 2.5"),
+        ({"size": 0}, "size must be at least 1"),
+        ({"learning_rate": float("nan")}, "learning-rate must be a finite number"),
+        ({"beta1": 1.0}, "beta1 must be below 1"),
+        ({"pooling": "sum"}, "pooling must be one of max, average, l2"),
+        ({"clamp": True, "parameterisation": "fourier"}, "clamp needs parameterisation pixels"),
+        ({"snapshots": (11,), "steps": 10}, "snapshots must lie between 0 and"),
+        ({"layers": {"style": ("relu9_1",)}}, "no layer 'relu9_1'"),
+        ({"loss_weights": {"style": float("inf")}}, "the weight of 'style' must be a finite number"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Config(**settings)
+
+
+def test_replacing_merges_mappings_and_refuses_what_it_does_not_know():
+    config = Config(loss_weights={"content": 1.0, "style": 2.0})
+    assert config.replace(loss_weights={"style": 5.0}).loss_weights == {"content": 1.0, "style": 5.0}
+    with pytest.raises(UserError, match="no term 'stile' in loss_weights: expected one of content, style"):
+        config.replace(loss_weights={"stile": 1.0})
+    with pytest.raises(UserError, match="no setting 'stepz'"):
+        config.replace(stepz=3)
+
+
+def test_snapshots_are_sorted_once():
+    assert Config(steps=9, snapshots=(9, 3, 3)).snapshots == (3, 9)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_its_parts_fit(name):
+    experiment = load(name)
+    assert experiment.name == name and experiment.summary.endswith(".") and experiment.sha256
+    objective = Objective(tuple(experiment.terms(experiment.config)))
+    assert set(objective.names) == set(experiment.config.loss_weights)
+    assert set(objective.layers) == set(experiment.config.every_layer)
+    changed = experiment.config.replace(layers={"style": ("relu1_1",)})
+    assert "relu1_1" in Objective(tuple(experiment.terms(changed))).layers
+
+
+EXPERIMENT = '''"""Mine."""
+import nstjax
+
+config = nstjax.Config(loss_weights={"range": 1.0}, steps=3)
+
+def terms(config):
+    return [nstjax.PictureTerm("range", nstjax.losses.value_range)]
+'''
+
+
+def test_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(EXPERIMENT)
+    experiment = load(path)
+    assert (experiment.name, experiment.summary, experiment.source) == ("mine", "Mine.", EXPERIMENT)
+    assert [term.name for term in experiment.terms(experiment.config)] == ["range"]
+    # Loaded twice, its dataclasses and functions are other objects, but what the package made compares equal.
+    assert Objective(tuple(experiment.terms(Config()))) == Objective(tuple(load(path).terms(Config())))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("config = 3\ndef terms(config): return []", "must define config"),
+        (EXPERIMENT.replace("def terms", "def term"), "must define a function terms"),
+        ("import nstjax\n\nx = 1 / 0", "line 3: ZeroDivisionError"),
+        ("def terms(:", "line 1: SyntaxError"),
+        ("import nstjax\nconfig = nstjax.Config(steps=-1)", "steps must be at least 0"),
+    ],
+)
+def test_files_that_are_no_experiments(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_presets_and_missing_files(tmp_path):
+    with pytest.raises(UserError, match="no preset 'longrun': expected one of anishathalye, default"):
+        load("longrun")
+    with pytest.raises(UserError, match="cannot read the experiment"):
+        load(tmp_path / "not-there.py")
+
+
+def test_the_public_face_is_complete():
+    for name in nstjax.__all__:
+        assert getattr(nstjax, name) is not None
+    assert callable(nstjax.stylize)
+    with pytest.raises(AttributeError, match="no attribute 'stylise'"):
+        nstjax.stylise  # noqa: B018
+
+
+def test_config_fields_say_what_they_are():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"], field.name
+
+
+def test_what_a_flavour_asks_gives_way_to_the_user(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(EXPERIMENT + 'flavours = {"self-taught": {"loss_weights": {"range": 9.0}, "steps": 7}}\n')
+    experiment = load(path)
+    assert experiment.config_for("caffe") == experiment.config
+    assert experiment.config_for("self-taught").loss_weights == {"range": 9.0}
+    changed = experiment.replace(loss_weights={"range": 2.0}).replace(size=64)
+    assert changed.config_for("self-taught").loss_weights == {"range": 2.0}
+    assert (changed.config_for("self-taught").steps, changed.config_for("self-taught").size) == (7, 64)
+    path.write_text(EXPERIMENT + 'flavours = {"self-taught": {"loss_weights": {"rang": 9.0}}}\n')
+    with pytest.raises(UserError, match="no term 'rang'"):
+        load(path)

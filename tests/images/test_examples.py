@@ -1,0 +1,44 @@
+"""The example pictures: there, of the right kind, and the same every time."""
+
+import time
+
+import numpy as np
+import pytest
+
+from nstjax.errors import UserError
+from nstjax.images import examples
+
+
+@pytest.mark.parametrize("name", examples.EXAMPLES)
+def test_every_example_is_a_picture_and_says_what_it_is_for(name):
+    picture = examples.load(name)
+    assert picture.rgb.dtype == np.float32
+    assert picture.rgb.ndim == 3 and picture.rgb.shape[2] == 3
+    assert min(picture.rgb.shape[:2]) >= 500
+    assert picture.rgb.min() >= 0 and picture.rgb.max() <= 1
+    assert picture.rgb.std() > 0.15, "a picture with contrast"
+    assert picture.alpha is None
+    assert examples.EXAMPLES[name].startswith(("content: ", "style: "))
+
+
+def test_the_painting_is_the_same_every_time_and_quick_to_draw():
+    started = time.perf_counter()
+    first = examples.load("brushwork").rgb
+    assert time.perf_counter() - started < 20  # some 1.5 s; wide, for a machine that does much else
+    assert first.shape == (512, 640, 3)
+    np.testing.assert_array_equal(first, examples.load("brushwork").rgb)
+
+
+def test_the_painting_has_several_hues_and_texture_at_fine_and_coarse_scales():
+    rgb = examples.load("brushwork").rgb
+    red, blue = rgb[..., 0], rgb[..., 2]
+    assert np.mean(red > blue + 0.2) > 0.15, "warm lights"
+    assert np.mean(blue > red + 0.2) > 0.25, "a cold sky"
+    grey = rgb.mean(axis=-1)
+    assert np.abs(np.diff(grey, axis=0)).mean() > 0.02, "bristles"
+    assert grey.reshape(8, 64, 10, 64).mean(axis=(1, 3)).std() > 0.08, "light and dark masses"
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are():
+    with pytest.raises(UserError, match=r"'nonsense'.*portrait, brushwork"):
+        examples.load("nonsense")

@@ -1,0 +1,228 @@
+"""Losses of transport and of nearest neighbours beyond the contract: what they promise, at which memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import narrow_vgg19, smooth_picture
+from scipy.optimize import linear_sum_assignment
+
+import nstjax
+from nstjax import losses, statistics
+from nstjax.losses import nearest
+from nstjax.objective import Objective
+
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
+KEY = jax.random.key(0)
+PAIRWISE = [
+    "markov_random_field",
+    "nearest_cosine",
+    "relaxed_earth_mover",
+    "relaxed_earth_mover_of_colours",
+    "self_similarity",
+]
+DISTANCES = [*PAIRWISE, "histogram_matching", "moment_matching", "sliced_wasserstein"]
+
+
+def vectors(n, c=4, *, seed=0, mean=0.3):
+    return jnp.float32(mean + np.random.default_rng(seed).standard_normal((n, c)))
+
+
+def distance(name):
+    """Of (x, t), with a fixed key where it takes one."""
+    it = getattr(losses, name)
+    return (lambda x, t: it(x, t, key=KEY)) if losses.takes_key(it) else it
+
+
+OF_SETS = [it for it in DISTANCES if it != "self_similarity"]
+"""Those for which the positions are in no order."""
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_the_order_of_positions_does_not_matter(name):
+    x, t = vectors(12), vectors(12, seed=1)
+    shuffled = t[np.random.default_rng(2).permutation(12)]
+    np.testing.assert_allclose(distance(name)(x, shuffled), distance(name)(x, t), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_flat_input_and_ties_have_finite_gradients(name):
+    evaluate, some = jax.jit(jax.value_and_grad(distance(name))), vectors(12, seed=1)
+    for level in (0.0, 1e-30, 0.3, 1e3):
+        flat = jnp.full((12, 4), level, jnp.float32)
+        mixed = jnp.concatenate([flat[:6], some[:6]])
+        for x, t in ((flat, some), (some, flat), (flat, flat), (mixed, some), (mixed, mixed)):
+            value, gradient = evaluate(x, t)
+            assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_a_target_that_is_there_several_times_is_the_same_target(name):
+    """Where sets are compared as distributions: pictures of unlike sizes."""
+    x, t = vectors(12), vectors(4, seed=1)
+    once, thrice = (distance(name)(x, it) for it in (t, jnp.concatenate([t] * 3)))
+    np.testing.assert_allclose(once, thrice, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 6), (6, 4), (5, 3), (6, 3)])
+def test_transport_between_unlike_numbers_is_exact(n, m):
+    """Against an assignment of so many copies of each that both have as many."""
+    x, t = np.random.default_rng(0).standard_normal(n), np.random.default_rng(1).standard_normal(m)
+    copies_x, copies_t = np.repeat(x, np.lcm(n, m) // n), np.repeat(t, np.lcm(n, m) // m)
+    _, to = linear_sum_assignment((copies_x[:, None] - copies_t[None]) ** 2)
+    R = copies_t[to].reshape(n, -1).mean(axis=1)
+    value, gradient = jax.value_and_grad(losses.histogram_matching)(jnp.float32(x)[:, None], jnp.float32(t)[:, None])
+    np.testing.assert_allclose(value, np.sum((x - R) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(gradient[:, 0], 2 * (x - R), rtol=1e-5, atol=1e-6)
+
+
+def test_sliced_wasserstein_of_a_shift_is_its_square_over_the_channels():
+    """On the average over directions, since ``E (v . d)^2 = |d|^2 / C``."""
+    x, d = vectors(20), jnp.float32([1.0, -2.0, 0.5, 3.0])
+    found = losses.SlicedWasserstein(directions=4096)(x, x + d, KEY)
+    # The spread of (v . d)^2 is about its mean, over the root of 4096.
+    np.testing.assert_allclose(found, jnp.sum(d**2) / 4, rtol=0.1)
+
+
+def test_directions_are_the_keys():
+    x, t = vectors(20), vectors(20, seed=1)
+    same = losses.sliced_wasserstein(x, t, KEY), losses.SlicedWasserstein()(x, t, jax.random.key(0))
+    assert same[0] == same[1] != losses.sliced_wasserstein(x, t, jax.random.key(1))
+    assert losses.takes_key(losses.sliced_wasserstein)
+    assert losses.SlicedWasserstein() == losses.sliced_wasserstein != losses.SlicedWasserstein(directions=3)
+    assert hash(losses.SlicedWasserstein(directions=3)) == hash(losses.SlicedWasserstein(directions=3))
+
+
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_blocks_of_any_size_give_the_same(name, monkeypatch):
+    x, t = vectors(13), vectors(13, seed=1)
+    whole = jax.value_and_grad(distance(name))(x, t)
+    for pairs in (1, 40, 91):
+        monkeypatch.setattr(nearest, "_BLOCK", pairs)
+        in_blocks = jax.value_and_grad(distance(name))(x, t)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole, in_blocks)
+
+
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_no_matrix_of_all_pairs_is_kept(name):
+    """A layer of 16384 positions, of a picture of 512 pixels: all pairs are 1 GiB, and twice or more for a gradient."""
+    form = jax.ShapeDtypeStruct((128 * 128, 3), jnp.float32)
+    compiled = jax.jit(jax.value_and_grad(distance(name))).lower(form, form).compile()
+    # One block of pairs is 64 MiB; self-similarity has six at a time, of two pictures and their gradients.
+    assert compiled.memory_analysis().temp_size_in_bytes < (450 if name == "self_similarity" else 80) * 2**20
+
+
+def test_the_relaxed_earth_mover_takes_the_larger_side():
+    """A target with what the picture lacks is far, although all that the picture has is there."""
+    t = jnp.eye(4, dtype=jnp.float32)
+    np.testing.assert_allclose(losses.relaxed_earth_mover(t[:2], t), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(losses.relaxed_earth_mover(t, t[:2]), 0.5, rtol=1e-6)
+
+
+def test_self_similarity_sees_no_rotation_of_the_features():
+    x = vectors(12)
+    turned = x @ jnp.float32(np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0])
+    np.testing.assert_allclose(losses.self_similarity(x, 2 * turned), 0, atol=1e-5)
+    assert losses.self_similarity(x, vectors(12, seed=1)) > 0.1
+
+
+def test_entropic_transport_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(nstjax.UserError, match=r"ott-jax package: pip install 'nstjax\[ott\]'"):
+        losses.EntropicTransport()
+
+
+@pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained")
+def test_entropic_transport_of_flat_input_and_at_what_memory():
+    pytest.importorskip("ott", reason="ott-jax is not installed")
+    evaluate, some = jax.jit(jax.value_and_grad(losses.EntropicTransport())), vectors(12, seed=1)
+    for level in (0.0, 1e3):
+        flat = jnp.full((12, 4), level, jnp.float32)
+        for x, t in ((flat, some), (some, flat), (flat, flat)):
+            value, gradient = evaluate(x, t)
+            assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+    form = jax.ShapeDtypeStruct((128 * 128, 3), jnp.float32)
+    # Two blocks of pairs, where all are 1 GiB.
+    assert evaluate.lower(form, form).compile().memory_analysis().temp_size_in_bytes < 150 * 2**20
+
+
+def bilinear64(F, y, x):
+    """At (y, x) in [0, 1), the centre of position (i, j) being at ((i + 0.5) / h, (j + 0.5) / w)."""
+    h, w, _ = F.shape
+    rows = np.maximum(0, 1 - np.abs(np.clip(y * h - 0.5, 0, h - 1) - np.arange(h)))
+    columns = np.maximum(0, 1 - np.abs(np.clip(x * w - 0.5, 0, w - 1) - np.arange(w)))
+    return np.einsum("h,w,hwc->c", rows, columns, F)
+
+
+GENERATOR = np.random.default_rng(0)
+MAPS = {"a": GENERATOR.standard_normal((8, 6, 3)), "b": GENERATOR.standard_normal((1, 3, 2))}
+
+
+def float32(maps):
+    return {name: jnp.float32(it) for name, it in maps.items()}
+
+
+def test_hypercolumns_read_every_layer_between_its_positions():
+    at = np.random.default_rng(2).uniform(size=(40, 2))
+    at[0] = 0.0
+    expected = [np.concatenate([bilinear64(F, y, x) for F in MAPS.values()]) for y, x in np.float32(at)]
+    np.testing.assert_allclose(losses.hypercolumns(float32(MAPS), jnp.float32(at)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_samples_are_the_keys_and_alike_where_they_should_be():
+    x, t = float32(MAPS), float32({name: it + 1 for name, it in MAPS.items()})
+    alike = losses.sampled_alike(lambda a, b: jnp.mean((b - a) ** 2), positions=7)
+    np.testing.assert_allclose(alike(x, t, KEY), 1, rtol=1e-5)
+    own = losses.sampled(lambda a, b: jnp.mean((b - a) ** 2), positions=7, target_positions=7)
+    assert own(x, t, KEY) == own(x, t, KEY) != own(x, t, jax.random.key(1))
+    assert abs(own(x, t, KEY) - 1) > 0.01
+    sizes = losses.sampled(lambda a, b: jnp.float32(1000 * len(a) + len(b)), positions=5, target_positions=9)
+    assert sizes(x, t, KEY) == 5009
+    assert losses.takes_key(alike) and alike != own
+    assert losses.sampled(losses.self_similarity) == losses.sampled(losses.self_similarity)
+
+
+def test_a_stochastic_distance_can_be_sampled():
+    found = losses.sampled(losses.sliced_wasserstein, positions=7, target_positions=9)(
+        float32(MAPS), float32(MAPS), KEY
+    )
+    assert found > 0
+
+
+def test_a_run_of_such_terms_has_a_gradient_and_a_key_of_its_own_for_each():
+    """Through an objective, with a style of another size than the picture's."""
+    maps, of = nstjax.per_layer(statistics.feature_map), nstjax.per_layer(statistics.feature_vectors)
+    layers = ("input", "relu1_2", "relu2_2")
+    objective = Objective(
+        (
+            nstjax.Term("content", layers, maps, losses.sampled_alike(losses.self_similarity, positions=32), "content"),
+            nstjax.Term("style", layers, maps, losses.sampled(losses.relaxed_earth_mover, positions=32), "style"),
+            nstjax.Term("sliced", layers, of, nstjax.layer_sum(losses.sliced_wasserstein), "style"),
+            nstjax.Term("histogram", layers, of, nstjax.layer_sum(losses.histogram_matching), "style"),
+            nstjax.Term("nearest", layers[1:], statistics.Hypercolumns(), losses.nearest_cosine, "style"),
+            nstjax.Term(
+                "patches",
+                layers,
+                nstjax.per_layer(statistics.Patches()),
+                nstjax.layer_sum(losses.markov_random_field),
+                "style",
+            ),
+        )
+    )
+    network = narrow_vgg19("block2_conv2")
+    content, style = jnp.asarray(smooth_picture(24, 32)), jnp.asarray(smooth_picture(20, 28, seed=1))
+    targets = objective.targets(network, content=content, style=style)
+
+    @jax.jit
+    def gradient_of(picture, weights, key):
+        return jax.value_and_grad(
+            lambda x: objective(x, network=network, targets=targets, weights=weights, key=key)[0]
+        )(picture)
+
+    for name in objective.names:
+        weights = {it: jnp.float32(it == name) for it in objective.names}
+        value, gradient = gradient_of(0.9 * content + 0.05, weights, KEY)
+        other, _ = gradient_of(0.9 * content + 0.05, weights, jax.random.key(1))
+        assert value > 0 and jnp.isfinite(gradient).all() and jnp.any(gradient != 0)
+        assert (abs(other / value - 1) > 1e-4) == (name in ("content", "style", "sliced"))

@@ -1,0 +1,180 @@
+"""Every optimiser: that it lowers a loss, resumes to the byte, and means the same on either scale of the picture."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import smooth_picture
+
+from nstjax import losses, optimisers
+from nstjax.errors import UserError
+from nstjax.experiment.config import Config
+from nstjax.experiment.units import from_255
+from nstjax.objective import Objective
+from nstjax.optimise import Method, Problem, init, picture, run_chunk
+from nstjax.types import PictureTerm
+
+START = smooth_picture(8, 9)
+OPTIMISERS = {
+    "adam": optimisers.adam(),
+    "rmsprop": optimisers.rmsprop(decay=0.99),
+    "rmsprop with momentum": optimisers.rmsprop(momentum=0.5),
+    "sgd": optimisers.sgd(),
+    "sgd with momentum": optimisers.sgd(momentum=0.9),
+    "exponential schedule": optimisers.sgd(schedule=optimisers.Exponential(0.5, 3)),
+    "lbfgs": optimisers.lbfgs(memory=3),
+}
+
+
+def objective():
+    return Objective((PictureTerm("tv", losses.total_variation_squared),))
+
+
+def started(method, rate=0.01):
+    return init(method, jnp.asarray(START), learning_rate=rate, key=jax.random.key(0))
+
+
+def problem():
+    return Problem(None, {}, {"tv": 1.0})
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_loss_falls_and_a_cut_run_is_the_same_to_the_byte(name):
+    method = Method(objective(), OPTIMISERS[name], keep="average")
+    whole, metrics = run_chunk(started(method), problem(), 9, method=method)
+    totals = np.asarray(metrics["total"])[:9]
+    assert totals[-1] < 0.95 * totals[0]
+    cut = started(method)
+    for steps in (2, 4, 3):
+        cut, _ = run_chunk(cut, problem(), steps, method=method)
+    for state in (whole, cut):
+        assert int(state.step) == 9
+    plain = [dataclasses.replace(it, key=jax.random.key_data(it.key)) for it in (whole, cut)]
+    for a, b in zip(*map(jax.tree.leaves, plain), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_lbfgs_ignores_the_learning_rate_and_beats_a_step_down_the_gradient():
+    method = Method(objective(), optimisers.lbfgs())
+    ends = [run_chunk(started(method, rate), problem(), 12, method=method)[0] for rate in (1e-3, 10.0)]
+    np.testing.assert_array_equal(ends[0].parameters, ends[1].parameters)
+    start, end = (float(losses.total_variation_squared(jnp.asarray(it))) for it in (START, ends[0].parameters))
+    assert end < 0.05 * start  # of a quadratic whose minimum is 0
+
+
+def test_equal_settings_are_one_object_and_compile_once():
+    assert optimisers.rmsprop(decay=0.9) is optimisers.rmsprop(decay=0.9)
+    assert optimisers.Exponential(0.9, 10) == optimisers.Exponential(0.9, 10)
+    assert optimisers.adam(schedule=optimisers.Cosine(5)) is optimisers.adam(schedule=optimisers.Cosine(5))
+
+
+def test_exponential_schedule():
+    schedule = optimisers.Exponential(0.96, 100)
+    np.testing.assert_allclose([schedule(it) for it in (0, 50, 100, 200)], [1, 0.96**0.5, 0.96, 0.96**2], rtol=1e-6)
+
+
+# By hand, one pixel after the other, in float64, as the formulas say.
+
+
+def adam64(x, gradient, steps, rate, epsilon, beta1=0.9, beta2=0.999):
+    m, v = np.zeros_like(x), np.zeros_like(x)
+    for t in range(1, steps + 1):
+        g = gradient(x)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        x = x - rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+    return x
+
+
+def rmsprop64(x, gradient, steps, rate, epsilon, decay=0.999):
+    v = np.zeros_like(x)
+    for _ in range(steps):
+        g = gradient(x)
+        v = decay * v + (1 - decay) * g**2
+        x = x - rate * g / (np.sqrt(v) + epsilon)
+    return x
+
+
+def sgd64(x, gradient, steps, rate, epsilon):
+    for _ in range(steps):
+        x = x - rate * gradient(x)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand", "rate", "epsilon"),
+    [("adam", adam64, 3.0, 2.0), ("rmsprop", rmsprop64, 0.1, 2.0), ("sgd", sgd64, 4.0, None)],
+)
+def test_settings_for_a_picture_on_the_0_255_scale(name, by_hand, rate, epsilon):
+    """A loop on that scale, whose loss is that of the picture divided by 255, moves it by the same pictures."""
+
+    def gradient(x):
+        """Of the sum of squared neighbour differences of x / 255, along the height, times 1000."""
+        d = np.diff(x / 255, axis=0)
+        g = np.zeros_like(x)
+        g[1:] += 2 * d
+        g[:-1] -= 2 * d
+        return 1000 * g / 255
+
+    expected = by_hand(255 * START.astype(np.float64), gradient, 6, rate, epsilon) / 255
+    config = Config(**from_255(name, learning_rate=rate, epsilon=epsilon))
+    made = {
+        "adam": lambda: optimisers.adam(epsilon=config.epsilon),
+        "rmsprop": lambda: optimisers.rmsprop(decay=0.999, epsilon=config.epsilon),
+        "sgd": optimisers.sgd,
+    }[name]()
+    method = Method(Objective((PictureTerm("tv", lambda p: jnp.sum((p[1:] - p[:-1]) ** 2)),)), made)
+    start = init(method, jnp.asarray(START), learning_rate=config.learning_rate, key=jax.random.key(0))
+    state, _ = run_chunk(start, Problem(None, {}, {"tv": 1000.0}), 6, method=method)
+    moved = np.abs(expected - START).max()
+    assert moved > 1e-4
+    # Six steps in float32: a hundredth of a percent of the way.
+    np.testing.assert_allclose(state.parameters, expected, atol=1e-4 * moved + 1e-7)
+
+
+def test_scales_of_optimisers_without_them_are_refused():
+    with pytest.raises(UserError, match=r"adam, rmsprop, sgd.*not 'lbfgs'"):
+        from_255("lbfgs", learning_rate=1)
+    with pytest.raises(UserError, match="no epsilon"):
+        from_255("sgd", learning_rate=1, epsilon=1e-8)
+
+
+def test_the_average_is_corrected_for_its_beginning():
+    method = Method(objective(), optimisers.sgd(), keep="average", average_decay=0.8)
+    pictures, state = [START], started(method)
+    for _ in range(4):
+        state, _ = run_chunk(state, problem(), 1, method=method)
+        pictures.append(np.asarray(state.parameters))
+    weights = 0.8 ** np.arange(5)[::-1]
+    expected = np.average(np.array(pictures, np.float64), axis=0, weights=weights)
+    np.testing.assert_allclose(picture(state, method=method), expected, rtol=1e-5)
+    kept, _ = run_chunk(started(method), problem(), 0, method=method)
+    np.testing.assert_allclose(picture(kept, method=method), START, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"optimiser": "newton"}, "adam, rmsprop, sgd, lbfgs"),
+        ({"optimiser": "lbfgs", "clamp": True}, r"clamp .* does not go with optimiser lbfgs: add --no-clamp"),
+        (
+            {"optimiser": "lbfgs", "schedule": "cosine"},
+            r"schedule \(cosine\) does not go with optimiser lbfgs: add --schedule constant",
+        ),
+        ({"optimiser": "lbfgs", "normalise_gradients": True}, "add --no-normalise-gradients"),
+        ({"optimiser": "sgd", "momentum": 1.0}, "momentum must be below 1"),
+        ({"average_decay": 1.0}, "average-decay must be below 1"),
+        ({"memory": 0}, "memory must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, line):
+    with pytest.raises(UserError, match=line):
+        Config(**settings)
+
+
+def test_first_order_transformations_of_optax_need_no_line_search():
+    own = optax.inject_hyperparams(optax.adam)(learning_rate=1.0)
+    state, _ = run_chunk(started(Method(objective(), own)), problem(), 2, method=Method(objective(), own))
+    assert int(state.step) == 2

@@ -1,0 +1,168 @@
+"""A preset's figures do not change without a new version: its settings and its terms are pinned by digest."""
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import textwrap
+
+import pytest
+
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import load, presets
+
+PINNED = {
+    "anishathalye": (1, "3c7ef9ecb55f016b"),
+    "default": (2, "fad58803788d994b"),
+    "gatys-controls": (1, "8d6a276230a449f7"),
+    "gatys-pytorch": (1, "5c404ebd804fb42f"),
+    "keras-example": (1, "f004e78d3b17a6b3"),
+    "li-wand": (1, "c007272d823202b8"),
+    "long-run": (1, "0d97914286db08b4"),
+    "neural-style": (1, "59cec9e53e8e41a0"),
+    "neural-style-pt": (1, "bb9648ed67572d5e"),
+    "neural-style-tf": (1, "fd3f3e9f2fe7d1be"),
+    "nnst": (1, "d5ebe56cc8f87988"),
+    "pystiche": (1, "fe34a5d4422c6798"),
+    "pytorch-tutorial": (1, "d5676f6b4a9a499d"),
+    "sliced-wasserstein": (1, "f5f4ee36fe57173b"),
+    "strotss": (1, "f44d65ebc68397b2"),
+    "style-transfer-pytorch": (1, "9b81b4b0fe6beac4"),
+    "tensorflow-tutorial": (1, "e684beec6ca137f2"),
+    "tutorial": (1, "fab62cc383dabf22"),
+    "tutorial-literal": (1, "123b4a99e2f25f55"),
+}
+
+NO_FIGURES = {
+    "checkpoint_every",
+    "checkpoint_keep",
+    "checkpoint_minutes",
+    "log_every",
+    "tensorboard",
+}
+"""Settings that leave every picture as it is."""
+
+DEFAULTS = {
+    "average_decay": 0.99,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "clamp": False,
+    "colour_map": "monge",
+    "convolution": "auto",
+    "deterministic": False,
+    "dtype": "float32",
+    "enlarge": False,
+    "epsilon": 1e-08,
+    "horizon": None,
+    "init": "content",
+    "init_deviation": 0.0,
+    "init_noise": 0.0,
+    "keep": "last",
+    "keep_colours": "none",
+    "layers": {},
+    "learning_rate": 0.02,
+    "line_search_steps": 20,
+    "loss_weights": {},
+    "luminance": False,
+    "match_colour": "none",
+    "memory": 10,
+    "momentum": 0.0,
+    "normalise_gradients": False,
+    "optimiser": "adam",
+    "padding": None,
+    "parameterisation": "pixels",
+    "pooling": None,
+    "precision": "default",
+    "rematerialise": False,
+    "schedule": "constant",
+    "schedule_end": 0.0,
+    "schedule_rate": 0.96,
+    "schedule_steps": 100,
+    "seed": 0,
+    "shard_picture": False,
+    "size": 512,
+    "size_by": "long",
+    "size_ratio": 1.4142135623730951,
+    "size_steps": (),
+    "sizes": (),
+    "smallest_size": None,
+    "snapshot_every": None,
+    "snapshots": (),
+    "steps": 500,
+    "style_scale": 1.0,
+    "style_size": None,
+    "style_weights": (),
+    "weights": "auto",
+}
+"""What each other setting was where a preset left it open. Where a default changes, so does every such preset."""
+
+
+def described(value):
+    """Text that is the same for the same figures: of a preset's own functions, their code without its docstring."""
+    if dataclasses.is_dataclass(value):
+        fields = {
+            it.name: getattr(value, it.name)
+            for it in dataclasses.fields(value)
+            if getattr(value, it.name) != it.default
+        }
+        return f"{type(value).__name__}({', '.join(f'{name}={described(it)}' for name, it in fields.items())})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(described, value))})"
+    if not callable(value):
+        return repr(value)
+    if value.__module__.startswith("nstjax."):
+        return f"{value.__module__.split('.')[1]}.{value.__qualname__}"  # its room, whichever file of it
+    (function,) = ast.parse(textwrap.dedent(inspect.getsource(value))).body
+    assert isinstance(function, ast.FunctionDef) and ast.get_docstring(function)
+    return ast.unparse(function.body[1:])
+
+
+def figures(preset, *, config=None):
+    """All that decides what a preset makes of two pictures, in words."""
+    experiment = load(preset)
+    config = config or experiment.config
+    settings = {name: getattr(config, name) for name in sorted(DEFAULTS) if getattr(config, name) != DEFAULTS[name]}
+    return f"{settings} {dict(experiment.flavours)} {described(tuple(experiment.terms(config)))}"
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def objection(preset, *, config=None):
+    """What is wrong with a preset's version, in one line, or None."""
+    version, known = PINNED.get(preset, (None, None))
+    now = load(preset).version, digest(figures(preset, config=config))
+    if now == (version, known):
+        return None
+    if now[0] == version:
+        return f"{preset}: figures changed: give it a new version (they were pinned at version {version})"
+    return f'{preset}: pin what it is now: "{preset}": {now}'
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_figures_change_with_the_version_alone(preset):
+    assert objection(preset) is None
+
+
+def test_no_other_preset_is_pinned():
+    assert set(PINNED) == set(presets())
+
+
+def test_every_setting_has_its_default_pinned():
+    missing = {field.name for field in dataclasses.fields(Config)} - NO_FIGURES - set(DEFAULTS)
+    assert not missing, f"new settings: put their defaults into DEFAULTS here: {sorted(missing)}"
+
+
+def test_a_changed_figure_is_seen():
+    config = load("neural-style").config
+    for settings in ({"steps": 999}, {"loss_weights": {"tv": 1.1e-3}}, {"layers": {"content": ("relu4_1",)}}):
+        line = objection("neural-style", config=config.replace(**settings))
+        assert line and "figures changed: give it a new version" in line
+    assert objection("neural-style", config=config.replace(log_every=7)) is None
+
+
+def test_terms_are_told_apart_by_their_code():
+    first, second = (described(tuple(load(it).terms(load(it).config))) for it in ("neural-style", "neural-style-pt"))
+    assert "total_variation_half_squared(255 * picture)" in first and "total_variation_l1(255 * picture)" in second
+    assert "0x" not in first + second  # no address of an object, which is another in every process

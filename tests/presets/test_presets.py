@@ -1,0 +1,182 @@
+"""The presets against their formulas, in float64, on a narrow VGG19 with random weights; and against what they state.
+
+Those of other systems are compared with those systems in ``test_gram_family.py``.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import features64, narrow_vgg19, random_parameters, smooth_picture
+
+from nstjax.experiment.experiment import load, presets
+from nstjax.network.architecture import FLAVOURS
+from nstjax.objective import Objective
+
+CONTENT, STYLE, PICTURE = (smooth_picture(32, 40, seed=seed) for seed in range(3))
+NETWORK = narrow_vgg19(flavour="caffe", precision="highest")
+OF_CONTENT, OF_STYLE, OF_PICTURE = (
+    features64(random_parameters(), FLAVOURS["caffe"], it) for it in (CONTENT, STYLE, PICTURE)
+)
+FIRSTS = [f"block{i}_conv1" for i in range(1, 6)]
+
+
+def gram(x):
+    rows = x.reshape(-1, x.shape[-1])
+    return rows.T @ rows / len(rows)
+
+
+def values(preset):
+    """{term: its value} at PICTURE, and the total."""
+    experiment = load(preset)
+    objective = Objective(tuple(experiment.terms(experiment.config)))
+    targets = objective.targets(NETWORK, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
+    total, parts = objective(
+        jnp.asarray(PICTURE), network=NETWORK, targets=targets, weights=experiment.config.loss_weights
+    )
+    return {name: float(value) for name, value in parts.items()}, float(total)
+
+
+def differences(p):
+    p = p.astype(np.float64)
+    return p[:, 1:] - p[:, :-1], p[1:] - p[:-1]
+
+
+def tutorial():
+    style = [np.mean((gram(OF_PICTURE[n]) - gram(OF_STYLE[n])) ** 2) for n in np.array(FIRSTS)[[0, 2, 4]]]
+    content = np.mean((OF_PICTURE["block5_conv2"] - OF_CONTENT["block5_conv2"]) ** 2)
+    return {"content": content, "style": np.mean(style)}, {"content": 10, "style": 1000}
+
+
+def long_run():
+    style = [np.mean((gram(OF_PICTURE[n]) - gram(OF_STYLE[n])) ** 2) / OF_STYLE[n].shape[-1] ** 2 for n in FIRSTS]
+    content = np.sum((OF_PICTURE["block5_conv2"] - OF_CONTENT["block5_conv2"]) ** 2) / 2
+    tv = sum(np.sum((255 * d) ** 2) for d in differences(PICTURE))
+    return {"content": content, "style": np.mean(style), "tv": tv}, {"content": 1, "style": 1e4, "tv": 10}
+
+
+def tutorial_literal():
+    style = tutorial()[0]["style"]
+    return {"content": style, "style": style}, {"content": 10, "style": 1000}
+
+
+@pytest.mark.parametrize("reference", [tutorial, tutorial_literal, long_run])
+def test_terms_and_weights_are_the_sources(reference):
+    expected, weights = reference()
+    found, total = values(reference.__name__.replace("_", "-"))
+    assert load(reference.__name__.replace("_", "-")).config.loss_weights == weights
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        # Squares of differences of like float32 features: their relative error of 1e-6 is doubled and amplified.
+        np.testing.assert_allclose(found[name], value, rtol=1e-4)
+    np.testing.assert_allclose(total, sum(weights[name] * value for name, value in expected.items()), rtol=1e-4)
+
+
+def test_the_tutorials_listing_is_1010_times_its_style_cost():
+    found, total = values("tutorial-literal")
+    np.testing.assert_allclose(total, 1010 * found["style"], rtol=1e-6)
+    np.testing.assert_allclose(found["style"], values("tutorial")[0]["style"], rtol=1e-6)
+    terms = load("tutorial-literal").terms(load("tutorial-literal").config)
+    assert {term.target for term in terms} == {"style"}  # the content enters only through the start
+
+
+def test_the_settings_that_the_sources_state():
+    run, tutorial, literal = (load(name).config for name in ("long-run", "tutorial", "tutorial-literal"))
+    assert run.steps == 30_000 and run.snapshots == (3_000, 9_000, 17_000, 23_000, 30_000) and run.init == "content"
+    assert tutorial.steps == 50 and tutorial.keep == "best" and tutorial.log_every == 1
+    np.testing.assert_allclose(tutorial.learning_rate * 255, 0.7)
+    assert tutorial.snapshots == tuple(range(41, 51)) and literal.snapshots == tuple(range(40, 50))
+    assert literal.keep == "after-best"
+
+
+# By hand, from each source. Rates and deviations on the 0-255 scale are divided by 255, Adam's epsilon is multiplied by
+# it, the rate of gradient descent divided by its square.
+SOURCES = {
+    "neural-style": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
+        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+    },
+    "neural-style-pt": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
+        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+    },
+    "gatys-pytorch": {
+        "every_size": (512, 800), "size_by": "short", "size_ends": (500, 700), "enlarge": True, "init": "content",
+        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+    },
+    "gatys-controls": {
+        "every_size": (512, 1024), "size_by": "area", "size_ends": (500, 700), "enlarge": False, "init": "content",
+        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+    },
+    "style-transfer-pytorch": {
+        "every_size": (128, 181, 256, 362, 512), "size_by": "long", "size_ends": (1000, 1500, 2000, 2500, 3000),
+        "enlarge": True, "init": "content", "optimiser": "adam", "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.99,
+        "epsilon": 1e-8, "clamp": True, "steps": 3000, "pooling": None, "padding": "edge", "keep": "average",
+        "average_decay": 0.99, "schedule": "constant",
+    },
+    "pystiche": {
+        "every_size": (500,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
+        "memory": 100, "steps": 500, "pooling": None, "keep": "last",
+    },
+    "neural-style-tf": {
+        "every_size": (512,), "size_by": "long", "enlarge": False, "init": "content", "optimiser": "lbfgs",
+        "memory": 10, "steps": 1000, "pooling": "average", "keep": "last",
+    },
+    "anishathalye": {
+        "every_size": (None,), "init": "mean", "init_deviation": 0.0010039216, "optimiser": "adam",
+        "learning_rate": 0.039215686, "beta1": 0.9, "beta2": 0.999, "epsilon": 2.55e-6, "steps": 1000, "clamp": False,
+        "pooling": None, "keep": "last", "schedule": "constant",
+    },
+    "tensorflow-tutorial": {
+        "every_size": (512,), "size_by": "long", "enlarge": True, "init": "content", "optimiser": "adam",
+        "learning_rate": 0.02, "beta1": 0.99, "beta2": 0.999, "epsilon": 0.1, "steps": 1000, "clamp": True,
+        "pooling": None, "keep": "last", "schedule": "constant",
+    },
+    "pytorch-tutorial": {
+        "every_size": (512,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
+        "memory": 100, "steps": 300, "clamp": False, "pooling": None, "keep": "last",
+    },
+    "keras-example": {
+        "every_size": (400,), "size_by": "height", "enlarge": True, "init": "content", "optimiser": "sgd",
+        "learning_rate": 0.0015378701, "momentum": 0.0, "schedule": "exponential", "schedule_rate": 0.96,
+        "schedule_steps": 100, "steps": 4000, "snapshot_every": 100, "clamp": False, "pooling": None, "keep": "last",
+    },
+    "li-wand": {
+        "every_size": (96, 192, 384), "size_by": "long", "size_ends": (100, 200, 300), "enlarge": True,
+        "init": "content", "optimiser": "lbfgs", "memory": 100, "steps": 300, "pooling": None, "keep": "last",
+    },
+    "sliced-wasserstein": {
+        "every_size": (None,), "init": "mean", "init_deviation": 0.01, "optimiser": "lbfgs", "steps": 4096,
+        "pooling": "average", "padding": "reflect", "clamp": False, "keep": "last",
+    },
+    "strotss": {
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (250, 500, 750, 1000), "enlarge": True,
+        "init": "content", "parameterisation": "laplacian", "optimiser": "rmsprop", "learning_rate": 0.002,
+        "beta2": 0.99, "epsilon": 1e-8, "momentum": 0.0, "pooling": None, "clamp": False, "keep": "last",
+    },
+    "nnst": {
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (200, 400, 600, 1000), "enlarge": True,
+        "init": "content", "parameterisation": "laplacian", "optimiser": "adam", "learning_rate": 0.002, "beta1": 0.9,
+        "beta2": 0.999, "epsilon": 1e-8, "pooling": None, "clamp": False, "keep": "last",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", SOURCES)
+def test_the_settings_of_other_systems(preset):
+    config = load(preset).config
+    for name, expected in SOURCES[preset].items():
+        found = getattr(config, name)
+        # Figures by hand have eight digits.
+        same = found == pytest.approx(expected, rel=1e-7) if isinstance(expected, float) else found == expected
+        assert same, f"{name} is {found}, not {expected}"
+
+
+def test_these_are_the_presets():
+    own = {"default", "long-run", "tutorial", "tutorial-literal"}
+    assert set(presets()) == own | set(SOURCES)
+    for name in presets():
+        experiment = load(name)
+        assert name == "default" or f"    nstjax run CONTENT STYLE --preset {name}" in experiment.source
+        assert "\nversion = " in experiment.source and isinstance(experiment.version, int)
+        config = experiment.config
+        assert {term.name for term in experiment.terms(config)} == set(config.loss_weights)

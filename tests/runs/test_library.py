@@ -1,0 +1,203 @@
+"""What a Python caller meets: stylize, its result, its inputs, what it says of mistakes."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from conftest import random_weights, smooth_picture
+
+import nstjax
+from nstjax import images
+from nstjax.callbacks import Listener
+from nstjax.errors import Diverged, UserError
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import Experiment
+from nstjax.experiment.inputs import prepare
+from nstjax.network.weights import read, write
+from nstjax.optimise import run_chunk
+
+CONTENT, STYLE = smooth_picture(24, 32), smooth_picture(30, 26, seed=1)
+
+
+def terms(config):
+    return (
+        nstjax.Term(
+            "content",
+            config.layers["content"],
+            nstjax.per_layer(nstjax.statistics.feature_map),
+            nstjax.layer_sum(nstjax.losses.variance_scaled),
+            target="content",
+        ),
+        nstjax.Term(
+            "style",
+            config.layers["style"],
+            nstjax.per_layer(nstjax.statistics.gram),
+            nstjax.layer_sum(nstjax.losses.relative_squared),
+            target="style",
+        ),
+    )
+
+
+QUICK = Experiment(
+    "quick",
+    Config(
+        layers={"content": ("relu2_1",), "style": ("relu1_1", "relu2_1")},
+        loss_weights={"content": 1.0, "style": 1.0},
+        steps=6,
+    ),
+    terms,
+)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "vgg.safetensors"
+    write(path, random_weights("block2_conv1"))
+    return str(path)
+
+
+def test_arrays_in_a_result_out(weights, tmp_path):
+    result = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=1)
+    assert result.picture.shape == CONTENT.shape and result.picture.dtype == np.float32
+    assert result.picture.min() >= 0 and result.picture.max() <= 1
+    assert result.steps == 6 and result.folder is None and result.alpha is None
+    np.testing.assert_array_equal(result.metrics["step"], range(6))
+    total = result.metrics["content"] + result.metrics["style"]
+    np.testing.assert_allclose(result.metrics["total"], total, rtol=1e-5)  # added up in float32 on the device
+    assert result.save(tmp_path / "out.jpg").exists()
+
+
+def test_a_listener_hears_everything_in_order(weights):
+    heard = []
+
+    class Ear(Listener):
+        def compiling(self):
+            heard.append("compiling")
+
+        def started(self, done, steps):
+            heard.append(f"started {done} {steps}")
+
+        def logged(self, record):
+            heard.append(f"logged {record['step']}")
+
+        def finished(self):
+            heard.append("finished")
+
+    nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=4, listener=Ear())
+    assert heard == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
+
+
+def test_a_listener_can_stop_a_run(weights):
+    class Impatient(Listener):
+        steps = 0
+
+        def advanced(self, step, losses):
+            self.steps = step
+
+        def wants_to_stop(self):
+            return self.steps >= 3
+
+    result = nstjax.stylize(
+        CONTENT, STYLE, experiment=QUICK, weights=weights, snapshots=(3,), steps=50, listener=Impatient()
+    )  # a snapshot ends a chunk
+    assert result.steps == 3
+
+
+def test_the_second_run_of_equal_settings_compiles_nothing(weights):
+    run_chunk.clear_cache()
+    with jax.log_compiles(False):
+        for style_weight in (1.0, 50.0):
+            nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, loss_weights={"style": style_weight})
+    first = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights).record
+    assert first["config"]["loss_weights"] == {"content": 1.0, "style": 1.0}
+
+
+def test_nothing_at_all_still_gives_a_picture(tmp_path):
+    """No weights anywhere and no network: the self-taught network, with a warning that says why and what to do."""
+    notices = []
+
+    class Ear(Listener):
+        def warning(self, line):
+            notices.append(line)
+
+    experiment = dataclasses.replace(QUICK, config=QUICK.config.replace(steps=2))
+    result = nstjax.stylize(CONTENT, STYLE, experiment=experiment, out=tmp_path / "run", listener=Ear())
+    (warning,) = notices
+    assert "NSTJAX_OFFLINE" in warning and "learnt from the two pictures" in warning
+    with pytest.warns(UserWarning, match="learnt from the two pictures"):
+        nstjax.stylize(CONTENT, STYLE, experiment=experiment)
+    kept = read(tmp_path / "run" / "inputs" / "weights.safetensors")
+    assert result.record["weights"]["sha256"] == kept.sha256 and kept.flavour.name == "self-taught"
+    # The file in the folder is as good as the network: the same picture, to the bit.
+    again = nstjax.stylize(
+        CONTENT, STYLE, experiment=experiment, weights=str(tmp_path / "run" / "inputs" / "weights.safetensors")
+    )
+    np.testing.assert_array_equal(again.picture, result.picture)
+
+
+def test_a_loss_that_diverges_raises(weights):
+    with pytest.raises(Diverged, match=r"not finite at step \d"):
+        nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, learning_rate=1e30)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((8, 8), np.float32), r"a float array \[H, W, 3\]"),
+        (np.zeros((8, 8, 3), np.uint8), "not uint8"),
+        (np.full((8, 8, 3), 255.0), "divide by 255"),
+        (np.full((8, 8, 3), np.nan), r"lie in \[0, 1\]"),
+    ],
+)
+def test_arrays_that_are_no_pictures(picture, message):
+    with pytest.raises(UserError, match=message):
+        prepare(picture, STYLE, QUICK.config)
+
+
+def test_terms_and_weights_must_fit(weights):
+    lacking = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights={"content": 1.0}))
+    with pytest.raises(UserError, match="term 'style' has no weight"):
+        nstjax.stylize(CONTENT, STYLE, experiment=lacking, weights=weights)
+    more = {"content": 1.0, "style": 1.0, "stile": 1.0}
+    surplus = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights=more))
+    with pytest.raises(UserError, match="no term 'stile' to weight"):
+        nstjax.stylize(CONTENT, STYLE, experiment=surplus, weights=weights)
+
+
+def test_sizes():
+    config = Config(size=16, style_scale=0.5)
+    inputs = prepare(CONTENT, STYLE, config)
+    assert inputs.content.shape == (12, 16, 3) and inputs.style.shape == (8, 7, 3)
+    assert prepare(CONTENT, STYLE, Config(size=64)).content.shape == CONTENT.shape
+    assert prepare(CONTENT, STYLE, Config(size=64, enlarge=True)).content.shape == (48, 64, 3)
+    assert prepare(CONTENT, STYLE, Config(size=None, style_size=15)).style.shape == (15, 13, 3)
+
+
+def test_starts():
+    at = lambda init, seed=0: prepare(CONTENT, STYLE, Config(init=init, seed=seed)).start  # noqa: E731
+    np.testing.assert_array_equal(at("content"), CONTENT)
+    assert not np.array_equal(at("noise"), at("noise", seed=1))
+    np.testing.assert_array_equal(at("noise"), at("noise"))
+    # 768 draws of a uniform variable: its mean is 0.5 with a deviation of 0.01.
+    assert abs(at("noise").mean() - 0.5) < 0.04
+    statistics = at("style-statistics").reshape(-1, 3)
+    np.testing.assert_allclose(statistics.mean(0), STYLE.reshape(-1, 3).mean(0), atol=0.05)
+    spread = STYLE.reshape(-1, 3).std(0)
+    np.testing.assert_allclose(statistics.std(0), spread, rtol=0.15)  # 768 draws, and clipping takes a little
+
+
+def test_matched_colours_are_the_target_and_the_start():
+    inputs = prepare(CONTENT, STYLE, Config(match_colour="content"))
+    np.testing.assert_array_equal(inputs.content, images.match_colour(CONTENT, STYLE))
+    np.testing.assert_array_equal(inputs.start, inputs.content)
+
+
+def test_load_vgg19_serves_a_shallow_file(weights):
+    vgg = nstjax.load_vgg19(weights, pooling="average")
+    assert vgg.pooling == "average" and vgg.flavour.name == "torchvision"
+    assert vgg.features(CONTENT, ["relu2_1"])["relu2_1"].shape == (12, 16, 128)
+    with pytest.raises(UserError, match="block2_conv1"):
+        vgg.features(CONTENT, ["relu3_1"])
+    with pytest.raises(UserError, match="NSTJAX_OFFLINE"):
+        nstjax.load_vgg19()

@@ -1,0 +1,200 @@
+"""Several devices in one process, and programs for devices that are not here."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import narrow_vgg19, smooth_picture
+
+import nstjax
+from nstjax import images, losses, optimisers, statistics
+from nstjax.losses import layer_sum
+from nstjax.objective import Objective
+from nstjax.optimise import Method, Problem, init, run_chunk
+from nstjax.statistics import per_layer
+from nstjax.types import Term
+
+WEIGHTS = ["1", "5", "10", "50", "100"]
+# Rounding that differs becomes a step that differs where a gradient changes its sign or a maximum its place. So the
+# pictures are compared where that is rare: from noise, with average pooling, at a small rate.
+CALM = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "steps": 50}
+SWEEP = ["content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
+SWEEP += [it for name, value in CALM.items() for it in ("--" + name.replace("_", "-"), str(value))]
+
+
+def on_devices(count, *arguments):
+    """The command line in a process with so many virtual devices."""
+    flags = f"--xla_force_host_platform_device_count={count}"
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    done = subprocess.run([sys.executable, "-m", "nstjax", *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def outputs(folder):
+    return {path.parent.name: path.read_bytes() for path in Path(folder).glob("members/*/output.png")}
+
+
+def test_members_spread_over_devices_are_the_single_runs(place):
+    """Five members on eight devices: three places are filled up, and what fills them is dropped."""
+    said = on_devices(8, "sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "eight")
+    assert "5 members, 5 at a time, on 8 devices" in said
+    assert len(outputs("eight")) == 5
+    for weight in WEIGHTS:
+        single = nstjax.stylize(
+            "content.png",
+            "style.png",
+            experiment="quick.py",
+            weights="vgg.safetensors",
+            loss_weights={"style": float(weight)},
+            **CALM,
+        )
+        member = images.read(f"eight/members/style={weight}/output.png").rgb
+        # A value that lies between two of 256 may be rounded to either.
+        np.testing.assert_allclose(member, single.picture, atol=1.01 / 255)
+
+
+def test_a_sweep_is_resumed_on_as_many_devices_to_the_byte_and_on_others_nearly(place):
+    options = ["--style-weight", *WEIGHTS, "--group-size", "4"]
+    on_devices(4, "sweep", *SWEEP, *options, "--out", "whole")
+    for name in ("same", "other"):
+        on_devices(4, "sweep", *SWEEP, *options, "--out", name, "--steps", "20", "--horizon", "50", "--log-every", "2")
+    on_devices(4, "resume", "same", "--steps", "50")
+    said = on_devices(2, "resume", "other", "--steps", "50")
+    assert "2 devices where the sweep began with 4: the last bits may differ" in said
+    for path in Path("other/members").iterdir():
+        assert json.loads((path / "config.json").read_text())["sweep"]["devices"] == 2
+    whole, same, other = (
+        {path.parent.name: images.read(path).rgb for path in Path(it).glob("members/*/output.png")}
+        for it in ("whole", "same", "other")
+    )
+    for name, picture in whole.items():
+        np.testing.assert_array_equal(same[name], picture)
+        np.testing.assert_allclose(other[name], picture, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_program_is_lowered_for_devices_that_are_not_here(platform, dtype):
+    gram, same = per_layer(statistics.gram), per_layer(statistics.feature_map)
+    objective = Objective(
+        (
+            Term("content", ("relu2_1",), same, layer_sum(losses.mean_squared), "content"),
+            Term("style", ("relu1_1", "relu3_1"), gram, layer_sum(losses.mean_squared), "style"),
+        )
+    )
+    vgg = narrow_vgg19("block3_conv1", dtype=jnp.dtype(dtype))
+    picture = jnp.asarray(smooth_picture(24, 32))
+    targets = objective.targets(vgg, content=picture, style=picture)
+    problem = Problem(vgg, targets, {"content": 1.0, "style": 1.0})
+    method = Method(objective, optimisers.adam())
+
+    def chunk(picture):
+        state = init(method, picture, learning_rate=0.1, key=jax.random.key(0))
+        return dataclasses.replace(run_chunk(state, problem, 10, method=method)[0], key=None)
+
+    exported = jax.export.export(jax.jit(chunk), platforms=[platform])(picture)
+    assert exported.platforms == (platform,)
+    text = exported.mlir_module()
+    assert text.count("stablehlo.convolution") >= 10 and "stablehlo.while" in text
+
+
+# One picture over several devices.
+
+STRIPS = """
+import jax, jax.numpy as jnp, numpy as np, sys
+sys.path.insert(0, "TESTS")
+from conftest import narrow_vgg19, smooth_picture
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from nstjax import losses, statistics
+from nstjax.losses import layer_sum
+from nstjax.objective import Objective
+from nstjax.statistics import per_layer
+from nstjax.types import Term
+
+layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+gram, same = per_layer(statistics.gram), per_layer(statistics.feature_map)
+objective = Objective((
+    Term("content", ("relu4_1",), same, layer_sum(losses.mean_squared), "content"),
+    Term("style", layers, gram, layer_sum(losses.mean_squared), "style"),
+))
+vgg = narrow_vgg19("block4_conv1")
+picture = jnp.asarray(smooth_picture(64, 50))
+targets = objective.targets(vgg, content=jnp.asarray(smooth_picture(64, 50, seed=1)), style=picture)
+mesh = Mesh(np.array(jax.devices()), ("height",), axis_types=(AxisType.Auto,))
+strips = jax.device_put(picture, NamedSharding(mesh, PartitionSpec("height")))
+
+def loss(picture):
+    weights = {"content": 1.0, "style": 1.0}
+    return objective(picture, network=vgg, targets=targets, weights=weights)[0]
+
+features, gradient = jax.jit(lambda p: vgg.features(p, layers)), jax.jit(jax.grad(loss))
+for name, whole in features(picture).items():
+    np.testing.assert_allclose(features(strips)[name], whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max())
+whole = np.asarray(gradient(picture))
+np.testing.assert_allclose(gradient(strips), whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max())
+print(gradient(strips).sharding.spec)
+"""
+
+
+def test_features_and_gradients_of_strips_are_those_of_the_whole(tmp_path):
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    code = STRIPS.replace("TESTS", str(Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "height" in done.stdout
+
+
+MEMORY = """
+import dataclasses, sys
+import jax
+from nstjax import program
+from nstjax.experiment import load
+from nstjax.inputs import prepare
+from nstjax.listener import Listener
+from nstjax.resolve import resolve
+for shard in (False, True):
+    experiment = load("quick.py").replace(weights="vgg.safetensors", size=None, shard_picture=shard)
+    inputs = prepare("large.png", "style.png", experiment.config)
+    compiled = program.compile(resolve(experiment, inputs, Listener()), inputs)
+    print(compiled.chunk.memory_analysis().temp_size_in_bytes)
+"""
+
+
+def test_a_picture_in_strips_needs_less_memory_on_each_device(place):
+    images.save("large.png", smooth_picture(256, 192))
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    whole, strips = map(int, done.stdout.split())
+    assert strips < 0.3 * whole  # an eighth, and what neighbours exchange
+
+
+def test_a_run_in_strips_is_the_run_and_resumes_to_the_byte(place):
+    arguments = [*SWEEP, "--loss-weights", "style=10", "--log-every", "5"]
+    on_devices(4, "run", *arguments, "--out", "strips", "--shard-picture", "--checkpoint-every", "20")
+    on_devices(
+        *(4, "run", *arguments, "--out", "parts", "--shard-picture", "--checkpoint-every", "20"),
+        *("--steps", "25", "--horizon", "50"),
+    )
+    on_devices(4, "resume", "parts", "--steps", "50")
+    on_devices(1, "run", *arguments, "--out", "whole")
+    strips, parts, whole = (images.read(f"{it}/output.png").rgb for it in ("strips", "parts", "whole"))
+    np.testing.assert_array_equal(parts, strips)
+    np.testing.assert_allclose(strips, whole, atol=1.01 / 255)
+
+
+def test_a_picture_that_cannot_be_divided(place):
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=7"}
+    command = [sys.executable, "-m", "nstjax", "run", *SWEEP, "--shard-picture", "--out", "out", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env=flags)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "a height that is a multiple of that, not 24" in done.stderr and not Path("out").exists()
