@@ -108,12 +108,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"nstjax.{_MODULES[name]}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"nstjax.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'nstjax' has no attribute {name!r}")
+if not TYPE_CHECKING:  # type checkers see the names above, and no others
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"nstjax.{_MODULES[name]}")
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"nstjax.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'nstjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""Several styles in one term, and regions of the picture with styles of their own.
+"""Several styles in one term, and regions of the picture that have different styles.
 
-In each region the styles are blended by their shares. What is a sum over positions is blended itself, exactly, and
-gives one target a region; of anything else the distances to each style are blended.
+In each region the styles are blended by their shares. A statistic that is a sum over positions is blended itself: the
+result is exact, and gives one target for each region. For any other statistic the distances to the styles are blended.
 
 Reference: Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style Transfer",
 2017, section 4.
@@ -19,16 +19,16 @@ from jaxtyping import Array, Float, PyTree
 
 from nstjax.errors import UserError
 from nstjax.statistics import is_sum_over_positions
-from nstjax.types import Features, Guides, Term
+from nstjax.types import Features, Guides, PictureLike, RegionGuides, Term
 
 Region: TypeAlias = int | None
-"""Which of the guides; None is the whole picture."""
+"""The index of a region in the guides; None is the whole picture."""
 
 Blend: TypeAlias = Sequence[float] | Sequence[Sequence[float]]
-"""K numbers, the share of each style; or R rows of them, one for each region."""
+"""One number for each style; or rows of them, one row for each region."""
 
 Shares: TypeAlias = Mapping[Region, tuple[float, ...]]
-"""In each region, the share of each style; they sum to 1."""
+"""The share of each style in each region; the shares of a region sum to 1."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["targets", "shares"], meta_fields=["regions"])
@@ -37,9 +37,9 @@ class Mixture:
     """Several targets of one term: ``sum_m share_m distance(statistic in region_m, target_m)``.
 
     Args:
-        targets: statistics.
-        shares: [M].
-        regions: where the picture's own statistic is taken for each.
+        targets: M statistics.
+        shares: [M], the weight of each distance.
+        regions: M regions of the picture, in which its statistic is taken.
     """
 
     targets: tuple[PyTree, ...]
@@ -47,13 +47,14 @@ class Mixture:
     regions: tuple[Region, ...]
 
 
-def shares(blend: Blend | None, *, styles: int, regions: int | None) -> Shares:
-    """What each style contributes to each region.
+def normalise_blend(blend: Blend | None, *, styles: int, regions: int | None) -> Shares:
+    """Return the share of each style in each region.
 
     Args:
-        blend: at least 0 each, of any sum; None: equal shares.
-        styles: how many there are.
-        regions: how many the styles' guides have, if they have any: a blend in rows has regions without them too.
+        blend: numbers of at least 0, of any sum; None: equal shares.
+        styles: number of styles.
+        regions: number of regions in the style guides; None if there are no guides. A blend in rows has a region for
+            each row, with or without guides.
 
     Raises:
         UserError: the numbers are too many or too few, negative, or all zero.
@@ -61,61 +62,97 @@ def shares(blend: Blend | None, *, styles: int, regions: int | None) -> Shares:
     rows = [*blend] if blend is not None else [1.0] * styles
     nested = bool(rows) and isinstance(rows[0], Sequence)
     if nested and regions not in (None, len(rows)):
-        raise UserError(f"the blend has {len(rows)} rows, the style guides {regions} regions: give a row for each")
+        raise UserError(
+            f"the blend has {len(rows)} rows, but the style guides have {regions} regions: give one row for each region"
+        )
     if nested:
-        return {region: _normalised(row, styles) for region, row in enumerate(rows)}
-    row = _normalised(rows, styles)
+        return {region: _normalise_row(row, styles) for region, row in enumerate(rows)}
+    row = _normalise_row(rows, styles)
     return {None: row} if regions is None else dict.fromkeys(range(regions), row)
 
 
-def _normalised(row: Any, styles: int) -> tuple[float, ...]:
+def _normalise_row(row: Any, styles: int) -> tuple[float, ...]:
     if not isinstance(row, Sequence) or len(row) != styles:
-        raise UserError(f"the blend needs a number for each of {styles} styles, or a row of them a region: got {row}")
-    if not all(math.isfinite(it) and it >= 0 for it in row) or not sum(row):
-        raise UserError(f"the shares of a blend are at least 0, and one of them is more: got {[*row]}")
-    return tuple(it / sum(row) for it in row)
+        raise UserError(
+            f"the blend needs a number for each of {styles} styles, or a row of them for each region: got {row}"
+        )
+    if not all(math.isfinite(number) and number >= 0 for number in row) or not sum(row):
+        raise UserError(f"the numbers of a blend must be at least 0, and one must be greater than 0: got {[*row]}")
+    return tuple(number / sum(row) for number in row)
+
+
+def count_regions(styles: Sequence[PictureLike], guides: Sequence[RegionGuides | None]) -> int | None:
+    """Return the number of regions in the style guides, after checks of their shapes; None if there are no guides."""
+    if len(guides) != len(styles):
+        raise UserError(f"{len(guides)} style guides for {len(styles)} styles: give each style its guides, or None")
+    for k, (picture, guide) in enumerate(zip(styles, guides, strict=True), 1):
+        if guide is not None and (guide.ndim != 3 or guide.shape[1:] != picture.shape[:2]):
+            expected = ["regions", *picture.shape[:2]]
+            raise UserError(f"the guides of style {k} must be {expected}, as its picture is, not {[*guide.shape]}")
+    counts = {guide.shape[0] for guide in guides if guide is not None}
+    if len(counts) > 1:
+        raise UserError(f"the guides of all styles must have the same regions: got {sorted(counts)} of them")
+    return counts.pop() if counts else None
 
 
 def check_regions(term: Term, shares: Shares) -> None:
-    """Refuse regions to a term that cannot see them.
+    """Raise if there are regions and the term cannot be restricted to one.
 
     Raises:
-        UserError: there are regions, and the term's statistic is no sum over positions.
+        UserError: there are regions, and the term's statistic is not a sum over positions.
     """
     if None not in shares and not is_sum_over_positions(term.statistic):
         raise UserError(
-            f"the term {term.name!r} cannot be guided by regions: its statistic is no sum over positions, as gram is"
+            f"the term {term.name!r} cannot be guided by regions: its statistic is not a sum over positions, as gram is"
         )
 
 
-def statistic(term: Term, features: Features, guides: Guides | None, region: Region) -> PyTree:
-    """The statistic of a term, of a region alone or of the whole picture."""
-    own = {layer: features[layer] for layer in term.layers}
+def check_guides(term: Term, features: Features, target: PyTree, guides: Guides | None) -> None:
+    """Raise unless there are guides exactly if the target has regions, and they fit the regions and the features."""
+    regional = isinstance(target, Mixture) and None not in target.regions
+    if guides is None:
+        if regional:
+            raise ValueError(f"the target of term {term.name!r} has regions: pass guides=")
+        return
+    if not regional:
+        raise ValueError(f"the target of term {term.name!r} has no regions: give targets style_guides, or blend rows")
+    for layer in term.layers:
+        expected = (len(target.regions), *features[layer].shape[:2])
+        if guides[layer].shape != expected:
+            raise UserError(f"the guides at {layer} must be {[*expected]}, not {[*guides[layer].shape]}")
+
+
+def compute_statistic(term: Term, features: Features, guides: Guides | None, region: Region) -> PyTree:
+    """Return the statistic of a term in one region, or in the whole picture."""
+    maps = {layer: features[layer] for layer in term.layers}
     if region is None or guides is None:
-        return term.statistic(own)
-    return term.statistic(own, weights={layer: guides[layer][region] for layer in term.layers})
+        return term.statistic(maps)
+    return term.statistic(maps, weights={layer: guides[layer][region] for layer in term.layers})
 
 
-def target(term: Term, shares: Shares, statistics: Sequence[Mapping[Region, PyTree]]) -> PyTree:
-    """What a style term is compared with: a Mixture, or a plain target where one for the whole picture will do.
+def combine_targets(term: Term, shares: Shares, statistics: Sequence[Mapping[Region, PyTree]]) -> PyTree:
+    """Return the target of a style term: a plain statistic where one is enough, else a ``Mixture``.
 
     Args:
-        term: whose target it is.
-        shares: of each style in each region; a region's own share in the value is 1/regions.
-        statistics: {region: statistic} of each style, for the regions in which it has a share.
+        term: the style term.
+        shares: the share of each style in each region. Every region counts 1/regions in the term's value.
+        statistics: {region: statistic} of each style, for the regions in which the style has a share.
     """
     if is_sum_over_positions(term.statistic):
-        parts = [(1 / len(shares), _blended(row, statistics, region), region) for region, row in shares.items()]
+        share = 1 / len(shares)
+        parts = [(share, _blend_statistics(row, statistics, region), region) for region, row in shares.items()]
     else:
-        parts = [(it, found[None], None) for it, found in zip(shares[None], statistics, strict=True) if it]
+        styles = zip(shares[None], statistics, strict=True)
+        parts = [(share, by_region[None], None) for share, by_region in styles if share]
     if [region for _, _, region in parts] == [None]:
         return parts[0][1]
-    of, targets, regions = zip(*parts, strict=True)
-    return Mixture(targets, jnp.array(of, jnp.float32), regions)
+    weights, targets, regions = zip(*parts, strict=True)
+    return Mixture(targets, jnp.array(weights, jnp.float32), regions)
 
 
-def _blended(row: Sequence[float], statistics: Sequence[Mapping[Region, PyTree]], region: Region) -> PyTree:
-    of, found = zip(*((it, each[region]) for it, each in zip(row, statistics, strict=True) if it), strict=True)
-    if len(of) == 1:
-        return found[0]
-    return jax.tree.map(lambda *leaves: sum(it * leaf for it, leaf in zip(of, leaves, strict=True)), *found)
+def _blend_statistics(row: Sequence[float], statistics: Sequence[Mapping[Region, PyTree]], region: Region) -> PyTree:
+    styles = [(share, by_region[region]) for share, by_region in zip(row, statistics, strict=True) if share]
+    if len(styles) == 1:
+        return styles[0][1]
+    shares, blended = zip(*styles, strict=True)
+    return jax.tree.map(lambda *leaves: sum(share * leaf for share, leaf in zip(shares, leaves, strict=True)), *blended)

@@ -1,50 +1,71 @@
-"""Who is told what a run does."""
+"""The listener: the object that a run reports to. Subclass `Listener` to show progress or to stop a run early."""
 
 import warnings
 from typing import TypeAlias
 
-Record: TypeAlias = dict[str, float]
+LogLine: TypeAlias = dict[str, float]
 """A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
-"cpu_seconds" since the first step began, those of earlier processes included."""
+"cpu_seconds" since the first step began, including those of earlier processes."""
 
 TIMES = ("step", "seconds_per_step", "wall_seconds", "cpu_seconds")
-"""What of a record is no loss."""
+"""The entries of a logged line that are not losses."""
 
 
 class Listener:
-    """Told what a run does; does nothing with it but to warn."""
+    """A listener that does nothing except pass warnings on to ``warnings.warn``."""
 
-    def warning(self, line: str) -> None:
-        """Something that the user must know."""
-        warnings.warn(line, stacklevel=2)
+    def warning(self, message: str) -> None:
+        """Handle a message that the user must see."""
+        warnings.warn(message, stacklevel=2)
 
-    def notice(self, line: str) -> None:
-        """Something that the user should know."""
+    def notice(self, message: str) -> None:
+        """Handle a message that the user should see."""
 
-    def fetching(self, done: int, total: int | None) -> None:
-        """So many bytes of the weights have come."""
+    def downloading(self, done: int, total: int | None) -> None:
+        """Handle the progress of a download of weights.
+
+        Args:
+            done: number of bytes that have arrived.
+            total: number of bytes in all; None if unknown.
+        """
 
     def learning(self, done: int, total: int, layer: str) -> None:
-        """So many layers of the self-taught network are learnt; ``layer`` is the next."""
+        """Handle the progress of the self-taught network.
+
+        Args:
+            done: number of layers that are learnt.
+            total: number of layers to learn.
+            layer: name of the next layer.
+        """
 
     def compiling(self) -> None:
-        """The step is being compiled."""
+        """Handle the start of a compilation."""
 
-    def keeping(self, folder: str) -> None:
-        """From now on the run can be gone on with from this folder."""
+    def resumable(self, folder: str) -> None:
+        """Handle the moment from which the run can be resumed from its folder."""
 
     def started(self, done: int, steps: int) -> None:
-        """The steps begin, after so many that were done before, up to so many."""
+        """Handle the start of the loop.
 
-    def advanced(self, step: int, losses: Record) -> None:
-        """So many steps are done; the last one's losses."""
+        Args:
+            done: number of steps that were made before.
+            steps: number of steps of the whole run.
+        """
 
-    def logged(self, record: Record) -> None:
-        """A step that is logged."""
+    def advanced(self, step: int, losses: LogLine) -> None:
+        """Handle the end of a chunk.
+
+        Args:
+            step: number of steps made so far.
+            losses: total and terms of the last step.
+        """
+
+    def logged(self, line: LogLine) -> None:
+        """Handle a logged step."""
 
     def wants_to_stop(self) -> bool:
-        """Whether the run should end after the steps made so far."""
+        """Return whether the run should end after the steps made so far."""
         return False
 
     def finished(self) -> None:
-        """The steps are over."""
+        """Handle the end of the loop."""

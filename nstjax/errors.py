@@ -1,23 +1,23 @@
-"""The errors that the command line prints as one line."""
+"""The exceptions that a caller may want to catch; the command line prints each as one line."""
 
 
 class UserError(ValueError):
-    """A mistake in what was asked for: one line that says what was expected, what came, and what to do.
+    """A mistake in the request: one line that says what was expected, what came, and what to do.
 
-    The command line prints it as it is and exits with 2; from Python it is a ValueError.
+    The command line prints the line and exits with 2. In Python it is a ValueError.
     """
 
 
 class Failure(RuntimeError):
-    """What ends a run although nothing wrong was asked for: a full disk, damaged files, a loss that diverges.
+    """A run that ends although the request was valid: a full disk, damaged files, a loss that diverges.
 
-    One line; the command line exits with 1.
+    The command line prints its one line and exits with 1.
     """
 
 
 class Diverged(Failure):
-    """The loss or its gradient stopped being finite, or the loss grew out of all proportion."""
+    """A loss or gradient that is no longer finite, or a loss that has grown far beyond its lowest value."""
 
 
 class NotWritten(Failure):
-    """Something could not be written, most often for want of room; what was there before is there still."""
+    """A file that could not be written, most often because the disk is full; the previous version is still there."""

@@ -1,4 +1,4 @@
-"""Coarse to fine: the state of a run, carried from one size of its picture to the next."""
+"""Coarse to fine: the state of a run, resized from one size of its picture to the next."""
 
 import functools
 from typing import Any
@@ -8,47 +8,47 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from nstjax.optimise import Average, Method, State, first_kept
+from nstjax.optimise import Average, Method, State, init_kept
 from nstjax.parameterisation import Resampling
 
 
-def carried(state: State, shape: tuple[int, int], *, before: Method, after: Method) -> State:
-    """The state with which a run goes on at its next size.
+def resize_state(state: State, shape: tuple[int, int], *, before: Method, after: Method) -> State:
+    """Return the state with which a run continues at its next size.
 
-    The picture (where an average is kept, the average) is resized, Adam's moments with it; the count of steps, the
-    learning rate and the key stay. The lowest loss, the best picture and the average begin anew, since losses of two
-    sizes do not compare; so does what L-BFGS remembers.
+    The picture (or the average, if that is kept) and Adam's moments are resized. The number of steps, the learning rate
+    and the key stay. The lowest loss, the best picture and the average start again, because losses at two sizes cannot
+    be compared; so does the memory of L-BFGS.
 
     Args:
-        state: after the last step at its size.
+        state: the state after the last step at its size.
         shape: (H, W) of the next size.
-        before: the method at the size that ends.
-        after: at the next.
+        before: the method at the size of ``state``.
+        after: the method at the next size.
 
     Reference: Crowson, style-transfer-pytorch.
-    Differs from it: JAX's cubic kernel (Keys, a = -0.5) where PyTorch has a = -0.75.
+    Differs from the reference: JAX's cubic kernel (Keys, a = -0.5) instead of PyTorch's (a = -0.75).
     """
     old, new = before.parameterisation, after.parameterisation
 
-    def resized(parameters: PyTree) -> PyTree:
+    def resize(parameters: PyTree) -> PyTree:
         picture = jax.image.resize(old.decode(parameters), (*shape, 3), "cubic")
         return new.encode(jnp.clip(picture, 0, 1) if after.clamp else picture)
 
-    def or_failed(going_on: PyTree, failed: PyTree) -> PyTree:
-        return jax.tree.map(functools.partial(jnp.where, state.failed), failed, going_on)
+    def select(running: PyTree, failed: PyTree) -> PyTree:
+        return jax.tree.map(functools.partial(jnp.where, state.failed), failed, running)
 
     average = state.kept if isinstance(state.kept, Average) else None
-    parameters = resized(state.parameters if average is None else average.value)
-    kept = first_kept(after, parameters)
+    parameters = resize(state.parameters if average is None else average.value)
+    kept = init_kept(after, parameters)
     if average is not None:
-        kept = or_failed(kept, Average.of(parameters, after.average_decay))
+        kept = select(kept, Average.init(parameters, after.average_decay))
     elif kept is not None:
-        kept = or_failed(kept, resized(state.kept))
+        kept = select(kept, resize(state.kept))
     return State(
         parameters=parameters,
-        # A run that has diverged goes no further, and this is its result.
-        previous=or_failed(jax.tree.map(jnp.copy, parameters), resized(state.previous)),
-        optimiser=_carried_optimiser(state.optimiser, parameters, shape, before, after),
+        # A run that has diverged stops here, and this is its result.
+        previous=select(jax.tree.map(jnp.copy, parameters), resize(state.previous)),
+        optimiser=_resize_optimiser(state.optimiser, parameters, shape, before, after),
         key=state.key,
         step=state.step,
         failed=state.failed,
@@ -57,27 +57,27 @@ def carried(state: State, shape: tuple[int, int], *, before: Method, after: Meth
     )
 
 
-def _carried_optimiser(
+def _resize_optimiser(
     optimiser: PyTree, parameters: PyTree, shape: tuple[int, int], before: Method, after: Method
 ) -> PyTree:
-    """The optimiser's state for parameters of the next size."""
-    fresh = after.optimiser.init(parameters)
+    """Return the optimiser's state for parameters of the next size."""
+    initial = after.optimiser.init(parameters)
     if optax.tree.get(optimiser, "diff_params_memory") is not None:
-        return fresh
+        return initial
 
-    def resized(moment: PyTree, kernel: Resampling) -> PyTree:
+    def resize(moment: PyTree, kernel: Resampling) -> PyTree:
         return before.parameterisation.resize(moment, *shape, method=kernel)
 
-    def positive(moment: Array) -> Array:
+    def clip(moment: Array) -> Array:
         return jnp.maximum(moment, 0)
 
-    carry: dict[str, Any] = {}
+    moments: dict[str, Any] = {}
     for name in ("mu", "trace"):
         if (moment := optax.tree.get(optimiser, name)) is not None:
-            carry[name] = resized(moment, "cubic")
+            moments[name] = resize(moment, "cubic")
     if (squares := optax.tree.get(optimiser, "nu")) is not None:
-        carry["nu"] = jax.tree.map(positive, resized(squares, "linear"))
-    fresh = optax.tree.set(fresh, **carry) if carry else fresh
-    # What is left are counts and hyper-parameters, the learning rate among them.
-    kept = {path: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(optimiser) if not leaf.ndim}
-    return jax.tree_util.tree_map_with_path(lambda path, new: kept.get(path, new), fresh)
+        moments["nu"] = jax.tree.map(clip, resize(squares, "linear"))
+    resized = optax.tree.set(initial, **moments) if moments else initial
+    # The scalar leaves, counts and hyper-parameters such as the learning rate, are kept.
+    scalars = {path: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(optimiser) if not leaf.ndim}
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: scalars.get(path, leaf), resized)

@@ -1,13 +1,20 @@
-"""The objective: ``L(x) = sum_t w_t distance_t(statistic_t(F(x)), target_t)``, a tuple of terms.
+"""The objective: ``L(x) = sum_t w_t distance_t(statistic_t(F(x)), target_t)``, a sum of terms.
 
-Its structure is static: two objectives of equal terms compare equal and share one compiled program. Targets and
-weights are traced: to change them compiles nothing, to sweep them is ``jax.vmap``.
+``content_term`` and ``style_term`` make the two usual terms; any other ``Term`` is written out. ``Objective(terms)``
+puts terms together. Its ``targets`` computes each term's target once, from the content and style pictures; a call is
+the loss of a picture: the total, and the value of each term. With one style and no regions, that is all.
+
+Several styles, and regions, change two things (see ``blending``): a style term's target may be a ``Mixture`` of
+targets, and its statistic may be taken in each region of the picture, by position weights that are called guides.
+
+The structure of an objective is static: two objectives with equal terms compare equal and share one compiled program.
+Targets and weights are traced: new values compile nothing, and ``jax.vmap`` sweeps them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +25,61 @@ from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
 from nstjax.losses import takes_key
 from nstjax.statistics import feature_map, per_layer
-from nstjax.types import AnyTerm, Distance, Features, Guides, Key, Picture, Scalar, Shaping, Targets, Term
+from nstjax.types import (
+    AnyTerm,
+    Distance,
+    Features,
+    Guides,
+    Key,
+    MapStatistic,
+    Picture,
+    PictureLike,
+    RegionGuides,
+    Scalar,
+    Shaping,
+    Targets,
+    Term,
+)
 
 
+def content_term(layers: Sequence[str], distance: Distance) -> Term:
+    """Return the term "content": it compares feature maps with those of the content picture.
+
+    Args:
+        layers: names of layers.
+        distance: (x {layer: map}, t {layer: map}) -> scalar; ``layer_sum`` and ``layer_mean`` make it of a distance of
+            two maps.
+    """
+    return Term("content", tuple(layers), per_layer(feature_map), distance, target="content")
+
+
+def style_term(layers: Sequence[str], statistic: MapStatistic, distance: Distance) -> Term:
+    """Return the term "style": it compares a statistic of each layer with that of the style picture.
+
+    Args:
+        layers: names of layers.
+        statistic: feature map [h, w, c] -> statistic.
+        distance: (x {layer: statistic}, t {layer: statistic}) -> scalar; ``layer_sum`` and ``layer_mean`` make it of a
+            distance of two statistics.
+    """
+    return Term("style", tuple(layers), per_layer(statistic), distance, target="style")
+
+
+@runtime_checkable
 class Network(Protocol):
-    """Anything with the ``features`` of ``VGG``."""
+    """A network whose features the terms see: ``VGG``, or any object with this method."""
 
     def features(self, picture: Picture, layers: tuple[str, ...]) -> Features:
-        """{name: [h, w, c]} of the layers asked for."""
+        """Return the feature maps of the given layers, {layer: [h, w, c]}."""
         ...
 
 
 @runtime_checkable
 class GuidedNetwork(Network, Protocol):
-    """A network that carries region guides too; without guides any network will do."""
+    """A network that also carries region guides to its layers, as ``VGG`` does; needed only for regions."""
 
     def guides(self, guides_RxHxW: Float[Array, "regions height width"], layers: tuple[str, ...]) -> Guides:
-        """{name: position weights [R, h, w]} of the layers asked for."""
+        """Return the position weights of each region at the given layers, {layer: [R, h, w]}."""
         ...
 
 
@@ -43,10 +88,10 @@ class Objective:
     """A sum of terms.
 
     Args:
-        terms: each with a name of its own.
+        terms: terms with different names.
 
     Raises:
-        UserError: no terms, or two of one name.
+        UserError: there are no terms, or two terms have one name.
     """
 
     terms: tuple[AnyTerm, ...]
@@ -57,98 +102,62 @@ class Objective:
         if not names:
             raise UserError("an objective needs at least one term")
         if len(set(names)) < len(names):
-            raise UserError(f"each term needs a name of its own: got {', '.join(names)}")
+            raise UserError(f"the terms of an objective need different names: got {', '.join(names)}")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the terms, in their order."""
+        """The names of the terms, in order."""
         return tuple(term.name for term in self.terms)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that a term looks at, once, in order of first use."""
-        return _layers(term for term in self.terms if isinstance(term, Term))
-
-    def shaped(self, shaping: Shaping | None) -> "Objective":
-        """The same objective with the gradient of every term that looks through the network shaped; None: of none."""
-        return Objective(tuple(replace(it, shaping=shaping) if isinstance(it, Term) else it for it in self.terms))
-
-    def guides(self, network: Network, guides_RxHxW: Float[Array, "regions height width"]) -> Guides:
-        """Region guides [R, H, W] at the layers of the style terms: what ``__call__`` takes.
-
-        Raises:
-            UserError: the network carries none.
-        """
-        if not isinstance(network, GuidedNetwork):
-            raise UserError(f"{type(network).__name__} carries no region guides: use VGG, or give it a method guides")
-        return network.guides(guides_RxHxW, _layers(self._that_see("style")))
+        """The layers that the terms look at, each once, in order of first use."""
+        return _unique_layers(term for term in self.terms if isinstance(term, Term))
 
     def targets(
         self,
         network: Network,
         *,
-        content: Picture,
-        style: Picture | Sequence[Picture],
+        content: PictureLike,
+        style: PictureLike | Sequence[PictureLike],
         blend: Blend | None = None,
-        style_guides: Sequence[Float[Array, "regions height width"] | None] | None = None,
+        style_guides: Sequence[RegionGuides | None] | None = None,
     ) -> Targets:
-        """{term: its statistic of its target picture}; terms on the picture itself have none.
+        """Return the target of each term, ``{term name: target}``; a ``PictureTerm`` has none.
 
-        With several styles a style term's target is their blend, or a ``Mixture``; with regions it is a ``Mixture``.
+        The target is the term's statistic of the content picture or of the style picture. With several styles it is
+        the blend of their statistics, or a ``Mixture``; with regions it is a ``Mixture``.
 
         Args:
-            network: whose features the terms see.
+            network: the network whose features the terms see.
             content: [H, W, 3].
-            style: [H', W', 3], of any size; or a sequence of them, each of its own size.
-            blend: the share of each style, or a row of them for each region, of any sum; equal shares by default. In
-                a region in which a style's share is 0 it is not looked at.
-            style_guides: for each style, where each region's style is in it, [R, H', W']; None: everywhere.
+            style: [H', W', 3], of any size; or a sequence of pictures, each of any size.
+            blend: the share of each style, or one row of shares for each region, of any sum; equal shares by default.
+                A style is ignored in regions where its share is 0.
+            style_guides: for each style its region guides [R, H', W'], which say where to look for the style of each
+                region; None: everywhere.
 
         Raises:
-            UserError: blend, guides and styles do not fit together, or a term can have no regions.
+            UserError: blend, guides and styles do not fit together, or there are regions and a style term's statistic
+                is not a sum over positions.
         """
-        styles = [*style] if isinstance(style, Sequence) else [style]
+        styles = [jnp.asarray(picture) for picture in (style if isinstance(style, Sequence) else [style])]
         guides = [*style_guides] if style_guides is not None else [None] * len(styles)
-        shares = blending.shares(blend, styles=len(styles), regions=_regions(styles, guides))
-        seen = self._statistics("content", network, content, [None])
-        targets: Targets = {name: statistic[None] for name, statistic in seen.items()}
-        terms = self._that_see("style")
-        for term in terms:
+        shares = blending.normalise_blend(blend, styles=len(styles), regions=blending.count_regions(styles, guides))
+        content_statistics = self._target_statistics("content", network, jnp.asarray(content), [None])
+        targets: Targets = {name: by_region[None] for name, by_region in content_statistics.items()}
+        style_terms = self._terms_with_target("style")
+        for term in style_terms:
             blending.check_regions(term, shares)
-        each = []
+        by_style = []
         for k, (picture, guide) in enumerate(zip(styles, guides, strict=True)):
             regions = [region for region, row in shares.items() if row[k]]
-            each.append(self._statistics("style", network, picture, regions, guide) if regions else {})
-        for term in terms:
-            with _noted(term):
-                targets[term.name] = blending.target(term, shares, [it.get(term.name, {}) for it in each])
+            by_style.append(self._target_statistics("style", network, picture, regions, guide) if regions else {})
+        for term in style_terms:
+            with _error_context(term):
+                statistics = [by_term.get(term.name, {}) for by_term in by_style]
+                targets[term.name] = blending.combine_targets(term, shares, statistics)
         return targets
-
-    def _that_see(self, target: Literal["content", "style"]) -> tuple[Term, ...]:
-        return tuple(term for term in self.terms if isinstance(term, Term) and term.target == target)
-
-    def _statistics(
-        self,
-        target: Literal["content", "style"],
-        network: Network,
-        picture: Picture,
-        regions: Sequence[Region],
-        guides_RxHxW: Any = None,
-    ) -> dict[str, dict[Region, PyTree]]:
-        """{term: {region: its statistic there}} of a target picture."""
-        terms = self._that_see(target)
-        if not terms:
-            return {}
-        features = network.features(picture, _layers(terms))
-        guides = None if guides_RxHxW is None else self.guides(network, guides_RxHxW)
-        found = {}
-        for term in terms:
-            with _noted(term):
-                if guides is None:
-                    found[term.name] = dict.fromkeys(regions, blending.statistic(term, features, None, None))
-                else:
-                    found[term.name] = {it: blending.statistic(term, features, guides, it) for it in regions}
-        return found
 
     def __call__(
         self,
@@ -160,30 +169,31 @@ class Objective:
         key: Key | None = None,
         guides: Guides | None = None,
     ) -> tuple[Scalar, dict[str, Scalar]]:
-        """The loss of a picture.
+        """Return the loss of a picture, and the value of each term.
 
         Args:
             picture: [H, W, 3].
-            network: whose features the terms see; None will do where they see none.
-            targets: from ``targets``.
-            weights: {term: w_t}.
-            key: for terms whose distance draws random numbers; each gets one of its own.
-            guides: of the picture's regions, from ``guides``, if the targets have regions.
+            network: the network whose features the terms see; may be None if every term is a ``PictureTerm``.
+            targets: the result of ``targets``.
+            weights: {term name: w_t}.
+            key: random key for distances that draw random numbers; each term gets a key folded from it.
+            guides: the result of ``guides``, for the regions of this picture; needed only if the targets have regions.
 
         Returns:
-            (total, {term: its value, before its weight}).
+            (total, {term name: value without its weight}).
 
         Raises:
-            UserError: guides of another size, or of other regions than the targets.
+            UserError: the guides do not fit the picture's size or the targets' regions, or a term is not a scalar.
+            ValueError: a key or guides are missing, or there are guides and the targets have no regions.
         """
         features = network.features(picture, self.layers) if network is not None and self.layers else {}
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
-            with _noted(term):
+            with _error_context(term):
                 if isinstance(term, Term):
-                    own = _shaped(term, features, weights)
-                    drawn = None if key is None else jax.random.fold_in(key, index)
-                    value = _value(term, own, targets[term.name], drawn, guides)
+                    maps = _apply_shaping(term, features, weights)
+                    term_key = None if key is None else jax.random.fold_in(key, index)
+                    value = _evaluate_term(term, maps, targets[term.name], term_key, guides)
                 else:
                     value = term.loss(picture)
             if jnp.shape(value) != ():
@@ -192,33 +202,79 @@ class Objective:
         total = sum((weights[name] * value for name, value in parts.items()), jnp.float32(0))
         return total, parts
 
+    def with_shaping(self, shaping: Shaping | None) -> "Objective":
+        """Return a copy in which every ``Term`` has the given gradient shaping; None removes it."""
+        terms = (replace(term, shaping=shaping) if isinstance(term, Term) else term for term in self.terms)
+        return Objective(tuple(terms))
 
-def _layers(terms: Iterable[Term]) -> tuple[str, ...]:
+    def guides(self, network: Network, guides_RxHxW: RegionGuides) -> Guides:
+        """Return region guides at the layers of the style terms, as ``__call__`` takes them.
+
+        Args:
+            network: the network that carries the guides to its layers.
+            guides_RxHxW: for each region of the picture, where it is, in [0, 1].
+
+        Raises:
+            UserError: the network has no method ``guides``.
+        """
+        if not isinstance(network, GuidedNetwork):
+            raise UserError(f"{type(network).__name__} carries no region guides: use VGG, or add a method guides")
+        return network.guides(jnp.asarray(guides_RxHxW), _unique_layers(self._terms_with_target("style")))
+
+    def _terms_with_target(self, target: Literal["content", "style"]) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if isinstance(term, Term) and term.target == target)
+
+    def _target_statistics(
+        self,
+        target: Literal["content", "style"],
+        network: Network,
+        picture: Picture,
+        regions: Sequence[Region],
+        guides_RxHxW: RegionGuides | None = None,
+    ) -> dict[str, dict[Region, PyTree]]:
+        """Return the statistics of a target picture, {term name: {region: statistic}}."""
+        terms = self._terms_with_target(target)
+        if not terms:
+            return {}
+        features = network.features(picture, _unique_layers(terms))
+        guides = None if guides_RxHxW is None else self.guides(network, guides_RxHxW)
+        statistics = {}
+        for term in terms:
+            with _error_context(term):
+                if guides is None:
+                    whole = blending.compute_statistic(term, features, None, None)
+                    statistics[term.name] = dict.fromkeys(regions, whole)
+                else:
+                    parts = {region: blending.compute_statistic(term, features, guides, region) for region in regions}
+                    statistics[term.name] = parts
+        return statistics
+
+
+def _unique_layers(terms: Iterable[Term]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
 
 
-def _regions(styles: Sequence[Picture], guides: Sequence[Any]) -> int | None:
-    """How many the styles' guides have; None where there are no guides."""
-    if len(guides) != len(styles):
-        raise UserError(f"{len(guides)} style guides for {len(styles)} styles: give each style its guides, or None")
-    for k, (picture, guide) in enumerate(zip(styles, guides, strict=True), 1):
-        if guide is not None and (guide.ndim != 3 or guide.shape[1:] != picture.shape[:2]):
-            expected = ["regions", *picture.shape[:2]]
-            raise UserError(f"the guides of style {k} must be {expected}, as its picture is, not {[*guide.shape]}")
-    counts = {guide.shape[0] for guide in guides if guide is not None}
-    if len(counts) > 1:
-        raise UserError(f"the guides of all styles must have the same regions: got {sorted(counts)} of them")
-    return counts.pop() if counts else None
+@contextlib.contextmanager
+def _error_context(term: AnyTerm) -> Iterator[None]:
+    """Add the name of the term to an error that is raised in it."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the term {term.name!r}")
+        raise
 
 
-def _shaped(term: Term, features: Features, weights: Mapping[str, float | Scalar]) -> Features:
-    own = {layer: features[layer] for layer in term.layers}
+def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float | Scalar]) -> Features:
+    """Return the maps of a term's layers, {layer: [h, w, c]}, with the term's gradient shaping if it has one."""
+    maps = {layer: features[layer] for layer in term.layers}
     if term.shaping is None:
-        return own
-    return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in own.items()}
+        return maps
+    return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}
 
 
-def _value(term: Term, features: Features, target: PyTree, key: Key | None, guides: Guides | None) -> Scalar:
+def _evaluate_term(term: Term, features: Features, target: PyTree, key: Key | None, guides: Guides | None) -> Scalar:
+    """Return ``distance(statistic(features), target)``; for a ``Mixture``, the weighted sum over its targets."""
+
     def distance(x: PyTree, t: PyTree, key: Key | None) -> Scalar:
         if not takes_key(term.distance):
             return term.distance(x, t)
@@ -227,58 +283,13 @@ def _value(term: Term, features: Features, target: PyTree, key: Key | None, guid
         return term.distance(x, t, key=key)
 
     if term.target == "style":
-        _check(term, features, target, guides)
+        blending.check_guides(term, features, target, guides)
     if not isinstance(target, Mixture):
-        return distance(blending.statistic(term, features, None, None), target, key)
-    found = {region: blending.statistic(term, features, guides, region) for region in dict.fromkeys(target.regions)}
+        return distance(blending.compute_statistic(term, features, None, None), target, key)
+    regions = dict.fromkeys(target.regions)
+    statistics = {region: blending.compute_statistic(term, features, guides, region) for region in regions}
     value = jnp.float32(0)
     for m, (t, region) in enumerate(zip(target.targets, target.regions, strict=True)):
-        drawn = None if key is None else jax.random.fold_in(key, m)
-        value += target.shares[m] * distance(found[region], t, drawn)
+        target_key = None if key is None else jax.random.fold_in(key, m)
+        value += target.shares[m] * distance(statistics[region], t, target_key)
     return value
-
-
-def _check(term: Term, features: Features, target: PyTree, guides: Guides | None) -> None:
-    """Guides where the target has regions, and only there, that fit the regions and the features."""
-    regional = isinstance(target, Mixture) and None not in target.regions
-    if guides is None:
-        if regional:
-            raise ValueError(f"the target of term {term.name!r} has regions: pass guides=")
-        return
-    if not regional:
-        raise ValueError(f"the target of term {term.name!r} has no regions: give targets style_guides, or blend rows")
-    for layer in term.layers:
-        expected = (len(target.regions), *features[layer].shape[:2])
-        if guides[layer].shape != expected:
-            raise UserError(f"the guides at {layer} must be {[*expected]}, not {[*guides[layer].shape]}")
-
-
-@contextlib.contextmanager
-def _noted(term: AnyTerm) -> Iterator[None]:
-    """An error says in which term it arose."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in the term {term.name!r}")
-        raise
-
-
-def content_term(layers: Sequence[str], distance: Distance) -> Term:
-    """The term "content": the feature maps of some layers against those of the content picture.
-
-    Args:
-        layers: names of layers.
-        distance: of two ``{layer: map}``, as ``layer_sum`` and ``layer_mean`` make it of one of two maps.
-    """
-    return Term("content", tuple(layers), per_layer(feature_map), distance, target="content")
-
-
-def style_term(layers: Sequence[str], statistic: Callable[..., Any], distance: Distance) -> Term:
-    """The term "style": a statistic of each of some layers against that of the style picture.
-
-    Args:
-        layers: names of layers.
-        statistic: of one feature map.
-        distance: of two ``{layer: statistic}``, as ``layer_sum`` and ``layer_mean`` make it of one of two statistics.
-    """
-    return Term("style", tuple(layers), per_layer(statistic), distance, target="style")

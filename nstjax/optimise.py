@@ -1,13 +1,13 @@
 """The optimisation: a state, and a chunk of steps as one compiled program.
 
-    problem = Problem(network, targets, weights)
+    problem = Problem(network, targets, loss_weights)
     method = Method(Objective(terms), optimisers.adam())
     state = init(method, picture, learning_rate=0.02, key=jax.random.key(0))
     state, metrics = run_chunk(state, problem, 100, method=method)
 
-What is compiled depends on the method alone. Everything else is traced: weights, targets, learning rate, the number
-of steps. One program therefore serves chunks of every length, and how a run is cut into chunks cannot change its bits,
-which it can where every length is a program of its own.
+The compiled program depends on the method alone. Everything else is traced: loss weights, targets, learning rate and
+the number of steps. One program therefore runs chunks of every length, and the way a run is cut into chunks cannot
+change its result by a bit, as it could if each length had another program.
 """
 
 import functools
@@ -27,16 +27,20 @@ from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
 from nstjax.types import Guides, Key, Picture, Scalar, Targets
 
 CHUNK = 256
-"""The most steps that one call of ``run_chunk`` makes: the length of its buffer of metrics."""
+"""Maximum number of steps in one call of ``run_chunk``, and the length of its metrics."""
 
 DIVERGED = 1000.0
-"""A loss this many times its running minimum will not come back."""
+"""Ratio of the loss to its lowest value so far above which a run counts as diverged."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["total", "weight"], meta_fields=[])
 @dataclass(frozen=True)
 class Average:
-    """An average under way: ``total / weight``, which is what corrects its bias to where it began.
+    """A running exponential average of parameters, ``total / weight``; the division corrects the bias of the start.
+
+    Args:
+        total: weighted sum of the parameters so far.
+        weight: sum of the weights so far.
 
     Reference: Crowson, style-transfer-pytorch; Kingma and Ba 2015, section 3, for the correction.
     """
@@ -45,36 +49,36 @@ class Average:
     weight: Scalar
 
     @classmethod
-    def of(cls, parameters: PyTree, decay: float) -> "Average":
-        """The average that begins with these."""
-        return cls(jax.tree.map(lambda it: (1 - decay) * it, parameters), jnp.float32(1 - decay))
+    def init(cls, parameters: PyTree, decay: float) -> "Average":
+        """Return the average of these parameters alone."""
+        return cls(jax.tree.map(lambda leaf: (1 - decay) * leaf, parameters), jnp.float32(1 - decay))
 
-    def followed_by(self, parameters: PyTree, decay: float) -> "Average":
-        """The average with one more step."""
+    def update(self, parameters: PyTree, decay: float) -> "Average":
+        """Return the average with the parameters of one more step."""
         total = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, self.total, parameters)
         return Average(total, decay * self.weight + (1 - decay))
 
     @property
     def value(self) -> PyTree:
-        """The parameters."""
-        return jax.tree.map(lambda it: it / self.weight, self.total)
+        """The averaged parameters."""
+        return jax.tree.map(lambda leaf: leaf / self.weight, self.total)
 
 
 @dataclass(frozen=True)
 class Method:
-    """What a compiled chunk depends on; equal methods share it.
+    """The static part of an optimisation, on which the compiled program depends; equal methods share one program.
 
     Args:
-        objective: the terms.
-        optimiser: an optax transformation with its learning rate in its state, such as those of ``optimisers``.
-        parameterisation: what is optimised <-> the picture.
-        clamp: whether the picture is put back into [0, 1] after each step; with ``Pixels`` only, and no line search.
-        keep: which picture is the result: the "last" one; the "best", whose loss was lowest; the one "after-best",
-            after the step that was made from the best; or the "average" of all, the late ones weighing more.
-        average_decay: of the average's weights, from a step to the one before it, in [0, 1).
+        objective: the terms of the loss.
+        optimiser: an optax transformation with the learning rate in its state, such as those of ``optimisers``.
+        parameterisation: maps parameters to the picture and back.
+        clamp: if True, clip the picture to [0, 1] after each step; for ``Pixels`` only, and without a line search.
+        keep: which picture is the result: "last"; "best", the one with the lowest loss; "after-best", the one after
+            the step from the best; or "average", an average of all in which late ones weigh more.
+        average_decay: ratio of the weight of a step in the average to that of the next step, in [0, 1).
 
     Raises:
-        UserError: clamping with another parameterisation than pixels.
+        UserError: ``clamp`` with another parameterisation than ``Pixels``.
     """
 
     objective: Objective
@@ -87,21 +91,28 @@ class Method:
     def __post_init__(self):
         if self.clamp and not isinstance(self.parameterisation, Pixels):
             raise UserError(
-                f"clamping needs pixels, not {type(self.parameterisation).__name__}: use a value_range term"
+                f"clamping needs pixels, not {type(self.parameterisation).__name__}: use a value_range term instead"
             )
 
 
-_PROBLEM = ["network", "targets", "weights", "guides"]
+_PROBLEM = ["network", "targets", "loss_weights", "guides"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_PROBLEM, meta_fields=[])
 @dataclass(frozen=True)
 class Problem:
-    """What a run is given and does not change: the network, the targets, the weight of each term, region guides."""
+    """The inputs of a run that stay the same at every step; all of them are traced.
+
+    Args:
+        network: the network whose features the terms see; None if no term sees any.
+        targets: {term: its target}, from ``Objective.targets``.
+        loss_weights: {term: its weight in the loss}.
+        guides: region guides of the picture, from ``Objective.guides``; None without regions.
+    """
 
     network: Network | None
     targets: Targets
-    weights: Mapping[str, float | Scalar]
+    loss_weights: Mapping[str, float | Scalar]
     guides: Guides | None = None
 
 
@@ -111,19 +122,19 @@ _STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowes
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
 @dataclass(frozen=True)
 class State:
-    """All that a run is: what a checkpoint holds.
+    """The complete state of a run, as stored in checkpoints.
 
     Args:
-        parameters: what is optimised; ``method.parameterisation.decode`` makes the picture of it.
-        previous: the same one step before, whose loss is known: what is left of a run that diverges.
-        optimiser: optax's state, hyper-parameters included.
-        key: of the run; step i uses ``fold_in(key, i)``.
-        step: how many steps have been made.
-        failed: whether the loss at ``step`` has diverged: it or its gradient is not finite, or it is more than
-            ``DIVERGED`` times the lowest so far; then no further step is made.
-        lowest: the lowest loss of steps 0 to ``step`` - 1.
-        kept: the parameters that ``method.keep`` asks for, of those steps; of an average, an ``Average``; None where
-            it is the last.
+        parameters: the optimised parameters; ``method.parameterisation.decode`` turns them into the picture.
+        previous: the parameters one step before, whose loss has not diverged; the result of a run that diverges.
+        optimiser: the state of the optax optimiser, including hyper-parameters.
+        key: random key of the run; step i uses ``fold_in(key, i)``.
+        step: number of steps made so far.
+        failed: True if the loss at ``step`` has diverged: it or its gradient is not finite, or it is more than
+            ``DIVERGED`` times the lowest so far. No further step is made then.
+        lowest: lowest loss of steps 0 to ``step`` - 1.
+        kept: the parameters that ``method.keep`` asks for, among those steps; an ``Average`` if it asks for the
+            average, None if it asks for the last.
     """
 
     parameters: PyTree
@@ -137,13 +148,13 @@ class State:
 
 
 def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key: Key) -> State:
-    """The state before step 0.
+    """Return the state before step 0.
 
     Args:
-        method: what the run will do.
-        picture: [H, W, 3] to start from.
-        learning_rate: in units of the parameters: for pixels, of the [0, 1] scale.
-        key: of the run.
+        method: the method of the run.
+        picture: [H, W, 3] in [0, 1], the picture to start from.
+        learning_rate: in units of the parameters; for ``Pixels``, of the [0, 1] scale.
+        key: random key of the run.
 
     Raises:
         UserError: the optimiser has no learning rate in its state (see ``optimisers``).
@@ -153,7 +164,7 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         optimiser = optax.tree.set(method.optimiser.init(parameters), learning_rate=jnp.float32(learning_rate))
     except KeyError:
         raise UserError(
-            "the optimiser's state holds no learning_rate: take one of nstjax.optimisers, or optax.inject_hyperparams"
+            "the optimiser's state has no learning_rate: use one of nstjax.optimisers, or optax.inject_hyperparams"
         ) from None
     return State(
         parameters=parameters,
@@ -164,14 +175,14 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         step=jnp.int32(0),
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
-        kept=first_kept(method, parameters),
+        kept=init_kept(method, parameters),
     )
 
 
-def first_kept(method: Method, parameters: PyTree) -> PyTree | None:
-    """What is kept beside parameters with which a run begins; see ``Method.keep``."""
+def init_kept(method: Method, parameters: PyTree) -> PyTree | None:
+    """Return the first value of ``State.kept`` for a run that starts from these parameters."""
     if method.keep == "average":
-        return Average.of(parameters, method.average_decay)
+        return Average.init(parameters, method.average_decay)
     return None if method.keep == "last" else jax.tree.map(jnp.copy, parameters)
 
 
@@ -179,22 +190,22 @@ def first_kept(method: Method, parameters: PyTree) -> PyTree | None:
 def run_chunk(
     state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method
 ) -> tuple[State, dict[str, Float[Array, "chunk"]]]:
-    """Make some steps; fewer where the loss diverges.
+    """Run the given number of steps, or fewer if the loss diverges.
 
     Args:
-        state: donated: it cannot be used again.
-        problem: the network, the targets, the weights.
-        steps: how many, at most ``CHUNK``.
-        method: static.
+        state: the state to continue from. Donated: it cannot be used again.
+        problem: network, targets, loss weights and region guides.
+        steps: number of steps, at most ``CHUNK``.
+        method: the method of the run; static.
 
     Returns:
-        (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* each step's update and
-        before the terms' weights (the total has them in); entries past the steps made are NaN.
+        (state, metrics): metrics is {"total": [CHUNK], term: [CHUNK], …}, the values *before* the update of each step.
+        The terms are unweighted, the total is weighted. Entries after the last step are NaN.
     """
-    return chunk(state, problem, steps, method)
+    return trace_chunk(state, problem, steps, method)
 
 
-def chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
+def trace_chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[State, dict[str, Array]]:
     """Trace the steps of ``run_chunk``, for callers that compile them in another way, such as under ``jax.vmap``."""
     names = ("total", *method.objective.names)
     metrics = {name: jnp.full(CHUNK, jnp.nan, jnp.float32) for name in names}
@@ -205,23 +216,23 @@ def chunk(state: State, problem: Problem, steps: Any, method: Method) -> tuple[S
         return (carry[0].step < end) & ~carry[0].failed
 
     def body(carry: tuple[State, Any]) -> tuple[State, Any]:
-        now, metrics = carry
-        following, values = _step(now, problem, method)
-        metrics = {name: metrics[name].at[now.step - first].set(value) for name, value in values.items()}
-        return following, metrics
+        state, metrics = carry
+        next_state, values = _step(state, problem, method)
+        metrics = {name: metrics[name].at[state.step - first].set(value) for name, value in values.items()}
+        return next_state, metrics
 
     return lax.while_loop(unfinished, body, (state, metrics))
 
 
 def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[str, Scalar]]:
-    """One step; where its loss has diverged, the same state marked as failed."""
+    """Make one step; if its loss has diverged, return the same state marked as failed."""
 
     def loss(parameters: PyTree) -> tuple[Scalar, dict[str, Scalar]]:
         return method.objective(
             method.parameterisation.decode(parameters),
             network=problem.network,
             targets=problem.targets,
-            weights=problem.weights,
+            weights=problem.loss_weights,
             key=jax.random.fold_in(state.key, state.step),
             guides=problem.guides,
         )
@@ -231,7 +242,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         gradient,
         state.optimiser,
         state.parameters,
-        # For a line search.
+        # Line searches need these.
         value=total,
         grad=gradient,
         value_fn=lambda parameters: loss(parameters)[0],
@@ -242,17 +253,17 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     finite = jnp.isfinite(total) & jnp.all(
         jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
     )
-    # A multiple of a loss means nothing where losses may be zero or negative.
+    # The ratio means nothing if losses can be zero or negative.
     exploded = (state.lowest > 0) & (total > DIVERGED * state.lowest)
     better = total < state.lowest
     kept = state.kept
     if isinstance(kept, Average):
-        kept = kept.followed_by(parameters, method.average_decay)
+        kept = kept.update(parameters, method.average_decay)
     elif kept is not None:
         candidate = state.parameters if method.keep == "best" else parameters
         kept = jax.tree.map(functools.partial(jnp.where, better), candidate, kept)
     lowest = jnp.where(better, total, state.lowest)
-    following = State(
+    next_state = State(
         parameters=parameters,
         previous=state.parameters,
         optimiser=optimiser,
@@ -262,31 +273,36 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         lowest=lowest,
         kept=kept,
     )
-    frozen = replace(state, failed=jnp.bool_(True))
-    going_on = finite & ~exploded
-    return jax.tree.map(functools.partial(jnp.where, going_on), following, frozen), {"total": total, **parts}
+    failed_state = replace(state, failed=jnp.bool_(True))
+    succeeded = finite & ~exploded
+    return jax.tree.map(functools.partial(jnp.where, succeeded), next_state, failed_state), {"total": total, **parts}
 
 
-def each(function: Callable[..., Array], state: State, *, method: Method) -> Float[Array, "n height width 3"]:
-    """A function of a state, such as ``picture``, of each of the states stacked in one; of a single state, of it."""
-    of_one = functools.partial(function, method=method)
-    return jax.vmap(of_one)(state) if state.step.ndim else of_one(state)[None]
+def map_states(function: Callable[..., Array], state: State, *, method: Method) -> Float[Array, "n height width 3"]:
+    """Apply a function of one state, such as ``picture``, to every state of a stack.
+
+    Args:
+        function: (state, method=method) -> [H, W, 3].
+        state: n states stacked along a leading axis, or a single state, which counts as n = 1.
+        method: the method of the run.
+    """
+    apply = functools.partial(function, method=method)
+    return jax.vmap(apply)(state) if state.step.ndim else apply(state)[None]
 
 
 def current_picture(state: State, *, method: Method) -> Picture:
-    """The picture of a state, clipped to [0, 1]."""
+    """Return the latest picture of a state, clipped to [0, 1]."""
     return jnp.clip(method.parameterisation.decode(state.parameters), 0, 1)
 
 
 def picture(state: State, *, method: Method) -> Picture:
-    """The result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for.
+    """Return the result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for.
 
-    In place of the last one, where the loss has diverged, the one before it.
+    If it asks for the last one and the loss has diverged, this is the one before it.
     """
     parameters = state.kept
     if isinstance(parameters, Average):
         parameters = parameters.value
     elif parameters is None:
-        last, before = state.parameters, state.previous
-        parameters = jax.tree.map(functools.partial(jnp.where, state.failed), before, last)
+        parameters = jax.tree.map(functools.partial(jnp.where, state.failed), state.previous, state.parameters)
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

@@ -1,4 +1,4 @@
-"""Gradient shaping: identities whose backward rule is their own."""
+"""Gradient shaping: functions that return their input unchanged and replace its gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -7,18 +7,23 @@ from jaxtyping import Array, Float
 from nstjax.types import FeatureMap, Scalar
 
 _EPSILON = 1e-8
+"""The number added to the norm of the bare gradient before the division; it matters where that norm is near 1e-8."""
 
 
 @jax.custom_vjp
 def normalised_gradient(x: FeatureMap, strength: Scalar | float) -> FeatureMap:
-    """x, whose gradient is brought to the L1 norm ``strength``: ``g -> strength * g / (||g||_1 + 1e-8)``.
+    """Return x, and scale its gradient to the L1 norm ``strength``: ``g -> strength * g / (||g||_1 + 1e-8)``.
 
-    The gradient that arrives already is ``strength`` times that of the bare loss, as behind a term of that weight; so
-    what leaves is ``strength * g / (||g||_1 + strength * 1e-8)``, in the arriving g. A strength of 0 gives 0.
+    Here g is the gradient of the bare loss. Behind a term of weight ``strength``, the gradient that arrives is already
+    ``strength`` times as large; in terms of that arriving g the rule is ``strength * g / (||g||_1 + strength * 1e-8)``.
+    A strength of 0 gives 0.
 
     Args:
-        x: the feature map that one loss looks at.
-        strength: the weight w >= 0 of the loss; it has no gradient of its own.
+        x: [h, w, c], the feature map that one loss looks at.
+        strength: the weight w >= 0 of the loss; the map passes no gradient to it.
+
+    Returns:
+        x, unchanged.
 
     Reference: Johnson, neural-style, ``-normalize_gradients``.
     """
@@ -30,10 +35,10 @@ def _forward(x: Array, strength: Scalar | float):
 
 
 def _backward(strength: Array, g: Float[Array, "h w c"]):
-    wide = g.dtype if g.dtype.itemsize > 4 else jnp.float32
-    w = strength.astype(wide)
-    norm = jnp.sum(jnp.abs(g), dtype=wide) + w * _EPSILON
-    # Without a gradient there is nothing to scale: where w is 0, and norm with it, 0/0 must not arise.
+    dtype = g.dtype if g.dtype.itemsize > 4 else jnp.float32
+    w = strength.astype(dtype)
+    norm = jnp.sum(jnp.abs(g), dtype=dtype) + w * _EPSILON
+    # A zero gradient needs no scale: where w is 0, and norm with it, 0/0 must not arise.
     scale = jnp.where(norm > 0, w / jnp.where(norm > 0, norm, 1), 0)
     return g * scale.astype(g.dtype), jnp.zeros_like(strength)
 

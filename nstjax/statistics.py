@@ -1,10 +1,11 @@
-"""Statistics: what is compared of a feature map.
+"""Statistics: the functions of a feature map that a loss compares.
 
-A feature map is ``features_HxWxC``; in the formulas F is its ``C x N`` matrix with ``N = H W`` positions. Each function
-here is pure and takes one layer's map; ``per_layer`` lifts it to a term's features.
+A feature map is ``features_HxWxC``. In the formulas F is its ``C x N`` matrix, with ``N = H W`` positions, and F_p is
+the feature vector of position p. Each function is pure and takes the map of one layer; ``per_layer`` lifts it to all
+layers of a term.
 
 The statistics marked ``@sums_over_positions`` are sums over positions of a function of one position's feature vector,
-divided by nothing but a count: pictures and regions can be blended, weighted and added up in them, exactly. They take
+divided by nothing but a count. They can be blended over pictures and restricted to regions, exactly. They take
 ``weight_HxW``, the weight w of each position, non-negative and of mean 1: ``sum_p w_p f(F_p) / count``. Without it
 each weight is 1. A guide T of Gatys et al. ("Controlling Perceptual Factors in Neural Style Transfer", 2017), which is
 normalised to mean T^2 = 1, is w = T^2.
@@ -20,58 +21,59 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from nstjax.errors import UserError
-from nstjax.types import FeatureMap, Features, Picture
+from nstjax.types import FeatureMap, Features, MapStatistic, Picture, Statistic
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-Weight = Float[Array, "h w"]
-"""The weight of each position, of mean 1."""
+PositionWeights = Float[Array, "h w"]
+"""The weight of each position of one map, of mean 1."""
 
-Weights = Mapping[str, Float[Array, "_ _"]]
-"""The same of several layers, each of a size of its own."""
+LayerPositionWeights = Mapping[str, Float[Array, "_ _"]]
+"""The position weights of several layers, ``{layer: [h, w]}``; sizes differ between layers."""
 
 
 def sums_over_positions(statistic: _F) -> _F:
-    """Mark a statistic as a sum (or, divided by a count, a mean) over positions, which takes their weights.
+    """Mark a statistic as a sum over positions, or as a mean: a sum divided by a count.
 
-    A statistic of one map takes ``weight_HxW``; one of a whole term takes ``weights``, ``{layer: [h, w]}``.
+    A marked statistic takes position weights, by the keyword ``weight_HxW`` [h, w] if it is a statistic of one map, by
+    the keyword ``weights`` {layer: [h, w]} if it is one of a whole term.
     """
     statistic.sums_over_positions = True  # type: ignore[attr-defined]
     return statistic
 
 
-def is_sum_over_positions(statistic: Callable[..., Any]) -> bool:
-    """Whether a statistic of one map, of a whole term, or lifted by ``per_layer`` is marked as such a sum."""
-    of_one = statistic.statistic if isinstance(statistic, PerLayer) else statistic
-    return getattr(of_one, "sums_over_positions", False)
+def is_sum_over_positions(statistic: Statistic | MapStatistic) -> bool:
+    """Return whether a statistic, or the one that ``per_layer`` has lifted, is marked ``@sums_over_positions``."""
+    marked = statistic.statistic if isinstance(statistic, PerLayer) else statistic
+    return getattr(marked, "sums_over_positions", False)
 
 
 def feature_map(features_HxWxC: FeatureMap) -> FeatureMap:
-    """The map itself, F: what content losses compare."""
+    """Return the feature map itself, as content losses compare it."""
     return features_HxWxC
 
 
 def feature_vectors(features_HxWxC: FeatureMap) -> Float[Array, "n c"]:
-    """The vectors of all positions, F^T [N, C], row by row of the map: what losses of transport compare."""
+    """Return the feature vectors of all positions, F^T [N, C], row by row of the map."""
     return features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
 
 
 @sums_over_positions
-def gram_sum(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Float[Array, "c c"]:
-    """Gram matrix ``F F^T``, summed over positions.
+def gram_sum(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None) -> Float[Array, "c c"]:
+    """Return the Gram matrix ``F F^T`` of a feature map, summed over positions.
 
     Reference: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", 2016, equation 3.
     """
     if weight_HxW is not None:
-        # Half of each weight goes to either factor, so that one product serves. A root has no gradient at zero, and
-        # nobody needs one: weights are constants.
-        features_HxWxC = _weighted(features_HxWxC, jnp.sqrt(lax.stop_gradient(weight_HxW)))
+        # The root of each weight goes to both factors, so that one product is enough. The root has no gradient at
+        # zero, and none is needed: weights are constants.
+        features_HxWxC = _apply_weight(features_HxWxC, jnp.sqrt(lax.stop_gradient(weight_HxW)))
     return _gram(features_HxWxC.reshape(-1, features_HxWxC.shape[-1]))
 
 
 @jax.custom_vjp
 def _gram(F_NxC: Float[Array, "n c"]) -> Float[Array, "c c"]:
-    return jnp.matmul(F_NxC.T, F_NxC, precision=lax.Precision.HIGHEST, preferred_element_type=_wide(F_NxC))
+    return jnp.matmul(F_NxC.T, F_NxC, precision=lax.Precision.HIGHEST, preferred_element_type=_sum_dtype(F_NxC))
 
 
 def _gram_forward(F_NxC: Array):
@@ -79,7 +81,7 @@ def _gram_forward(F_NxC: Array):
 
 
 def _gram_backward(F_NxC: Array, dG: Array):
-    """One product where the rule for a product of two would make two of the same."""
+    """Return the gradient by one product; JAX's rule for a product would compute the same one twice."""
     return (jnp.matmul(F_NxC, (dG + dG.T).astype(F_NxC.dtype), precision=lax.Precision.HIGHEST),)
 
 
@@ -87,8 +89,8 @@ _gram.defvjp(_gram_forward, _gram_backward)
 
 
 @sums_over_positions
-def gram(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Float[Array, "c c"]:
-    """Gram matrix ``F F^T / N``: the mean over positions, so pictures of unlike sizes compare.
+def gram(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None) -> Float[Array, "c c"]:
+    """Return the Gram matrix ``F F^T / N`` of a feature map: the mean over positions, comparable across sizes.
 
     Reference: Gatys' own PyTorch code, the TensorFlow tutorial, pystiche.
     """
@@ -97,8 +99,8 @@ def gram(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Flo
 
 
 @sums_over_positions
-def gram_per_element(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Float[Array, "c c"]:
-    """Gram matrix ``F F^T / (C N)``.
+def gram_per_element(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None) -> Float[Array, "c c"]:
+    """Return the Gram matrix ``F F^T / (C N)`` of a feature map, divided by its number of elements.
 
     Reference: Johnson, neural-style; the PyTorch tutorial.
     """
@@ -106,15 +108,19 @@ def gram_per_element(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = 
 
 
 @sums_over_positions
-def gram_over_picture(features: Features, *, weights: Weights | None = None) -> dict[str, Array]:
-    """Gram matrices ``F F^T / (H0 W0)`` of every layer but ``input``, with the *picture's* height and width.
+def gram_over_picture(features: Features, *, weights: LayerPositionWeights | None = None) -> dict[str, Array]:
+    """Return the Gram matrix ``F F^T / (H0 W0)`` of each layer, divided by the number of pixels of the picture.
 
-    A statistic of a whole term, not of one layer: its layers must contain ``input``.
+    A statistic of a whole term, not of one layer. The term's layers must include ``input``, which gives the picture's
+    height H0 and width W0; ``input`` itself has no Gram matrix.
+
+    Raises:
+        UserError: the term's layers do not include ``input``.
 
     Reference: the Keras example ``neural_style_transfer``.
     """
     if "input" not in features:
-        raise UserError(f"Gram matrices over the picture need its size: add input to the layers {', '.join(features)}")
+        raise UserError(f"gram_over_picture needs the picture's size: add input to the layers {', '.join(features)}")
     h0, w0, _ = features["input"].shape
     return {
         layer: gram_sum(F, weight_HxW=None if weights is None else weights[layer]) / (h0 * w0)
@@ -124,55 +130,57 @@ def gram_over_picture(features: Features, *, weights: Weights | None = None) -> 
 
 
 @sums_over_positions
-def mean(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> Float[Array, "c"]:
-    """Mean of each channel, ``mu = sum_p F_p / N``."""
-    weighted = features_HxWxC if weight_HxW is None else _weighted(features_HxWxC, lax.stop_gradient(weight_HxW))
-    return jnp.mean(weighted, axis=(0, 1), dtype=_wide(features_HxWxC))
+def mean(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None) -> Float[Array, "c"]:
+    """Return the mean of each channel, ``mu = sum_p F_p / N``."""
+    weighted = features_HxWxC if weight_HxW is None else _apply_weight(features_HxWxC, lax.stop_gradient(weight_HxW))
+    return jnp.mean(weighted, axis=(0, 1), dtype=_sum_dtype(features_HxWxC))
 
 
 @sums_over_positions
-def mean_and_square(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> dict[str, Float[Array, "c"]]:
-    """{"mean": ``mu``, "square": ``sum_p F_p^2 / N``} of each channel.
+def mean_and_square(
+    features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None
+) -> dict[str, Float[Array, "c"]]:
+    """Return the mean and the mean square of each channel, ``{"mean": mu [C], "square": sum_p F_p^2 / N [C]}``.
 
-    Moments are raw, since sums blend and variances do not: a distance forms ``sigma^2 = square - mu^2``.
+    The moments are raw, since sums blend and variances do not: a distance forms ``sigma^2 = square - mu^2``.
     """
-    mu, m, about_m, share = _centred(features_HxWxC, weight_HxW)
+    mu, m, about_m, mean_weight = _centre(features_HxWxC, weight_HxW)
     square = mean(about_m**2, weight_HxW=weight_HxW)
-    return {"mean": mu, "square": square + 2 * m * mu - share * m**2}
+    return {"mean": mu, "square": square + 2 * m * mu - mean_weight * m**2}
 
 
 @sums_over_positions
-def moments(features_HxWxC: FeatureMap, *, weight_HxW: Weight | None = None) -> dict[str, Array]:
-    """{"mean": ``mu`` [C], "second": ``F F^T / N`` [C, C]}.
+def moments(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = None) -> dict[str, Array]:
+    """Return the first and second moments, ``{"mean": mu [C], "second": F F^T / N [C, C]}``.
 
-    Raw like ``mean_and_square``: a distance forms the covariance ``second - mu mu^T``.
+    The moments are raw, as in ``mean_and_square``: a distance forms the covariance ``second - mu mu^T``.
     """
-    mu, m, about_m, share = _centred(features_HxWxC, weight_HxW)
+    mu, m, about_m, mean_weight = _centre(features_HxWxC, weight_HxW)
     second = gram(about_m, weight_HxW=weight_HxW)
-    return {"mean": mu, "second": second + jnp.outer(m, mu) + jnp.outer(mu, m) - share * jnp.outer(m, m)}
+    return {"mean": mu, "second": second + jnp.outer(m, mu) + jnp.outer(mu, m) - mean_weight * jnp.outer(m, m)}
 
 
-def _centred(features_HxWxC: Array, weight_HxW: Array | None) -> tuple[Array, Array, Array, Array]:
-    """mu; a constant m close to it; the map less m; the mean weight, 1 but for rounding.
+def _centre(features_HxWxC: Array, weight_HxW: Array | None) -> tuple[Array, Array, Array, Array]:
+    """Return mu, a constant m close to mu, the map minus m, and the mean weight, which is 1 up to rounding.
 
-    Second moments are taken about m and moved back, which is the same for every m. In float32 it keeps the little that
-    a map varies about a large mean, of which the sum of the squares would keep nothing.
+    Second moments are taken about m and moved back: the result does not depend on m. In float32 this keeps a small
+    variation about a large mean, which a plain sum of squares would lose.
     """
     mu, m = mean(features_HxWxC, weight_HxW=weight_HxW), lax.stop_gradient(mean(features_HxWxC))
-    share = jnp.ones((), mu.dtype) if weight_HxW is None else jnp.mean(weight_HxW, dtype=mu.dtype)
-    return mu, m, features_HxWxC.astype(mu.dtype) - m, share
+    mean_weight = jnp.ones((), mu.dtype) if weight_HxW is None else jnp.mean(weight_HxW, dtype=mu.dtype)
+    return mu, m, features_HxWxC.astype(mu.dtype) - m, mean_weight
 
 
 @dataclass(frozen=True)
 class PooledLaplacian:
-    """Edges of the picture at one scale: the Laplacian of its channels' sum, after average pooling.
+    """The Laplacian of a picture at one scale: the edges of the sum of its channels, after average pooling.
 
     ``D[i, j] = 4 q[i, j] - q[i-1, j] - q[i+1, j] - q[i, j-1] - q[i, j+1]``, where q is the sum of the channels,
-    averaged over ``pool x pool`` squares. A statistic of the layer ``input``, whose target is the content.
+    averaged over ``pool x pool`` squares. A statistic of the layer ``input``, for a term whose target is the content.
 
-    The edges, the scale of pictures and the normalisation are as the authors' code has them, where it and the paper's
-    formula leave a choice: rows and columns that fill no square are dropped, nothing is padded, and the distance is
-    ``mean_squared``. Differs from it: its pictures are in [0, 256], so its loss is 256^2 times this one's.
+    The borders, the scale and the normalisation follow the authors' code where the paper leaves a choice: rows and
+    columns that fill no square are dropped, nothing is padded, and the distance is ``mean_squared``.
+    Differs from the code: its pictures are in [0, 256], so its loss is 256^2 times this one.
 
     Args:
         pool: side of the squares in pixels; 4 in the authors' code.
@@ -183,17 +191,17 @@ class PooledLaplacian:
     pool: int
 
     def __call__(self, picture: Picture) -> Float[Array, "h w 1"]:
-        """The Laplacian [H // pool - 2, W // pool - 2, 1]: a map, as other content losses compare them.
+        """Return the Laplacian of a picture, [H // pool - 2, W // pool - 2, 1].
 
         Raises:
-            UserError: the picture is too small to pool so far.
+            UserError: the picture has fewer than 3 squares in one direction.
         """
         p = self.pool
         h, w = picture.shape[0] // p, picture.shape[1] // p
         if min(h, w) < 3:
             raise UserError(
-                f"the Laplacian of squares of {p} pixels needs a picture of {3 * p}x{3 * p} or more, "
-                f"not {picture.shape[1]}x{picture.shape[0]}: take a smaller pool"
+                f"a Laplacian with pool={p} needs a picture of {3 * p}x{3 * p} pixels or more, "
+                f"not {picture.shape[1]}x{picture.shape[0]}: use a smaller pool"
             )
         q = jnp.sum(picture[: h * p, : w * p], axis=-1, keepdims=True).reshape(h, p, w, p, 1).mean(axis=(1, 3))
         return 4 * q[1:-1, 1:-1] - q[:-2, 1:-1] - q[2:, 1:-1] - q[1:-1, :-2] - q[1:-1, 2:]
@@ -201,11 +209,13 @@ class PooledLaplacian:
 
 @dataclass(frozen=True)
 class Patches:
-    """Squares of a map that lie wholly in it, ``size * size * C`` numbers each.
+    """The square patches of a feature map, each a vector of ``size * size * C`` numbers.
+
+    Only patches that lie completely inside the map are taken.
 
     Args:
-        size: of their sides, in positions.
-        stride: positions from one to the next.
+        size: side of a patch, in positions.
+        stride: step from one patch to the next, in positions.
 
     Reference: Li and Wand, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis",
     2016.
@@ -215,7 +225,7 @@ class Patches:
     stride: int = 2
 
     def __call__(self, features_HxWxC: FeatureMap) -> Float[Array, "m k"]:
-        """The patches [M, size * size * C], row by row of the map.
+        """Return the patches of a map, [M, size * size * C], row by row.
 
         Raises:
             UserError: the map is smaller than a patch.
@@ -224,7 +234,7 @@ class Patches:
         size, stride = self.size, self.stride
         if min(h, w) < size:
             raise UserError(
-                f"a map of {w}x{h} positions has no patch of {size}x{size}: take a larger picture or a layer less deep"
+                f"a map of {w}x{h} positions has no patch of {size}x{size}: use a larger picture or a layer less deep"
             )
         rows, columns = (h - size) // stride + 1, (w - size) // stride + 1
         shifted = [
@@ -237,12 +247,13 @@ class Patches:
 
 @dataclass(frozen=True)
 class Hypercolumns:
-    """What every layer says of one position, one layer behind the other, each divided by how many channels it has.
+    """The hypercolumns of a term: at each position the feature vectors of all layers, one after the other.
 
-    A statistic of a whole term: its maps are brought to one size by bilinear interpolation.
+    A statistic of a whole term. Its maps are resized to one size by bilinear interpolation, and each is divided by its
+    number of channels.
 
     Args:
-        stride: of positions, in those of the term's largest map.
+        stride: step from one hypercolumn to the next, in positions of the term's largest map.
 
     Reference: Kolkin et al., "Neural Neighbor Style Transfer", 2022.
     """
@@ -250,51 +261,55 @@ class Hypercolumns:
     stride: int = 4
 
     def __call__(self, features: Features) -> Float[Array, "n k"]:
-        """The hypercolumns [N, sum of C]."""
+        """Return the hypercolumns of a term's features, [N, sum of C]."""
         h, w = (max(sides) for sides in zip(*(F.shape[:2] for F in features.values()), strict=True))
         size = max(h // self.stride, 1), max(w // self.stride, 1)
-        brought = [
+        resized = [
             jax.image.resize(F, (*size, F.shape[-1]), "linear", antialias=False) / F.shape[-1]
             for F in features.values()
         ]
-        return jnp.concatenate(brought, axis=-1).reshape(size[0] * size[1], -1)
+        return jnp.concatenate(resized, axis=-1).reshape(size[0] * size[1], -1)
 
 
 @dataclass(frozen=True)
 class PerLayer:
-    """A statistic of one map, applied to each layer of a term."""
+    """A statistic of one map, applied to each layer of a term; see ``per_layer``."""
 
-    statistic: Callable[..., Any]
+    statistic: MapStatistic
 
-    def __call__(self, features: Features, *, weights: Weights | None = None) -> dict[str, Any]:
-        """{layer: statistic(map)}.
+    def __call__(self, features: Features, *, weights: LayerPositionWeights | None = None) -> dict[str, Any]:
+        """Return the statistic of each layer, ``{layer: statistic(map)}``.
 
         Args:
             features: {layer: [h, w, c]}.
-            weights: {layer: [h, w]}, of each position, where the statistic is a sum over positions.
+            weights: position weights, {layer: [h, w]}; only for a sum over positions.
 
         Raises:
-            ValueError: weights for a statistic that is no such sum.
+            ValueError: there are weights, and the statistic is not a sum over positions.
         """
         if weights is None:
-            return {layer: self.statistic(features_HxWxC) for layer, features_HxWxC in features.items()}
+            return {layer: self.statistic(F) for layer, F in features.items()}
         if not is_sum_over_positions(self):
             raise ValueError(
-                f"{self.statistic} is no sum over positions and takes no weights: mark one that is, and has the "
-                "argument weight_HxW, with @sums_over_positions"
+                f"{self.statistic} takes no position weights: it is not marked as a sum over positions; if it is one, "
+                "give it an argument weight_HxW and mark it @sums_over_positions"
             )
         return {layer: self.statistic(F, weight_HxW=weights[layer]) for layer, F in features.items()}
 
 
-def per_layer(statistic: Callable[..., Any]) -> PerLayer:
-    """Lift a statistic of one feature map to a term's layers: ``{layer: statistic(map)}``."""
+def per_layer(statistic: MapStatistic) -> PerLayer:
+    """Lift a statistic of one feature map to all layers of a term: ``{layer: statistic(map)}``.
+
+    Args:
+        statistic: feature map [h, w, c] -> any pytree of arrays.
+    """
     return PerLayer(statistic)
 
 
-def _wide(x: Array) -> Any:
-    """The dtype in which x is added up: float32, or x's own where that is wider."""
+def _sum_dtype(x: Array) -> Any:
+    """Return the dtype in which x is summed: float32, or the dtype of x if that is wider."""
     return x.dtype if x.dtype.itemsize > 4 else jnp.float32
 
 
-def _weighted(features_HxWxC: Array, weight_HxW: Array) -> Array:
+def _apply_weight(features_HxWxC: Array, weight_HxW: Array) -> Array:
     return features_HxWxC * weight_HxW.astype(features_HxWxC.dtype)[..., None]

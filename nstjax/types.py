@@ -1,34 +1,109 @@
 """The words that every room shares: arrays, statistics, distances, terms.
 
-A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]; a feature map is ``[h, w, c]``. Batches are ``jax.vmap``.
+A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]; a feature map is ``[h, w, c]``. Batching is ``jax.vmap``.
+
+A statistic and a distance are plain functions: a lambda, a function or a frozen dataclass with ``__call__`` will do.
+Nothing needs to inherit from the protocols below; they say what the package calls, with which arguments.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 from jax import Array
-from jaxtyping import Float, PRNGKeyArray, PyTree
+from jaxtyping import Float, PRNGKeyArray
 
 Picture: TypeAlias = Float[Array, "height width 3"]
+"""A picture: float32, sRGB, in [0, 1]."""
+
+PictureLike: TypeAlias = Float[Array | np.ndarray, "_ _ 3"]
+"""A picture as an argument: an array of JAX or NumPy. Two of them in one call may differ in size."""
+
+RegionGuides: TypeAlias = Float[Array | np.ndarray, "_ _ _"]
+"""The share of each pixel that each region covers, [R, H, W], at the size of a picture: an array of JAX or NumPy."""
+
 FeatureMap: TypeAlias = Float[Array, "h w c"]
-Features: TypeAlias = Mapping[str, FeatureMap]
+"""The activations of one layer of the network."""
+
+Features: TypeAlias = Mapping[str, Float[Array, "_ _ _"]]
+"""The feature maps of several layers, ``{layer: [h, w, c]}``."""
+
 Scalar: TypeAlias = Float[Array, ""]
+"""An array of shape ``[]``, such as the value of a loss."""
+
 Key: TypeAlias = PRNGKeyArray
+"""A random key, as ``jax.random.key`` makes it."""
 
-Guides: TypeAlias = Mapping[str, Float[Array, "regions h w"]]
-"""For each layer and region, the weight of each position: of mean 1, or all 0 where the region has vanished."""
+Guides: TypeAlias = Mapping[str, Float[Array, "regions _ _"]]
+"""Position weights of each region at each layer, ``{layer: [R, h, w]}``.
 
-Statistic: TypeAlias = Callable[..., PyTree]
-"""A pure function of the features of a term's layers, ``{layer: [h, w, c]}``. One that is a sum over positions has a
-keyword ``weights``, ``{layer: [h, w]}``."""
+They are of mean 1, or all 0 where pooling has dropped the region."""
 
-Distance: TypeAlias = Callable[..., Scalar]
-"""A pure function of a statistic and its target, ``(statistic, target)``. One that draws random numbers has a third
-argument, named ``key``, and gets a fresh key at every step."""
+Targets: TypeAlias = dict[str, Any]
+"""The targets of an objective, ``{term name: statistic of the term's target picture}``."""
+
+
+@runtime_checkable
+class Statistic(Protocol):
+    """A pure function of the features of one term: ``per_layer(gram)``, or anything that looks at several layers."""
+
+    def __call__(self, features: dict[str, FeatureMap], /, *args: Any, **kwargs: Any) -> Any:
+        """Return the statistic of a term's features.
+
+        Args:
+            features: {layer: [h, w, c]} of the term's own layers, and of no others.
+            args: none are passed.
+            kwargs: ``weights``, the position weights {layer: [h, w]} of mean 1. Only a statistic that is marked
+                ``@sums_over_positions`` takes them, and it gets them only where the picture has regions.
+
+        Returns:
+            Any pytree of arrays. Its structure must not depend on the values of the features.
+        """
+        ...
+
+
+@runtime_checkable
+class MapStatistic(Protocol):
+    """A pure function of one feature map, such as ``gram``; ``per_layer`` makes a ``Statistic`` of it."""
+
+    def __call__(self, features_HxWxC: FeatureMap, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the statistic of one feature map.
+
+        Args:
+            features_HxWxC: the map of one layer.
+            args: none are passed.
+            kwargs: ``weight_HxW``, the position weights [h, w] of mean 1. Only a statistic that is marked
+                ``@sums_over_positions`` takes them, and it gets them only where the picture has regions.
+
+        Returns:
+            Any pytree of arrays.
+        """
+        ...
+
+
+@runtime_checkable
+class Distance(Protocol):
+    """A pure function of two statistics, such as ``mean_squared``; or of two statistics and a random key."""
+
+    def __call__(self, x: Any, t: Any, /, *args: Any, **kwargs: Any) -> Scalar:
+        """Return how far a statistic is from its target.
+
+        Args:
+            x: the statistic of the picture.
+            t: the target: the same statistic of the content or style picture.
+            args: none are passed.
+            kwargs: ``key``, a fresh random key at every step. Only a distance that draws random numbers takes it: it
+                has an argument of this name.
+
+        Returns:
+            A scalar of the statistics' dtype.
+        """
+        ...
+
 
 Shaping: TypeAlias = Callable[[FeatureMap, Scalar], FeatureMap]
-"""The identity on a feature map with a backward rule of its own, ``(map, the term's weight)``."""
+"""A function ``(feature map, weight of the term)`` that returns the map as it is and replaces its gradient rule."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +111,12 @@ class Term:
     """A term of the objective that looks through the network: ``distance(statistic(features), target)``.
 
     Args:
-        name: its name in the weights and in the metrics.
-        layers: names of the layers whose features the statistic is given.
-        statistic: features -> statistic.
+        name: the key of the term in the weights and in the metrics.
+        layers: names of the layers whose features the statistic gets.
+        statistic: {layer: map} -> statistic.
         distance: (statistic, target) -> scalar.
         target: the picture whose statistic is the target.
-        shaping: what becomes of the term's gradient at each of its layers' maps; by default, nothing.
+        shaping: changes the term's gradient at each of its feature maps; None leaves the gradient as it is.
     """
 
     name: str
@@ -57,11 +132,16 @@ class Term:
 
 @dataclass(frozen=True)
 class PictureTerm:
-    """A term on the picture itself, such as total variation: ``loss(picture)``."""
+    """A term of the objective on the picture itself, such as total variation: ``loss(picture)``.
+
+    Args:
+        name: the key of the term in the weights and in the metrics.
+        loss: picture [H, W, 3] -> scalar.
+    """
 
     name: str
     loss: Callable[[Picture], Scalar]
 
 
 AnyTerm: TypeAlias = Term | PictureTerm
-Targets: TypeAlias = dict[str, Any]
+"""A term of either kind."""

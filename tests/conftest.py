@@ -1,16 +1,17 @@
-"""What the tests share: small networks, pictures, and the real weights where they are at hand."""
+"""Fixtures and helpers shared by the tests: small networks, pictures, and the real weights if available."""
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-# Before jax is imported: no test may reach the network, and files of weights that lie about must not change a test.
+# Set before JAX is imported: tests must not use the network, nor weights that happen to be on the machine.
 os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Many tests compile the same small programs: one does, and all others, in all processes, find it.
+# Many tests compile the same small programs; the cache shares them between all tests and processes.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
@@ -22,14 +23,11 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-# Shape annotations are checked under pytest, here for the rooms that compute.
-with install_import_hook(
-    ["nstjax.statistics", "nstjax.losses", "nstjax.shaping", "nstjax.parameterisation"], "beartype.beartype"
-):
-    import nstjax.losses
-    import nstjax.parameterisation
-    import nstjax.shaping
-    import nstjax.statistics  # noqa: F401
+# The annotations of the numeric rooms are checked under pytest, with their shapes and dtypes.
+NUMERIC_ROOMS = ["statistics", "losses", "shaping", "parameterisation"]
+with install_import_hook([f"nstjax.{room}" for room in NUMERIC_ROOMS], "type_checking.check"):
+    for room in NUMERIC_ROOMS:
+        importlib.import_module(f"nstjax.{room}")
 
 from nstjax.network.architecture import FLAVOURS, VGG19
 from nstjax.network.vgg import VGG
@@ -38,20 +36,20 @@ from nstjax.network.weights import Weights, read
 
 @pytest.fixture
 def strict_dtypes():
-    """No silent promotion of dtypes; not for the whole of a run, since optax counts on it."""
+    """Forbid silent promotion of dtypes; not usable for a whole run, because optax relies on promotion."""
     with jax.numpy_dtype_promotion("strict"):
         yield
 
 
 @pytest.fixture(autouse=True)
-def _no_weights_of_the_users(tmp_path, monkeypatch):
-    """Converted weights in the user's own cache, and those of an installed package, must not be seen."""
+def _hide_users_weights(tmp_path, monkeypatch):
+    """Hide the converted weights in the user's cache, and those of an installed package."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("nstjax.network.weights.packaged.locate", lambda source: None)
 
 
 def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0, architecture=VGG19):
-    """{convolution: (kernel, bias)} of a narrow network with He weights, from the first one down to ``deepest``."""
+    """Return {convolution: (kernel, bias)} of a narrow network with He weights, from the first to ``deepest``."""
     generator = np.random.default_rng(seed)
     parameters, channels_in = {}, 3
     for name in architecture.convolutions_to(deepest):
@@ -64,18 +62,18 @@ def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0, architect
 
 
 def narrow_vgg19(deepest="block5_conv4", *, flavour="torchvision", seed=0, **options):
-    """A VGG19 of a sixteenth of the channels, random: fast, and of the real shape in depth."""
+    """Return a random VGG19 with a sixteenth of the channels: fast, and as deep as the real one."""
     return VGG(random_parameters(deepest, seed=seed), FLAVOURS[flavour], **options)
 
 
 def random_weights(deepest="block2_conv1", *, flavour="torchvision", seed=0):
-    """Weights of VGG19's real shapes, random, a few layers deep."""
+    """Return random weights with VGG19's real shapes, a few layers deep."""
     return Weights(random_parameters(deepest, width=1, seed=seed), FLAVOURS[flavour], "random, for tests")
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """The present folder, with two pictures, weights of two blocks, and an experiment that uses them."""
+def workspace(tmp_path, monkeypatch):
+    """Change to a folder with two pictures, weights of two blocks, and an experiment that uses them."""
     from quick_run import EXPERIMENT
 
     from nstjax import images
@@ -91,12 +89,12 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def picture():
-    """A smooth picture [H, W, 3] in [0, 1] with odd sides."""
+    """Return a smooth picture [H, W, 3] in [0, 1] with odd sides."""
     return smooth_picture(37, 45)
 
 
 def smooth_picture(height, width, *, seed=0):
-    """Random waves, so that neighbours resemble each other as in photographs."""
+    """Return random waves, in which neighbouring pixels are similar, as in photographs."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / 16
     waves = [np.sin(a * x + b * y + c) for a, b, c in generator.uniform(-3, 3, (9, 3))]
@@ -104,48 +102,45 @@ def smooth_picture(height, width, *, seed=0):
     return ((channels - channels.min()) / np.ptp(channels)).astype(np.float32)
 
 
-def test_data():
-    """The folder of real pictures and weights, or a skip that says why."""
+def find_test_data():
+    """Return the folder of real pictures and weights; skip the test if it is not set."""
     folder = os.environ.get("NSTJAX_TEST_DATA")
     if not folder:
-        pytest.skip("NSTJAX_TEST_DATA is not set: no real weights or pictures at hand")
+        pytest.skip("NSTJAX_TEST_DATA is not set: no real weights or pictures for the test")
     return Path(folder)
-
-
-test_data.__test__ = False
 
 
 @pytest.fixture
 def real_weights():
-    """The real VGG19's blocks 1 to 3, Caffe flavour."""
-    return read(test_data() / "weights" / "vgg19_caffe_blocks1-3.safetensors")
+    """Return blocks 1 to 3 of the real VGG19, Caffe flavour."""
+    return read(find_test_data() / "weights" / "vgg19_caffe_blocks1-3.safetensors")
 
 
 @pytest.fixture
 def real_picture():
-    """A real photograph [96, 128, 3]."""
+    """Return a real photograph [96, 128, 3]."""
     from nstjax import images
 
-    return images.resize(images.read(test_data() / "images" / "tubingen.jpg"), 128).rgb
+    return images.resize(images.read(find_test_data() / "images" / "tubingen.jpg"), 128).rgb
 
 
 def convolve64(x, kernel, bias, *, mode="constant"):
-    """A 3x3 convolution in float64 NumPy, written without the package."""
+    """Convolve with a 3x3 kernel in float64 NumPy, without using the package."""
     padded = np.pad(x.astype(np.float64), [(1, 1), (1, 1), (0, 0)], mode=mode)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
     return np.einsum("hwcij,ijck->hwk", windows, kernel.astype(np.float64), optimize=True) + bias
 
 
 def features64(parameters, flavour, x, *, pooling="max", edge=False):
-    """{step: feature} of VGG19 in float64 NumPy, written without the package's arithmetic."""
+    """Return {step: feature} of VGG19 in float64 NumPy, without using the package's arithmetic."""
     x = (flavour.scale * x.astype(np.float64) - flavour.mean) / flavour.std
     x = x[..., ::-1] if flavour.order == "BGR" else x
-    found = {}
+    features = {}
     for step in VGG19.sequence:
         if step in parameters:
             mode = "edge" if edge and step == "block1_conv1" else "constant"
             x = convolve64(x, *parameters[step], mode=mode)
-            found["before " + step] = x
+            features["before " + step] = x
             x = np.maximum(x, 0)
         elif step.endswith("pool"):
             h, w, c = x.shape
@@ -153,13 +148,13 @@ def features64(parameters, flavour, x, *, pooling="max", edge=False):
             reduce = {"max": np.max, "average": np.mean, "l2": lambda a, axis: np.sqrt((a**2).sum(axis))}[pooling]
             x = reduce(windows, axis=(1, 3))
         else:
-            return found
-        found[step] = x
-    return found
+            return features
+        features[step] = x
+    return features
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The count of skips by reason, so that none goes unseen."""
+    """Print the number of skips by reason, so that none goes unnoticed."""
     reasons = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

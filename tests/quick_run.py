@@ -1,4 +1,4 @@
-"""A run of a second or two, through the command line, for the tests."""
+"""A run of a second or two through the command line, shared by the tests."""
 
 import json
 import os
@@ -29,15 +29,17 @@ def terms(config):
 '''
 
 TOLERANCE = 1 / 255
-"""Of a sweep's member beside its single run: batched sums run in another order, and Adam turns a rounding of a tiny
-gradient into a step of its own."""
+"""Largest difference of a sweep's member from its single run.
+
+Batched sums have another order, and Adam turns a rounding error of a tiny gradient into a whole step.
+"""
 
 QUICK = ["run", "content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
-"""In the folder that the fixture ``place`` makes."""
+"""Arguments of a run in the folder of the fixture ``workspace``."""
 
 
-def process(*arguments, **environment):
-    """Run the command line in a process of its own; returns it, ended."""
+def run_process(*arguments, **environment):
+    """Run the command line in a new process and return the completed process."""
     return subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "nstjax", *arguments],
         capture_output=True,
@@ -46,27 +48,28 @@ def process(*arguments, **environment):
     )
 
 
-def without_import_times(stderr):
+def drop_import_times(stderr):
+    """Return the lines of stderr without those of ``-X importtime``."""
     return [line for line in stderr.splitlines() if not line.startswith("import time:")]
 
 
-def losses(folder):
-    """Each logged line of a run without its times."""
+def read_losses(folder):
+    """Return the logged lines of a run without their times."""
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
-    return [{name: it for name, it in line.items() if name not in TIMES or name == "step"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in TIMES or name == "step"} for line in lines]
 
 
 class StopAt(Listener):
-    """Wants to stop once so many steps are made."""
+    """A listener that asks to stop after ``step`` steps."""
 
     def __init__(self, step):
-        self.step, self.made = step, 0
+        self.step, self.steps_done = step, 0
 
     def started(self, done, steps):
-        self.made = done
+        self.steps_done = done
 
     def advanced(self, step, losses):
-        self.made = step
+        self.steps_done = step
 
     def wants_to_stop(self):
-        return self.made >= self.step
+        return self.steps_done >= self.step

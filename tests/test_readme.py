@@ -1,4 +1,4 @@
-"""Every command and every listing of the README works."""
+"""Every command and every listing of the README files works, and every file that they link to exists."""
 
 import re
 import shlex
@@ -13,17 +13,38 @@ from nstjax import images
 from nstjax.cli import main
 from nstjax.network.weights import write
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^ {4,6}(nstjax .*)$", TEXT, re.MULTILINE)]
-COMMANDS += re.findall(r"`(nstjax (?:report|status|resume) .*?)`", TEXT)
-COMMANDS += re.findall(r"bin/(nstjax run .*)$", TEXT, re.MULTILINE)
-LISTINGS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-MOMENTS = next(listing for listing in LISTINGS if "def terms" in listing)
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.rglob("README.md"), ROOT / ".github" / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+    if not {".venv", "runs", "node_modules"} & {*path.relative_to(ROOT).parts}
+}
+PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|…")
+
+
+def commands_of(text):
+    """Yield the `nstjax` commands of a page: indented lines, and what stands in backticks or in a shell block."""
+    yield from (line.split("#")[0].strip() for line in re.findall(r"^ {4,6}(nstjax .*)$", text, re.MULTILINE))
+    yield from re.findall(r"`(nstjax [^`]*?)`", text)
+    yield from re.findall(r"bin/(nstjax run .*)$", text, re.MULTILINE)
+
+
+COMMANDS = dict.fromkeys(
+    command for text in PAGES.values() for command in commands_of(text) if not PLACEHOLDER.search(command)
+)
+
+
+def listings_of(page):
+    return re.findall(r"^```python\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
+
+
+MOMENTS, STYLIZE = listings_of("README.md")
+(VMAP,) = listings_of("nstjax/README.md")
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """What a reader has at hand: two pictures, some weights, the file of the new loss."""
+def workspace(tmp_path, monkeypatch):
+    """Provide what a reader has at hand: three pictures, a mask, some weights, the file of the new loss."""
     monkeypatch.chdir(tmp_path)
     images.save("content.jpg", smooth_picture(40, 48))
     images.save("style.jpg", smooth_picture(44, 36, seed=1))
@@ -31,11 +52,19 @@ def place(tmp_path, monkeypatch):
     images.save("mask.png", np.repeat(np.eye(2, dtype=np.float32), [20, 28], 1)[[0] * 40, :, None].repeat(3, 2))
     write("vgg.safetensors", random_weights("block2_conv1"))
     Path("moments.py").write_text(MOMENTS)
-    Path("small.py").write_text(MOMENTS)
 
 
-def test_there_is_something_to_test():
-    assert len(COMMANDS) >= 20 and len(LISTINGS) == 3
+def test_the_pages_are_found():
+    assert len(PAGES) >= 9 and len(COMMANDS) >= 25
+    assert len(PAGES["README.md"].split()) <= 900
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
+        if not target.startswith("https://"):
+            assert (folder / target).exists(), target
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,29 +78,35 @@ def test_commands(command, capsys):
         assert caught.value.code == 0
         return
     if arguments[0] in ("run", "sweep"):
-        # Small, short, and no deeper than the weights at hand.
-        if "--size-steps" in arguments:
-            short = [{"128": "20", "200,100": "1"}.get(it, it) for it in arguments]
-            arguments = [*short, "--size", "32"]
+        arguments = make_short(arguments)
+    run = ["content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
+    run += ["--size", "32", "--steps", "2"]
+    if arguments[0] in ("resume", "report", "status"):
+        if "sweep" in arguments[1]:
+            weights = ["--style-weight", "10", "20", "--content-weight", "1", "2", "--out", "runs/sweep"]
+            assert main(["sweep", *run, *weights]) == 0
         else:
-            arguments += ["--size", "32", "--steps", "2", "--snapshots", "2"]
-        arguments += ["--weights", "vgg.safetensors"]
-        if "--experiment" not in arguments:
-            arguments += ["--layers", "style=relu1_1,relu2_1;content=relu2_1"]
-    if arguments[0] in ("resume", "report", "status") and "members" in arguments[1]:
-        weights = ["--style-weight", "10", "20", "--content-weight", "1", "2", "--out", "runs/sweep"]
-        sweep = ["sweep", "content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
-        assert main([*sweep, *weights, "--size", "32", "--steps", "2"]) == 0
-    elif arguments[0] in ("resume", "report", "status"):
-        run = ["run", "content.jpg", "style.jpg", "--experiment", "moments.py", "--weights", "vgg.safetensors"]
-        assert main([*run, "--size", "32", "--steps", "2", "--out", arguments[1]]) == 0
-        arguments = [re.sub(r"^\d+$", "4", it) for it in arguments]
+            assert main(["run", *run, "--out", arguments[1]]) == 0
+        arguments = [re.sub(r"^\d+$", "4", argument) for argument in arguments]
         capsys.readouterr()
     assert main(arguments) == 0, capsys.readouterr().err
     assert capsys.readouterr().out
 
 
-def test_the_first_listing(monkeypatch):
+def make_short(arguments):
+    """Make a run or a sweep small, short, and no deeper than the weights at hand."""
+    arguments = [{"128": "20", "200,100": "1", "128,256,512": "16,32"}.get(word, word) for word in arguments]
+    if "--sizes" not in arguments:
+        arguments += ["--size", "32"]
+    if "--size-steps" not in arguments:
+        arguments += ["--steps", "2", "--snapshots", "2"]
+    arguments += ["--weights", "vgg.safetensors"]
+    if "--experiment" not in arguments:
+        arguments += ["--layers", "style=relu1_1,relu2_1;content=relu2_1"]
+    return arguments
+
+
+def test_the_listing_of_stylize(monkeypatch):
     import nstjax
 
     short = {"size": 32, "steps": 3, "experiment": "moments.py", "weights": "vgg.safetensors"}
@@ -79,15 +114,15 @@ def test_the_first_listing(monkeypatch):
     monkeypatch.setattr(
         "nstjax.stylize", lambda *pictures, **settings: whole(*pictures, **{**settings, **short}), raising=False
     )
-    exec(LISTINGS[0], {})
+    exec(STYLIZE, {})
     assert images.read("out.png").rgb.shape == (27, 32, 3)
 
 
-def test_the_sweep():
+def test_the_listing_of_vmap():
     scope = {}
-    exec(LISTINGS[2].replace("100, method", "5, method").replace("size=64", "size=32"), scope)
+    exec(VMAP.replace("100, method", "5, method").replace("size=64", "size=32"), scope)
     four = np.asarray(scope["four"])
     assert four.shape == (4, 27, 32, 3)
     assert np.isfinite(four).all() and four.min() >= 0 and four.max() <= 1
-    assert all(np.abs(four[0] - it).max() > 1e-3 for it in four[1:])
+    assert all(np.abs(four[0] - other).max() > 1e-3 for other in four[1:])
     assert jax.tree.leaves(scope["targets"])

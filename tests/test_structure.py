@@ -61,7 +61,40 @@ def test_imports_go_downward_only(path):
 
 def test_files_are_short():
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
-    assert max(lengths.values()) <= 320, max(lengths, key=lambda it: lengths[it])
+    assert max(lengths.values()) <= 320, max(lengths, key=lengths.__getitem__)
+
+
+CLAUSES = {
+    "All",
+    "As",
+    "For",
+    "How",
+    "Likewise",
+    "Of",
+    "Over",
+    "So",
+    "That",
+    "Those",
+    "What",
+    "Where",
+    "Whether",
+    "Which",
+}
+"""First words of docstrings that cannot be read out of context."""
+
+
+def sources():
+    root = PACKAGE.parent
+    return [path for folder in ("nstjax", "tests", "experiments") for path in sorted((root / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_names_say_what_they_name_and_docstrings_stand_alone(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [getattr(node, attribute, None) for attribute in ("id", "arg", "name")]
+        assert "it" not in names, f"line {node.lineno}: a name that says nothing"
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            assert text.split()[0] not in CLAUSES, text.splitlines()[0]
 
 
 def python(code):
@@ -88,9 +121,10 @@ def public_functions():
         if info.name.endswith("__main__") or ".presets" in info.name:
             continue
         module = importlib.import_module(info.name)
-        for name, it in vars(module).items():
-            if not name.startswith("_") and getattr(it, "__module__", None) == info.name and inspect.isfunction(it):
-                yield pytest.param(it, id=f"{info.name}.{name}")
+        for name, value in vars(module).items():
+            if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != info.name:
+                continue
+            yield pytest.param(value, id=f"{info.name}.{name}")
 
 
 @pytest.mark.parametrize("function", list(public_functions()))

@@ -1,4 +1,4 @@
-"""How much arithmetic a step of the recipe is, and how fast this machine multiplies matrices."""
+"""The arithmetic of a step of the recipe, and the rate at which this machine multiplies matrices."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,37 +8,38 @@ import jax
 import jax.numpy as jnp
 from peers import recipe
 
-from nstjax.network.architecture import layer
+from nstjax.network.architecture import parse_layer
 
 
-def step_operations(height: int, width: int, shapes: Mapping[str, Sequence[int]]) -> int:
-    """Floating-point operations of a step by the direct method, a multiplication and an addition counted as two.
+def count_operations(height: int, width: int, shapes: Mapping[str, Sequence[int]]) -> int:
+    """Count the floating-point operations of a step by the direct method; a multiply-add counts as two.
 
-    Convolutions forward and back to their input, Gram matrices F F^T and back to F (one product each, since what comes
-    back to a Gram matrix is symmetric). What is not a product of matrices is left out, and so are the targets.
+    Counted are convolutions and their gradients with respect to the input, and Gram matrices F F^T and their gradients
+    with respect to F (one product each, since the gradient with respect to a Gram matrix is symmetric). Not counted are
+    operations that are no matrix products, and the targets.
 
     Args:
-        height: of the picture.
-        width: of the picture.
+        height: height of the picture.
+        width: width of the picture.
         shapes: {convolution: [3, 3, in, out]}.
     """
     products = 0
     for name, (rows, columns, channels_in, channels_out) in shapes.items():
-        halvings = layer(name).halvings
-        of_position = rows * columns * channels_in * channels_out
+        halvings = parse_layer(name).halvings
+        position_products = rows * columns * channels_in * channels_out
         if name in recipe.STYLE_LAYERS:
-            of_position += channels_out**2
-        products += (height >> halvings) * (width >> halvings) * of_position
+            position_products += channels_out**2
+        products += (height >> halvings) * (width >> halvings) * position_products
     return 2 * 2 * products
 
 
-def matrix_rate(arithmetic: str, device: Any, *, repeats: int = 5) -> float:
-    """Floating-point operations a second in products of large square matrices, through JAX: the best of several.
+def measure_matrix_rate(arithmetic: str, device: Any, *, repeats: int = 5) -> float:
+    """Measure the floating-point operations per second of JAX's products of large square matrices.
 
     Args:
         arithmetic: "float32", "tf32" or "bfloat16".
-        device: one of JAX's.
-        repeats: how many times.
+        device: a device of JAX.
+        repeats: number of measurements, of which the best counts.
     """
     size, calls = (2048, 1) if device.platform == "cpu" else (8192, 10)
     precision = "high" if arithmetic == "tf32" else "highest"
@@ -51,7 +52,7 @@ def matrix_rate(arithmetic: str, device: Any, *, repeats: int = 5) -> float:
         best = float("inf")
         for _ in range(repeats):
             begun = time.perf_counter()
-            # A device works through what it is given in order.
+            # A device computes in order, so waiting for the last product is enough.
             jax.block_until_ready([product(a, b) for _ in range(calls)][-1])
             best = min(best, (time.perf_counter() - begun) / calls)
     return 2 * size**3 / best

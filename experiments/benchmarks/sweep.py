@@ -1,11 +1,11 @@
-"""What a sweep costs beside single runs, member for member.
+"""The cost of a sweep compared with single runs, per member.
 
     python experiments/benchmarks/sweep.py CONTENT STYLE --weights FILE
 
-prints, for 1, 2, 4 … members at a time, the steps that all of them together make in a second, and beside it the time of
-a member's step as a ratio to a single run's, which is measured in turn with it. The terms are those of the ``default``
-preset, down to the layers that FILE holds. On two CPU cores at 128 pixels, 16 members: a few minutes; on a GPU
-take ``--size 256 --members 64``, and 1 to 64 members take minutes.
+prints, for 1, 2, 4 … members at a time, the steps per second of all members together, and the time of a member's step
+as a ratio to that of a single run; the two are measured in turn. The terms are those of the ``default`` preset, down to
+the layers that FILE holds. On two CPU cores at 128 pixels, 16 members take a few minutes; on a GPU, ``--size 256
+--members 64`` takes minutes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import prepare
-from nstjax.experiment.resolve import resolve, varied
+from nstjax.experiment.resolve import resolve, vary_run
 from nstjax.runs import compiling
 from nstjax.sweeps.batch import Members
 from nstjax.system import devices
@@ -32,38 +32,40 @@ HEADER = (
 )
 
 
-def timed(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) -> tuple[float, Any]:
-    """Seconds for some steps, and the state after them."""
+def time_steps(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) -> tuple[float, Any]:
+    """Make the given number of steps; return the seconds and the final state."""
     begun = time.perf_counter()
     state, _ = jax.block_until_ready(chunk(state, problem, np.int32(steps)))
     return time.perf_counter() - begun, state
 
 
-def experiment(weights: str, size: int, layers: str) -> Experiment:
-    """The ``default`` preset on some weights, its terms at some layers (``term=layer,layer;term=layer``)."""
-    of_terms = {it.split("=")[0]: tuple(it.split("=")[1].split(",")) for it in layers.split(";")}
-    return load("default").replace(weights=weights, size=size, smallest_size=None, layers=of_terms)
+def load_experiment(weights: str, size: int, layers: str) -> Experiment:
+    """Load the ``default`` preset with given weights and layers (``term=layer,layer;term=layer``)."""
+    layers_of = {part.split("=")[0]: tuple(part.split("=")[1].split(",")) for part in layers.split(";")}
+    return load("default").replace(weights=weights, size=size, smallest_size=None, layers=layers_of)
 
 
-def rows(experiment: Experiment, content: str, style: str, *, members: int, steps: int, repeats: int) -> Iterator[str]:
-    """Measure 1, 2, 4 … members at a time; the table's lines, each as soon as it is known."""
+def measure_rows(
+    experiment: Experiment, content: str, style: str, *, members: int, steps: int, repeats: int
+) -> Iterator[str]:
+    """Measure 1, 2, 4 … members at a time, and yield each row of the table as soon as it is known."""
     inputs = prepare(content, style, experiment.config)
     first = resolve(experiment, inputs, Listener())
     single = compiling.compile(first, inputs)
     count = 1
     while count <= members:
-        weights = [{"loss_weights": {"style": float(weight)}} for weight in np.geomspace(0.1, 100, count)]
-        runs = [varied(first, experiment, inputs, it) for it in weights]
+        variations = [{"loss_weights": {"style": float(weight)}} for weight in np.geomspace(0.1, 100, count)]
+        runs = [vary_run(first, experiment, inputs, settings) for settings in variations]
         group = Members(runs, [inputs] * count, jax.local_devices()[:1])
-        together = group.program(range(count))
-        state, alone = group.first_state(range(count)), compiling.first_state(first, inputs)
+        batch = group.make_program(range(count))
+        state, single_state = group.make_initial_state(range(count)), compiling.make_initial_state(first, inputs)
         seconds, ratios = [], []
         for repeat in range(repeats + 1):
-            of_all, state = timed(together.chunk, state, together.problem, steps)
-            of_one, alone = timed(single.chunk, alone, single.problem, steps)
-            if repeat:  # the first time warms up
-                seconds.append(of_all)
-                ratios.append(of_all / count / of_one)
+            batch_seconds, state = time_steps(batch.chunk, state, batch.problem, steps)
+            single_seconds, single_state = time_steps(single.chunk, single_state, single.problem, steps)
+            if repeat > 0:  # the first time is a warm-up
+                seconds.append(batch_seconds)
+                ratios.append(batch_seconds / count / single_seconds)
         rate = count * steps / statistics.median(seconds)
         spread = f"{statistics.median(ratios):.3f} | {min(ratios):.3f} | {max(ratios):.3f}"
         yield f"| {count} | {rate:.2f} | {spread} |"
@@ -71,22 +73,22 @@ def rows(experiment: Experiment, content: str, style: str, *, members: int, step
 
 
 def main() -> None:
-    """Measure, print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("content")
     parser.add_argument("style")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--members", type=int, default=16, help="the most at a time")
+    parser.add_argument("--members", type=int, default=16, help="largest number of members at a time")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--layers", default=LAYERS)
     arguments = parser.parse_args()
-    recipe = experiment(arguments.weights, arguments.size, arguments.layers)
-    print("\n".join((*devices.lines(), "", *HEADER)))
-    repeated = {"members": arguments.members, "steps": arguments.steps, "repeats": arguments.repeats}
-    for line in rows(recipe, arguments.content, arguments.style, **repeated):
-        print(line, flush=True)
+    recipe = load_experiment(arguments.weights, arguments.size, arguments.layers)
+    print("\n".join((*devices.describe_devices(), "", *HEADER)))
+    counts = {"members": arguments.members, "steps": arguments.steps, "repeats": arguments.repeats}
+    for row in measure_rows(recipe, arguments.content, arguments.style, **counts):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

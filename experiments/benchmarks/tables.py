@@ -1,21 +1,21 @@
-"""What a contest has measured, as a markdown table."""
+"""The measurements of a comparison, as a markdown table."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from interleaved import Outcome, Racer
+from interleaved import Comparison, PeerRun
 
 BASELINE = "PyTorch float32"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a step is measured against.
+    """The scale on which steps are measured.
 
     Args:
         operations: floating-point operations of a step, by the direct method.
-        rates: {arithmetic: the device's rate in products of matrices, operations a second}.
+        rates: {arithmetic: rate of the device's matrix products, operations per second}.
     """
 
     operations: int
@@ -39,54 +39,54 @@ COLUMNS = (
 )
 
 
-def table(racers: Sequence[Racer], scale: Scale, *, steps: int) -> str:
-    """One line a peer.
+def format_table(runs: Sequence[PeerRun], scale: Scale, *, steps: int) -> str:
+    """Format a table with one row per peer.
 
     Args:
-        racers: what was measured.
-        scale: what to compare with.
-        steps: how many were made before the loss that is shown.
+        runs: the measurements.
+        scale: the scale of a step.
+        steps: number of steps made before the loss that is shown.
     """
-    baseline = next((it for it in racers if it.peer.name == BASELINE), None)
-    header = [it.format(steps=steps) for it in COLUMNS]
-    rows = [header, ["---"] * len(header), *(_row(racer, baseline, scale) for racer in racers)]
+    baseline = next((run for run in runs if run.peer.name == BASELINE), None)
+    header = [column.format(steps=steps) for column in COLUMNS]
+    rows = [header, ["---"] * len(header), *(_format_row(run, baseline, scale) for run in runs)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(racer: Racer, baseline: Racer | None, scale: Scale) -> list[str]:
-    median = statistics.median(racer.seconds)
-    rate = scale.rates.get(racer.peer.arithmetic)
+def _format_row(run: PeerRun, baseline: PeerRun | None, scale: Scale) -> list[str]:
+    median = statistics.median(run.seconds)
+    rate = scale.rates.get(run.peer.arithmetic)
     ratios, memory = ["–"] * 3, "–"
     if baseline:
-        each = [own / other for own, other in zip(racer.seconds, baseline.seconds, strict=True)]
-        ratios = [f"{it:.3f}" for it in (statistics.median(each), min(each), max(each))]
-        memory = f"{_peak(racer) / _peak(baseline):.2f}"
+        by_round = [mine / base for mine, base in zip(run.seconds, baseline.seconds, strict=True)]
+        ratios = [f"{ratio:.3f}" for ratio in (statistics.median(by_round), min(by_round), max(by_round))]
+        memory = f"{_peak_memory(run) / _peak_memory(baseline):.2f}"
     accuracy = ["–"] * 2
-    if racer.gradient_error:
-        accuracy = [f"{racer.gradient_error[0]:.7f}", f"{racer.gradient_error[1]:.1e}"]
+    if run.gradient_error:
+        accuracy = [f"{run.gradient_error[0]:.7f}", f"{run.gradient_error[1]:.1e}"]
     return [
-        racer.peer.name,
+        run.peer.name,
         f"{median:.4g}",
         *ratios,
         f"{scale.operations / median / 1e9:.1f}",
         f"{scale.operations / median / rate:.0%}" if rate else "–",
-        f"{_peak(racer) / 2**20:.0f}",
+        f"{_peak_memory(run) / 2**20:.0f}",
         memory,
         *accuracy,
-        f"{racer.last_loss:.6g}",
-        f"{racer.start_up:.1f}",
+        f"{run.last_loss:.6g}",
+        f"{run.start_up:.1f}",
     ]
 
 
-def _peak(racer: Racer) -> int:
-    """Bytes: of the accelerator's memory where there is one, else resident."""
-    return racer.memory["device"] or racer.memory["resident"] or 0
+def _peak_memory(run: PeerRun) -> int:
+    """Return the peak bytes of the accelerator's memory, or of resident memory without an accelerator."""
+    return run.memory["device"] or run.memory["resident"] or 0
 
 
-def conditions(outcome: Outcome, *, steps: int) -> str:
-    """How much the waiting peers, and everything else on the machine, can have disturbed."""
-    racers = outcome.racers
-    turns = {it.peer.name: sum(it.seconds) * steps for it in racers}
-    waiting = {it.peer.name: it.idle / (sum(turns.values()) - turns[it.peer.name]) for it in racers if len(racers) > 1}
-    most = f"; a waiting peer used at most {max(waiting.values()):.2f} cores" if waiting else ""
-    return f"Meanwhile, other processes used {outcome.elsewhere:.2f} cores{most}."
+def format_conditions(comparison: Comparison, *, steps: int) -> str:
+    """Format a line that says how busy the waiting peers and the rest of the machine were."""
+    runs = comparison.runs
+    turns = {run.peer.name: sum(run.seconds) * steps for run in runs}
+    waiting = [run.idle_seconds / (sum(turns.values()) - turns[run.peer.name]) for run in runs if len(runs) > 1]
+    most = f"; a waiting peer used at most {max(waiting):.2f} cores" if waiting else ""
+    return f"Meanwhile, other processes used {comparison.other_load:.2f} cores{most}."

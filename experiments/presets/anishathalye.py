@@ -3,19 +3,20 @@
     nstjax run CONTENT STYLE --preset anishathalye
 
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
-the layers averaged; weights 5 and 500; total variation ``mean dx^2 + mean dy^2`` on the 0-255 scale, weight 100;
-1,000 steps of Adam with 10 on the 0-255 scale; from noise of deviation 0.256 on that scale, at the content's own
-size. Meant for the caffe flavour, down to block5_conv1: its .mat file holds those weights, turned to RGB.
+averaged over the layers; weights 5 and 500; total variation ``mean dx^2 + mean dy^2`` on the 0-255 scale, weight 100;
+1,000 steps of Adam with learning rate 10 on the 0-255 scale; from noise of standard deviation 0.256 on that scale, at
+the content's own size. Meant for the caffe flavour, down to block5_conv1: the source's .mat file holds those weights,
+with the channels in RGB order.
 
 Source: https://github.com/anishathalye/neural-style, ``neural_style.py`` and ``stylize.py`` at commit d0a1148.
 
 Differs from the source:
 
-- its content loss can be shared with relu5_2; its default share is 0, and the layer is left out.
-- it gives the style the content's width; here the style has the content's long side.
-- TensorFlow's Adam adds epsilon before the second moment's bias is corrected, which makes it larger in the first
-  steps.
-- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
+- Its content loss can be shared with relu5_2. The default share is 0, so that layer is left out here.
+- It gives the style the content's width; here the style has the content's long side.
+- TensorFlow's Adam adds epsilon before the bias of the second moment is corrected, which makes epsilon larger in the
+  first steps.
+- Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
 """
 
 import nstjax
@@ -30,7 +31,7 @@ config = nstjax.Config(
     enlarge=True,
     init="mean",
     init_deviation=0.256 / 255,
-    **nstjax.experiment.units.from_255("adam", learning_rate=10, epsilon=1e-8),
+    **nstjax.units.from_255("adam", learning_rate=10, epsilon=1e-8),
     steps=1000,
 )
 
@@ -38,12 +39,12 @@ version = 1
 
 
 def total_variation(picture):
-    """Mean squared neighbour differences of the picture on the 0-255 scale."""
+    """Return mean squared neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_mean_squared(255 * picture)
 
 
 def terms(config):
-    """Mean squares of features, of Gram matrices and of neighbour differences."""
+    """Return mean squares of features, of Gram matrices and of neighbour differences."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(

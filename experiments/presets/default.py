@@ -1,10 +1,11 @@
-"""The default: a picture worth keeping within a few minutes, with real or self-taught weights.
+"""The default: a picture worth keeping within a few minutes, with trained or self-taught weights.
 
     nstjax run CONTENT STYLE
 
-Every distance is relative to its target, so one set of weights serves networks whose activations differ in scale.
-Trained weights go through half the size first, where that is 192 pixels or more, for the style's larger forms; those
-learnt from the two pictures know none, and would lose the content's details on the way.
+Every distance is relative to its target, so the same loss weights serve networks whose activations differ in scale.
+With trained weights the run begins at a coarse size, from 128 pixels on, for the larger forms of the style, and doubles
+it. Weights learnt from the two pictures know no such forms, and would lose details of the content on the way.
+``experiments/results/default-recipe.md`` shows how the settings were chosen.
 """
 
 import nstjax
@@ -14,9 +15,9 @@ config = nstjax.Config(
         "content": ("block3_conv1", "block4_conv1"),
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1"),
     },
-    loss_weights={"content": 0.1, "style": 1.0, "tv": 0.2, "range": 5.0},
+    loss_weights={"content": 0.4, "style": 1.0, "tv": 0.2, "range": 5.0},
     size=384,
-    smallest_size=192,
+    smallest_size=128,
     size_ratio=2.0,
     size_steps=(100, 80),
     match_colour="content",
@@ -27,14 +28,14 @@ config = nstjax.Config(
     schedule_end=0.1,
 )
 
-# What a self-taught network sees of a picture has to be held to the content harder, to the eye's judgement.
+# Judged by eye: a self-taught network needs a stronger content term.
 flavours = {"self-taught": {"loss_weights": {"content": 0.5}, "smallest_size": None}}
 
-version = 2
+version = 3
 
 
 def terms(config):
-    """Content and style relative to their targets, smoothness, and the range that a file can hold."""
+    """Return content and style relative to their targets, total variation, and the range that a file can hold."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.variance_scaled)),
         nstjax.style_term(

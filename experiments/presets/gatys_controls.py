@@ -2,24 +2,24 @@
 
     nstjax run CONTENT STYLE --preset gatys-controls
 
-The terms and weights of ``gatys-pytorch``; 500 iterations of L-BFGS at 512 * 512 pixels in the pictures' own shapes,
-then 200 at 1,024 * 1,024 from the enlarged result. Meant for the caffe flavour, down to block5_conv1: the source's
-original network, not its normalised one. What the paper controls are options of a run: regions, matched colours
-(``--match-colour``), luminance (``--luminance``).
+The terms and weights of ``gatys-pytorch``; 500 iterations of L-BFGS at 512 * 512 pixels with the aspect ratios of the
+pictures, then 200 at 1,024 * 1,024 from the enlarged result. Meant for the caffe flavour, down to block5_conv1: the
+source's original network, not its normalised one. What the paper controls are options of a run: regions
+(``--content-mask``), matched colours (``--match-colour``), luminance (``--luminance``).
 
 Source: https://github.com/leongatys/NeuralImageSynthesis, ``ExampleNotebooks`` at commit cced0b9; Gatys et al.,
 "Controlling Perceptual Factors in Neural Style Transfer", 2017.
 
 Differs from the source:
 
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
-- it reduces pictures by a Gaussian pyramid, and enlarges the first result, in 8 bits, by bilinear interpolation.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
+- It reduces pictures by a Gaussian pyramid, and enlarges the first result, in 8 bits, by bilinear interpolation.
 """
 
-from nstjax.experiment.experiment import load
+import nstjax
 
-gatys = load("gatys-pytorch")
+gatys = nstjax.load("gatys-pytorch")
 
 config = gatys.config.replace(sizes=(512, 1024), size_by="area", enlarge=False)
 

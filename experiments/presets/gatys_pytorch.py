@@ -2,22 +2,23 @@
 
     nstjax run CONTENT STYLE --preset gatys-pytorch
 
-Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares, each
-layer's divided by the square of its channels (64, 128, 256, 512, 512); weights 1 and 1,000; no total variation; 500
-iterations of L-BFGS with the short side at 512 pixels, then 200 at 800 from the enlarged result. Meant for the caffe
-flavour, down to block5_conv1.
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares, those
+of each style layer divided by its squared number of channels (64, 128, 256, 512, 512); weights 1 and 1,000; no total
+variation; 500 iterations of L-BFGS with the short side at 512 pixels, then 200 at 800 from the enlarged result. Meant
+for the caffe flavour, down to block5_conv1.
 
 Source: https://github.com/leongatys/PytorchNeuralStyleTransfer, ``NeuralStyleTransfer.ipynb``.
 
 Differs from the source:
 
-- it counts evaluations, and goes on to the end of a round of 20; here iterations are counted.
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- it resizes by bilinear interpolation, here by Lanczos', and rounds the first result to 8 bits before it is enlarged.
+- It counts evaluations, and stops at the end of a round of 20; here iterations are counted.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- It resizes by bilinear interpolation, here by Lanczos interpolation, and rounds the first result to 8 bits before it
+  is enlarged.
 """
 
 import nstjax
-from nstjax.network.architecture import VGG19, layer
+from nstjax.network.architecture import VGG19, parse_layer
 
 config = nstjax.Config(
     layers={
@@ -37,20 +38,21 @@ config = nstjax.Config(
 version = 1
 
 
-def channels(name):
-    """Of a layer."""
-    return VGG19.blocks[layer(name).block - 1][1]
+def count_channels(name):
+    """Return the number of channels of a VGG layer."""
+    return VGG19.blocks[parse_layer(name).block - 1][1]
 
 
 def terms(config):
-    """Mean squares of features, and of Gram matrices over the squares of their channels."""
+    """Return mean squares of features, and of Gram matrices over their squared numbers of channels."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(
             config.layers["style"],
             nstjax.statistics.gram,
             nstjax.layer_sum(
-                nstjax.losses.mean_squared, weights={it: channels(it) ** -2 for it in config.layers["style"]}
+                nstjax.losses.mean_squared,
+                weights={name: count_channels(name) ** -2 for name in config.layers["style"]},
             ),
         ),
     )

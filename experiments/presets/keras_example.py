@@ -3,17 +3,17 @@
     nstjax run CONTENT STYLE --preset keras-example
 
 Content at block5_conv2, the sum of squares, weight 2.5e-8; style at the first convolution of each block, 1/36 of the
-sum of squares between Gram matrices over the *picture's* height and width, the layers averaged, weight 1e-6; total
-variation ``sum (dx^2 + dy^2)^1.25`` on the 0-255 scale, weight 1e-6; 4,000 steps of gradient descent with
-100 on the 0-255 scale, times 0.96 every 100 steps, smoothly; 400 pixels high. Meant for the caffe flavour, which
-Keras's weights are, down to block5_conv2.
+sum of squares between Gram matrices over the *picture's* height and width, averaged over the layers, weight 1e-6; total
+variation ``sum (dx^2 + dy^2)^1.25`` on the 0-255 scale, weight 1e-6; 4,000 steps of gradient descent with learning rate
+100 on the 0-255 scale, which falls smoothly by a factor of 0.96 every 100 steps; 400 pixels high. Meant for the caffe
+flavour (that of Keras's weights), down to block5_conv2.
 
 Source: https://keras.io/examples/generative/neural_style_transfer.
 
 Differs from the source:
 
-- it brings the style to the content's height and width; here the style keeps its shape, with the content's height.
-- it resizes to the nearest pixel, here by Lanczos'.
+- It brings the style to the content's height and width; here the style keeps its aspect ratio, at the content's height.
+- It resizes to the nearest pixel; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -27,7 +27,7 @@ config = nstjax.Config(
     size=400,
     size_by="height",
     enlarge=True,
-    **nstjax.experiment.units.from_255("sgd", learning_rate=100),
+    **nstjax.units.from_255("sgd", learning_rate=100),
     momentum=0.0,
     schedule="exponential",
     schedule_rate=0.96,
@@ -40,12 +40,12 @@ version = 1
 
 
 def total_variation(picture):
-    """``sum (dx^2 + dy^2)^1.25`` of the picture on the 0-255 scale."""
+    """Return ``sum (dx^2 + dy^2)^1.25`` of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_keras(255 * picture)
 
 
 def terms(config):
-    """Sums of squares of features and of Gram matrices over the picture's size, and total variation."""
+    """Return sums of squares of features and of Gram matrices over the picture's size, and total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.sum_squared)),
         nstjax.Term(

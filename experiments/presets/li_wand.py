@@ -1,21 +1,21 @@
-"""Li and Wand's CNNMRF as pystiche has it: patches drawn to the style's nearest, L-BFGS, coarse to fine.
+"""Li and Wand's CNNMRF as in pystiche: patches drawn to the style's nearest, L-BFGS, coarse to fine.
 
     nstjax run CONTENT STYLE --preset li-wand
 
-Content at relu4_1, mean squares, weight 20; style at relu3_1 and relu4_1, half the squared distance of every 3x3 patch,
-two positions apart, from the style's nearest by normalised cross-correlation, weight 0.0001; total variation 0.001 on
-the 0-255 scale; long sides 96, 192, 384 with 100 iterations of L-BFGS each, from the content. Meant for the caffe
-flavour, down to block4_conv1.
+Content at relu4_1, mean squares, weight 20; style at relu3_1 and relu4_1, half the squared distance of every 3x3 patch
+(with stride 2) from the nearest patch of the style by normalised cross-correlation, weight 0.0001; total variation
+0.001 on the 0-255 scale; long sides 96, 192, 384 with 100 iterations of L-BFGS each, from the content. Meant for the
+caffe flavour, down to block4_conv1.
 
 Source: https://github.com/pystiche/papers, ``li_wand_2016`` at commit a8a87f4, with ``impl_params``; Li and Wand,
 "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis", 2016.
 
 Differs from the source:
 
-- it divides the style's gradient, at each position, by how many patches hold the position (1, 2 or 4); here it is the
-  gradient of the loss, as a line search needs it.
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- It divides the style's gradient, at each position, by the number of patches that contain the position (1, 2 or 4);
+  here it is the gradient of the loss, as a line search needs it.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -34,12 +34,12 @@ version = 1
 
 
 def total_variation(picture):
-    """Half the squared neighbour differences of the picture on the 0-255 scale."""
+    """Return half the squared neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_half_squared(255 * picture)
 
 
 def terms(config):
-    """Mean squares of features, half squares of patches from their nearest, and squared total variation."""
+    """Return mean squares of features, half squares of patches from their nearest, and squared total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(

@@ -2,19 +2,21 @@
 
     nstjax run CONTENT STYLE --preset long-run --out DIR
 
-Content at block5_conv2, style at the first convolution of each block, total variation; weights 1, 10,000 and 10; from
-the content picture, by Adam. 17,000 iterations keep content and realism best, 30,000 are more abstract. Meant for the
-caffe flavour.
+Content at block5_conv2, style at the first convolution of each block, total variation; weights 1, 10,000 and 10; Adam
+from the content. According to the source, 17,000 iterations keep content and realism best, and 30,000 are more
+abstract. Meant for the caffe flavour.
 
-The source leaves open, and experiments at 64 pixels (``experiments/studies/long_run.py``) decided:
+The source leaves these choices open; experiments at 64 pixels (``experiments/studies/long_run.py``) decided them:
 
-- content: its formula says half the sum of squared differences, its prose the mean; the formula is taken.
-- Gram matrix: ``F F^T / (C N)``, mean squared differences, the five layers averaged. Weighted, style starts at ten
-  times the content term and comes down to it; with ``F F^T / N`` it stays 10,000 times as large: content has no say.
-- total variation: of the picture on the 0-255 scale, where, weighted, it is some percent of the rest and smooths; on
-  the [0, 1] scale it is a millionth, and changes nothing.
-- learning rate: 0.001 on the [0, 1] scale. The content distance then rises fast for 9,000 iterations and little after
-  (by 0.3 % from 17,000 to 30,000, the source's order); at ten times the rate it jumps within twenty and stays there.
+- Content: the source's formula says half the sum of squared differences, its prose the mean; the formula is taken.
+- Gram matrix: ``F F^T / (C N)``, mean squared differences, averaged over the five layers. The weighted style term
+  starts at ten times the content term and comes down to it. With ``F F^T / N`` it stays 10,000 times as large, and the
+  content has no influence.
+- Total variation: of the picture on the 0-255 scale, where the weighted term is a few percent of the rest and smooths.
+  On the [0, 1] scale it is a millionth and changes nothing.
+- Learning rate: 0.001 on the [0, 1] scale. The content distance then rises fast for 9,000 iterations and little after
+  that (from 17,000 to 30,000 by 0.3 %, in the direction that the source reports). At ten times the rate it jumps within
+  twenty iterations and stays there.
 """
 
 import nstjax
@@ -36,12 +38,12 @@ version = 1
 
 
 def total_variation(picture):
-    """Squared neighbour differences of the picture on the 0-255 scale."""
+    """Return squared neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_squared(255 * picture)
 
 
 def terms(config):
-    """Gatys' content and style losses, and squared total variation."""
+    """Return Gatys' content and style losses, and squared total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.half_sum_squared)),
         nstjax.style_term(

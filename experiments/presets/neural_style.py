@@ -3,22 +3,22 @@
     nstjax run CONTENT STYLE --preset neural-style
 
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
-layers added up; weights 5 and 100; total variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 100
-corrections; the long side is 512 pixels, whatever it was. Meant for the caffe flavour, down to block5_conv1. Its Adam
-is ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6`` (10 / 255, 1e-8 * 255), its normalised gradients
-``--normalise-gradients``.
+summed over the layers; weights 5 and 100; total variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 100
+corrections; the long side becomes 512 pixels, also if that enlarges the picture. Meant for the caffe flavour, down to
+block5_conv1. The source's Adam is ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6`` (10 / 255, 1e-8 * 255),
+its normalised gradients are ``--normalise-gradients``.
 
 Source: https://github.com/jcjohnson/neural-style, ``neural_style.lua`` at commit 07c4b82.
 
 Differs from the source:
 
-- it multiplies pictures by 256 where its mean pixel and its network want 255; here they are multiplied by 255.
-- its total variation is a gradient without a value; here it has the value whose gradient that is, in the total too.
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- its normalised gradients go with L-BFGS too; here with the other optimisers, since a line search needs a loss to
-  search.
-- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- It multiplies pictures by 256 although its mean pixel and its network expect 255; here they are multiplied by 255.
+- Its total variation is a gradient without a value; here it is the function that has this gradient, and part of the
+  total.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- Its normalised gradients work with L-BFGS too; here only with the other optimisers, since a line search needs a loss.
+- Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -44,12 +44,12 @@ version = 1
 
 
 def total_variation(picture):
-    """Half the squared neighbour differences of the picture on the 0-255 scale."""
+    """Return half the squared neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_half_squared(255 * picture)
 
 
 def terms(config):
-    """Mean squares of features and of Gram matrices, and squared total variation."""
+    """Return mean squares of features and of Gram matrices, and squared total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(

@@ -5,18 +5,21 @@
 Content at conv4_2, before the ReLU, ``1 / (2 sqrt(C) sqrt(N))`` of the sum of squares; style at the first convolution
 of each block, ``1 / (4 C^2 N^2)`` of the sum of squares between Gram matrices ``F F^T``; weights 5 and 10,000; total
 variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 10 corrections; long side at most 512 pixels.
-Meant for the caffe flavour, down to block5_conv1: its .mat file holds those weights, turned to RGB.
+Meant for the caffe flavour, down to block5_conv1: the source's .mat file holds those weights, with the channels in RGB
+order.
 
-Each style layer counts 0.04: the source brings the layers' weights to a sum of 1, and divides by their number again.
+Each style layer has the weight 0.04: the source scales the layers' weights to a sum of 1, then divides by the number of
+layers as well.
 
 Source: https://github.com/cysmith/neural-style-tf, ``neural_style.py`` at commit a2c374f.
 
 Differs from the source:
 
-- it brings the style to the content's height and width; here the style keeps its shape, with the content's long side.
-- its L-BFGS is SciPy's L-BFGS-B, which stops by itself where the loss hardly falls; here all iterations are made.
-- its pooling keeps an odd last row or column, here it is dropped: sides that are multiples of 16 have none.
-- it resizes by averages over areas, here by Lanczos'.
+- It brings the style to the content's height and width; here the style keeps its aspect ratio, with the content's long
+  side.
+- Its L-BFGS is SciPy's L-BFGS-B, which stops when the loss hardly falls; here all iterations are made.
+- Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
+- It resizes by area averaging; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -39,12 +42,12 @@ version = 1
 
 
 def total_variation(picture):
-    """Absolute neighbour differences of the picture on the 0-255 scale."""
+    """Return absolute neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_l1(255 * picture)
 
 
 def terms(config):
-    """Gatys' style loss, a content loss by the root of the map's size, and absolute total variation."""
+    """Return Gatys' style loss, a content loss by the root of the map's size, and absolute total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.root_scaled_content)),
         nstjax.style_term(

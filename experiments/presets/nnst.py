@@ -2,26 +2,27 @@
 
     nstjax run CONTENT STYLE --preset nnst
 
-Hypercolumns of ten convolutions, each divided by its channels, at every fourth position; the mean cosine distance of
-each, less their mean, from the style's nearest. Long sides 64, 128, 256, 512 with 200 steps of Adam each, and 400 at
-the last, 0.002 on a Laplacian pyramid, from the content; there is no content term. Meant for the torchvision flavour,
-down to block4_conv3, and for an accelerator: at 512 pixels every step compares 16,384 positions with as many.
+Hypercolumns of ten convolutions, each layer divided by its number of channels, at every fourth position, centred; the
+mean cosine distance of each hypercolumn from the nearest of the style. Long sides 64, 128, 256, 512 with 200 steps of
+Adam each, and 400 at the last, learning rate 0.002 on a Laplacian pyramid, from the content; there is no content term.
+Meant for the torchvision flavour, down to block4_conv3, and for an accelerator: at 512 pixels every step compares
+16,384 positions with as many others.
 
 Source: https://github.com/nkolkin13/NeuralNeighborStyleTransfer at commit 290976a; Kolkin, Kucera, Paris, Sykora,
 Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
 
 Differs from the source:
 
-- it has VGG16; with VGG19 the convolutions of the same names.
-- it looks for the nearest once a size, from the content blended with the result, and holds to what it found; in 200
-  last steps, layer by layer instead of by hypercolumns, it looks at every one. Here hypercolumns look at every step,
-  from the result, throughout.
-- it looks in the style turned by 90, 180 and 270 degrees too.
-- its pyramid has eight levels at 512 pixels and five at 64, here five at each; it starts Adam anew at each size, here
-  its moments go on.
-- maps are brought to one size between the centres of their positions, not between their corners.
-- it gives the result colours made from the content's in the end; here they are the result's own.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- It has VGG16; here VGG19 with the convolutions of the same names.
+- It finds the nearest once per size, from the content blended with the result, and keeps them; in its last 200 steps it
+  finds them at every step, layer by layer instead of by hypercolumns. Here they are found at every step, by
+  hypercolumns, from the result.
+- It also searches the style turned by 90, 180 and 270 degrees.
+- Its pyramid has eight levels at 512 pixels and five at 64; here five at every size.
+- It restarts Adam at each size; here the moments carry over.
+- Its feature maps are brought to one size with their corners aligned; here with the centres of their positions aligned.
+- At the end it gives the result colours made from the content's; here the result keeps its colours.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -49,7 +50,7 @@ version = 1
 
 
 def terms(config):
-    """The cosine distance of hypercolumns from their nearest."""
+    """Return the cosine distance of hypercolumns from their nearest."""
     return (
         nstjax.Term(
             "style",

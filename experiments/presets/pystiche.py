@@ -2,16 +2,16 @@
 
     nstjax run CONTENT STYLE --preset pystiche
 
-Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares, the
-five layers averaged; weights 1 and 1,000; 500 iterations of L-BFGS; the short side is 500 pixels. Meant for the
-torchvision flavour, down to block5_conv1.
+Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares,
+averaged over the five layers; weights 1 and 1,000; 500 iterations of L-BFGS; the short side is 500 pixels. Meant for
+the torchvision flavour, down to block5_conv1.
 
 Source: https://github.com/pystiche/pystiche, ``examples/beginner/example_nst_with_pystiche.py`` at commit 71217c2.
 
 Differs from the source:
 
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -34,7 +34,7 @@ version = 1
 
 
 def terms(config):
-    """Mean squares of features and of Gram matrices."""
+    """Return mean squares of features and of Gram matrices."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
         nstjax.style_term(

@@ -3,19 +3,19 @@
     nstjax run CONTENT STYLE --preset pytorch-tutorial
 
 Content at conv2_2, style at the first five convolutions, all before the ReLU, by Gram matrices ``F F^T / (C N)``;
-mean squares, layers added up; weights 1 and 1,000,000; 300 iterations of L-BFGS; the short side is 512 pixels (128
-where there is no GPU). Meant for the torchvision flavour, down to block3_conv1.
+mean squares, summed over the layers; weights 1 and 1,000,000; 300 iterations of L-BFGS; the short side is 512 pixels
+(in the source 128 if there is no GPU). Meant for the torchvision flavour, down to block3_conv1.
 
 Source: https://pytorch.org/tutorials/advanced/neural_style_tutorial.html.
 
 Differs from the source:
 
-- it clamps the picture inside the function that L-BFGS evaluates, behind the optimiser's back, after which the loss
-  can explode; here the picture is clamped when it is written.
-- it wants two pictures of one size; here the style has a shape of its own.
-- it counts evaluations, and goes on to the end of a round of 20; here iterations are counted.
-- its L-BFGS takes steps of length 1 as they come; here a line search chooses their length, and each costs more.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- It clamps the picture inside the function that L-BFGS evaluates, unknown to the optimiser, after which the loss can
+  explode; here the picture is clamped when it is written.
+- It requires two pictures of the same size; here the style keeps its shape.
+- It counts evaluations, and stops at the end of a round of 20; here iterations are counted.
+- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -39,7 +39,7 @@ version = 1
 
 
 def terms(config):
-    """Mean squares of features and of Gram matrices."""
+    """Return mean squares of features and of Gram matrices."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(

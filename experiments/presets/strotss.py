@@ -2,25 +2,26 @@
 
     nstjax run CONTENT STYLE --preset strotss
 
-The picture and nine convolutions, read at 1,024 random positions of the result and 5,000 of the style, drawn anew at
-every step. Content is self-similarity, style the relaxed earth mover's distance; moments are matched, and colours, by
-the same distance of their own. Of (a content + style + moments + palette / max(a, 1)) / (a + 2), a is 16 at 64 pixels
-and halved wherever the size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each, 0.002 on a Laplacian
-pyramid. Meant for the torchvision flavour, down to block5_conv3.
+The picture and nine convolutions, read at 1,024 random positions of the result and 5,000 of the style, drawn again at
+every step. Content is self-similarity, style the relaxed earth mover's distance, "moments" the distance of means and
+covariances, "palette" a relaxed earth mover's distance of colours. The total is
+``(a content + style + moments + palette / max(a, 1)) / (a + 2)``, where a is 16 at 64 pixels and halved whenever the
+size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each, learning rate 0.002 on a Laplacian pyramid.
+Meant for the torchvision flavour, down to block5_conv3.
 
 Source: https://github.com/nkolkin13/STROTSS at commit 9a1543a, with a content weight of 1; Kolkin, Salavon and
 Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity", 2019.
 
 Differs from the source:
 
-- it has VGG16; with VGG19 the convolutions of the same names.
-- it draws the style's 5,000 positions once a size, and one set of the result's for all terms; here each term draws both
-  at every step. Layers are read between the centres of their positions, not between their corners.
-- it starts each size from the result so far and the content's finest details, the first from the style's mean colour
-  and these; here the first starts from the content, and the details are those of the result.
-- it starts RMSprop anew at each size, and takes 0.001 at the last; here both go on.
-- colours that are the same have no distance, where it has at least 0.0018.
-- it resizes by bilinear interpolation, here by Lanczos'.
+- It has VGG16; here VGG19 with the convolutions of the same names.
+- It draws the style's 5,000 positions once per size, and one set of the result's for all terms; here each term draws
+  both at every step. It reads layers with their corners aligned; here with the centres of their positions aligned.
+- It starts each size from the result so far with the finest details of the content, and the first from the style's mean
+  colour with these details; here the first starts from the content, and the details are those of the result.
+- It restarts RMSprop at each size, and takes a learning rate of 0.001 at the last; here both continue.
+- Equal colours have distance 0; in the source at least 0.0018.
+- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -60,32 +61,32 @@ version = 1
 
 
 def content(x, t, key):
-    """The self-similarity of 1,024 positions, times a / (a + 2)."""
+    """Return the self-similarity of 1,024 positions, times a / (a + 2)."""
     a = 1024 / max(x["input"].shape)
     return a / (a + 2) * sampled_alike(self_similarity, positions=1024)(x, t, key)
 
 
 def style(x, t, key):
-    """The relaxed earth mover's distance of hypercolumns, over a + 2."""
+    """Return the relaxed earth mover's distance of hypercolumns, over a + 2."""
     a = 1024 / max(x["input"].shape)
     return 1 / (a + 2) * sampled(relaxed_earth_mover, positions=1024, target_positions=5000)(x, t, key)
 
 
 def moments(x, t, key):
-    """The distance of means and covariances, over a + 2."""
+    """Return the distance of means and covariances, over a + 2."""
     a = 1024 / max(x["input"].shape)
     return 1 / (a + 2) * sampled(moment_matching, positions=1024, target_positions=5000)(x, t, key)
 
 
 def palette(x, t, key):
-    """The relaxed earth mover's distance of colours, over (a + 2) max(a, 1)."""
+    """Return the relaxed earth mover's distance of colours, over (a + 2) max(a, 1)."""
     a = 1024 / max(x["input"].shape)
     colours = sampled(relaxed_earth_mover_of_colours, positions=1024, target_positions=5000)
     return 1 / ((a + 2) * max(a, 1)) * colours(x, t, key)
 
 
 def terms(config):
-    """Self-similarity, relaxed transport of features, their moments, and relaxed transport of colours."""
+    """Return self-similarity, relaxed transport of features, their moments, and relaxed transport of colours."""
     maps = nstjax.per_layer(nstjax.statistics.feature_map)
     return (
         nstjax.Term("content", config.layers["content"], maps, content, target="content"),

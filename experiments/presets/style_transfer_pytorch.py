@@ -4,21 +4,21 @@
 
 Content at relu4_2, mean squares, weight 0.015; style at the first convolution of each block, squared Wasserstein-2
 distance between the Gaussians of their features, weights 256, 64, 16, 4, 1 over their sum; nine-point total
-variation, weight 2; Adam with 0.02 and beta2 0.99, clamped to [0, 1]; long sides 128, 181, 256, 362, 512 with 1,000
-steps at the first and 500 at each later one, from one to the next with the averaged picture and Adam's moments;
-average decay 0.99. Edge padding. Meant for the torchvision flavour, down to block5_conv1.
+variation, weight 2; Adam with learning rate 0.02 and beta2 0.99, clamped to [0, 1]; long sides 128, 181, 256, 362, 512
+with 1,000 steps at the first and 500 at each later one; the averaged picture and Adam's moments carry over from size to
+size; average decay 0.99. Edge padding. Meant for the torchvision flavour, down to block5_conv1.
 
 Source: https://github.com/crowsonkb/style-transfer-pytorch, ``style_transfer.py`` at commit e7e2c71.
 
 Differs from the source:
 
-- it enlarges small contents but not small styles; here both are enlarged.
-- it resizes by bicubic interpolation, here by Lanczos'.
-- pictures and Adam's moments are taken to the next size by JAX's own interpolation.
+- It enlarges small contents but not small styles; here both are enlarged.
+- It resizes by bicubic interpolation; here by Lanczos interpolation.
+- The result and Adam's moments are resized between sizes by JAX's interpolation.
 """
 
 import nstjax
-from nstjax.network.architecture import layer
+from nstjax.network.architecture import parse_layer
 
 config = nstjax.Config(
     layers={
@@ -42,20 +42,21 @@ config = nstjax.Config(
 version = 1
 
 
-def share(name):
-    """Of a layer: 256, 64, 16, 4, 1 from the first block to the last."""
-    return 4.0 ** (5 - layer(name).block)
+def get_layer_weight(name):
+    """Return the weight of a style layer: 256, 64, 16, 4, 1 from the first block to the last."""
+    return 4.0 ** (5 - parse_layer(name).block)
 
 
 def terms(config):
-    """Mean squares of features, Wasserstein-2 between their Gaussians, and squared total variation."""
+    """Return mean squares of features, Wasserstein-2 between their Gaussians, and squared total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
         nstjax.style_term(
             config.layers["style"],
             nstjax.statistics.moments,
             nstjax.layer_mean(
-                nstjax.losses.wasserstein_gaussian, weights={it: share(it) for it in config.layers["style"]}
+                nstjax.losses.wasserstein_gaussian,
+                weights={name: get_layer_weight(name) for name in config.layers["style"]},
             ),
         ),
         nstjax.PictureTerm("tv", nstjax.losses.total_variation_nine_point),

@@ -3,17 +3,17 @@
     nstjax run CONTENT STYLE --preset tensorflow-tutorial
 
 Content at block5_conv2, style at the first convolution of each block, by Gram matrices ``F F^T / N``; mean squares,
-the layers averaged; weights 10,000 and 0.01; total variation as the sum of absolute neighbour differences of the
-picture in [0, 1], weight 30; 1,000 steps of Adam with 0.02, beta1 0.99 and epsilon 0.1, clamped to [0, 1]; long side
-512 pixels. Meant for the caffe flavour, which Keras's weights are, down to block5_conv2.
+averaged over the layers; weights 10,000 and 0.01; total variation as the sum of absolute neighbour differences of the
+picture in [0, 1], weight 30; 1,000 steps of Adam with learning rate 0.02, beta1 0.99 and epsilon 0.1, clamped to
+[0, 1]; long side 512 pixels. Meant for the caffe flavour (that of Keras's weights), down to block5_conv2.
 
 Source: https://www.tensorflow.org/tutorials/generative/style_transfer.
 
 Differs from the source:
 
-- TensorFlow's Adam adds epsilon before the second moment's bias is corrected, which makes it 32 times as large in the
-  first step (``0.1 / sqrt(1 - 0.999)``), and as large as here after some thousand.
-- it resizes by bilinear interpolation, without smoothing first, here by Lanczos'.
+- TensorFlow's Adam adds epsilon before the bias of the second moment is corrected, which makes epsilon 32 times as
+  large in the first step (``0.1 / sqrt(1 - 0.999)``), and as large as here after a few thousand.
+- It resizes by bilinear interpolation without antialiasing; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -38,7 +38,7 @@ version = 1
 
 
 def terms(config):
-    """Mean squares of features and of Gram matrices, and absolute total variation."""
+    """Return mean squares of features and of Gram matrices, and absolute total variation."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
         nstjax.style_term(

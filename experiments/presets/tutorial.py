@@ -3,12 +3,12 @@
     nstjax run CONTENT STYLE --preset tutorial
 
 Content at block5_conv2, style at block1_conv1, block3_conv1 and block5_conv1, mean squares, Gram matrices divided by
-the number of positions, equal layer weights; content weight 10, style weight 1,000; Adam with 0.7 on the 0-255 scale;
-the picture whose loss was lowest; a sheet of the last ten pictures. Meant for the caffe flavour.
+the number of positions, equal layer weights; content weight 10, style weight 1,000; Adam with learning rate 0.7 on the
+0-255 scale; the picture whose loss was lowest; a sheet of the last ten pictures. Meant for the caffe flavour.
 
 The published listing does something else: see ``tutorial-literal``. The source leaves Adam's epsilon open; this is
-Keras's 1e-7 on the 0-255 scale: for a picture divided by 255 the gradient is 255 times as large, and so is what is
-added to its root.
+Keras's 1e-7 on the 0-255 scale: the gradient of a picture divided by 255 is 255 times as large, and epsilon, which is
+added to its root mean square, with it.
 """
 
 import nstjax
@@ -33,7 +33,7 @@ version = 1
 
 
 def terms(config):
-    """Mean squares of features and of Gram matrices."""
+    """Return mean squares of features and of Gram matrices."""
     return (
         nstjax.content_term(config.layers["content"], nstjax.layer_mean(nstjax.losses.mean_squared)),
         nstjax.style_term(

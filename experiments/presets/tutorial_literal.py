@@ -2,18 +2,17 @@
 
     nstjax run CONTENT STYLE --preset tutorial-literal
 
-Differs from ``tutorial`` where the published code differs from its own text:
+Differs from ``tutorial`` where the published code differs from its text:
 
-- its loop computes the content cost from the style layers, against the style picture, so the total is 1,010 times the
-  style cost, and the content enters only through the picture that is started from;
-- it keeps the picture after the update, not the one whose loss was lowest;
-- its sheet shows iterations 39 to 48, counted from 0: the pictures after steps 40 to 49.
+- The code computes the content cost from the style layers, against the style picture. The total is therefore 1,010
+  times the style cost, and the content enters only through the start picture.
+- It keeps the picture after the update, not the one whose loss was lowest.
+- Its sheet shows iterations 39 to 48, counted from 0: the pictures after steps 40 to 49.
 """
 
 import nstjax
-from nstjax.experiment.experiment import load
 
-tutorial = load("tutorial")
+tutorial = nstjax.load("tutorial")
 
 config = tutorial.config.replace(
     layers={"content": tutorial.config.layers["style"]}, keep="after-best", snapshots=tuple(range(40, 50))
@@ -23,7 +22,7 @@ version = 1
 
 
 def terms(config):
-    """The style cost, twice."""
+    """Return the style cost twice, as "content" and as "style"."""
     return tuple(
         nstjax.Term(
             name,

@@ -1,13 +1,12 @@
-"""What it costs to keep a run: time, and memory over many steps.
+"""The cost of writing a run to disk: time, and memory over many steps.
 
     python experiments/studies/checkpoint_cost.py CONTENT STYLE --out runs/keeping-cost
 
-prints two tables. The first compares a run of 1,000 steps at 512 pixels that writes a checkpoint and a snapshot every
-500 and a line of metrics every 50 with the same run that keeps nothing, in turn, five times each; beside it, what the
-steps waited for what is kept, timed in the first run itself. The second shows the memory that the process holds over
-10,000 steps with a checkpoint every 100. The network has a sixteenth of VGG19's channels, so a step is many times
-cheaper than a real one, and what is kept costs as much: the share is an upper bound. About a quarter of an hour on two
-CPU cores.
+prints two tables. The first compares a run of 1,000 steps at 512 pixels, which writes a checkpoint and a snapshot every
+500 steps and a line of metrics every 50, with the same run without a folder, in turn, five times each; it also shows
+how long the loop waited for the writer. The second shows the memory of the process over 10,000 steps with a checkpoint
+every 100. The network has a sixteenth of VGG19's channels, so a step is many times cheaper than a real one, but writing
+costs the same: the share is an upper bound. About a quarter of an hour on two CPU cores.
 """
 
 import argparse
@@ -20,42 +19,42 @@ from typing import Any
 import psutil
 from narrow_vgg19 import write_narrow_weights
 
-from nstjax.callbacks import Listener, Record
+from nstjax.callbacks import Listener, LogLine
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.runs.stylize import run
-from nstjax.runs.writer import FolderKeeper
+from nstjax.runs.writer import FolderWriter
 
 
 class Watch(Listener):
-    """Takes the time from the first step to the last one's being safe, and the memory on the way."""
+    """A listener that measures the time from the first step until the last checkpoint is written, and the memory."""
 
     def __init__(self):
         self.seconds, self.memory, self._next = 0.0, {}, 0
 
     def started(self, done: int, steps: int) -> None:
-        """The clock starts."""
+        """Start the clock."""
         self.seconds -= time.perf_counter()
 
-    def advanced(self, step: int, losses: Record) -> None:
-        """Looks at the memory every thousand steps."""
+    def advanced(self, step: int, losses: LogLine) -> None:
+        """Read the memory every thousand steps."""
         if step >= self._next:
             self.memory[step] = psutil.Process().memory_info().rss
             self._next += 1000
 
     def finished(self) -> None:
-        """The clock stops."""
+        """Stop the clock."""
         self.seconds += time.perf_counter()
 
 
 waited = 0.0
-"""Seconds that the loop has spent in what is kept."""
+"""Seconds that the loop has spent in the writer."""
 
 
-def time_keeping() -> None:
-    """Have the time taken of everything that the loop calls to keep a run."""
+def time_writer() -> None:
+    """Time every method of the writer that the loop calls."""
 
-    def timed(method: Callable[..., None]) -> Callable[..., None]:
+    def time_calls(method: Callable[..., None]) -> Callable[..., None]:
         def call(*arguments: Any) -> None:
             global waited
             begun = time.perf_counter()
@@ -64,12 +63,12 @@ def time_keeping() -> None:
 
         return call
 
-    for name in ("logged", "reached", "finish"):
-        setattr(FolderKeeper, name, timed(getattr(FolderKeeper, name)))
+    for name in ("log", "update", "save"):
+        setattr(FolderWriter, name, time_calls(getattr(FolderWriter, name)))
 
 
 def main() -> None:
-    """Run both studies, print two tables."""
+    """Run both studies and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("content")
     parser.add_argument("style")
@@ -82,24 +81,24 @@ def main() -> None:
     write_narrow_weights(arguments.out / "narrow.safetensors")
     recipe = load("long-run").replace(weights=str(arguments.out / "narrow.safetensors"), snapshots=())
 
-    timed = recipe.replace(
+    short = recipe.replace(
         size=512, steps=arguments.steps, checkpoint_every=500, snapshot_every=500, log_every=50, checkpoint_minutes=1e6
     )
-    inputs = prepare(arguments.content, arguments.style, timed.config)
-    print("| pair | kept, s | not kept, s | ratio | waited, s | of it |\n|---|---|---|---|---|---|")
-    time_keeping()
+    inputs = prepare(arguments.content, arguments.style, short.config)
+    print("| pair | with folder, s | without, s | ratio | waited, s | share |\n|---|---|---|---|---|---|")
+    time_writer()
     ratios, shares = [], []
     for pair in range(arguments.pairs):
-        kept, bare = Watch(), Watch()
-        # Each is first in every other pair.
-        order = [(kept, arguments.out / f"timed-{pair}"), (bare, None)]
+        written, bare = Watch(), Watch()
+        # The order alternates from pair to pair.
+        order = [(written, arguments.out / f"timed-{pair}"), (bare, None)]
         before = waited
         for watch, out in order if pair % 2 else order[::-1]:
-            run(timed, inputs, out=out, listener=watch)
-        ratios.append(kept.seconds / bare.seconds)
-        shares.append((waited - before) / kept.seconds)
+            run(short, inputs, out=out, listener=watch)
+        ratios.append(written.seconds / bare.seconds)
+        shares.append((waited - before) / written.seconds)
         figures = f"{ratios[-1]:.4f} | {waited - before:.3f} | {shares[-1]:.2%}"
-        print(f"| {pair + 1} | {kept.seconds:.2f} | {bare.seconds:.2f} | {figures} |", flush=True)
+        print(f"| {pair + 1} | {written.seconds:.2f} | {bare.seconds:.2f} | {figures} |", flush=True)
     print(f"\nratio: median {statistics.median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}")
     print(f"waited: median {statistics.median(shares):.2%}, from {min(shares):.2%} to {max(shares):.2%}\n")
 

@@ -1,9 +1,9 @@
-"""Each control at work on the example pictures: one sheet, and beside each result the options that made it.
+"""A sheet of results on the example pictures, one for each control, with the options that made them.
 
     python experiments/studies/controls.py --out runs/controls
 
-About 10 minutes on two CPU cores, with the self-taught network. ``controls.jpg`` and ``controls.md`` in
-experiments/results are what it wrote.
+writes ``controls.jpg`` and ``controls.md``, which are in experiments/results. About 10 minutes on two CPU cores, with
+the self-taught network.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from nstjax.network import selftaught, weights
 CONTENT, STYLE = "example:portrait", "example:brushwork"
 GLASS, MASK = "glass.png", "mask.png"
 
-# (what it shows, the options beside the two pictures)
-SHOWN = [
+# (name, options added to the command)
+CONTROLS = [
     ("the default", ""),
-    ("blended styles", f"--blend {GLASS} --style-weights 1,1"),
+    ("blended styles", f"--blend {GLASS} --blend-shares 1,1"),
     ("a style per region", f"--blend {GLASS} --content-mask {MASK} --style-masks white black"),
     ("smaller strokes", "--style-scale 0.5"),
     ("larger strokes", "--style-scale 1.6"),
@@ -48,8 +48,8 @@ SHOWN = [
 ]
 
 
-def glass(*, size: int = 384, panes: int = 90, seed: int = 3) -> np.ndarray:
-    """A second style [size, size, 3]: panes of stained glass, leaded."""
+def draw_glass(*, size: int = 384, panes: int = 90, seed: int = 3) -> np.ndarray:
+    """Draw a second style [size, size, 3]: leaded panes of stained glass."""
     generator = np.random.default_rng(seed)
     seeds = generator.uniform(0, size, (panes, 2))
     palette = np.array([[0.75, 0.1, 0.12], [0.95, 0.72, 0.15], [0.1, 0.25, 0.6], [0.15, 0.5, 0.3], [0.9, 0.88, 0.8]])
@@ -61,8 +61,8 @@ def glass(*, size: int = 384, panes: int = 90, seed: int = 3) -> np.ndarray:
     return np.clip(np.where((second - nearest < 5)[..., None], 0.05, picture), 0, 1).astype(np.float32)
 
 
-def person(height: int, width: int) -> np.ndarray:
-    """A mask [height, width, 3]: white where the example portrait shows the sitter, black elsewhere."""
+def draw_mask(height: int, width: int) -> np.ndarray:
+    """Draw a mask [height, width, 3]: white where the example portrait shows the person, black elsewhere."""
     mask = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(mask)
     w, h = width, height
@@ -73,23 +73,23 @@ def person(height: int, width: int) -> np.ndarray:
     return np.asarray(mask, np.float32) / 255
 
 
-def sheet(path: Path, pictures: list[tuple[str, np.ndarray]], *, columns: int = 4, width: int = 230) -> None:
-    """Pictures in a grid, each under its name."""
+def draw_sheet(path: Path, pictures: list[tuple[str, np.ndarray]], *, columns: int = 4, width: int = 230) -> None:
+    """Draw pictures in a grid, each under its name."""
     font = ImageFont.load_default(15)
-    tiles = [(name, Image.fromarray(np.uint8(np.rint(255 * it)))) for name, it in pictures]
-    tiles = [(name, it.resize((width, round(it.height * width / it.width)))) for name, it in tiles]
-    height = max(it.height for _, it in tiles) + 34
+    thumbnails = [(name, Image.fromarray(np.uint8(np.rint(255 * picture)))) for name, picture in pictures]
+    tiles = [(name, image.resize((width, round(image.height * width / image.width)))) for name, image in thumbnails]
+    height = max(tile.height for _, tile in tiles) + 34
     canvas = Image.new("RGB", (columns * (width + 10) + 10, -(-len(tiles) // columns) * height + 6), "white")
     draw = ImageDraw.Draw(canvas)
-    for index, (name, it) in enumerate(tiles):
+    for index, (name, tile) in enumerate(tiles):
         x, y = 10 + index % columns * (width + 10), 6 + index // columns * height
         draw.text((x, y), name, fill="black", font=font)
-        canvas.paste(it, (x, y + 22))
+        canvas.paste(tile, (x, y + 22))
     canvas.save(path, quality=85)
 
 
 def main() -> None:
-    """Draw everything, write the sheet and the page."""
+    """Make all runs, then write the sheet and the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="new folder")
     parser.add_argument("--size", type=int, default=256)
@@ -97,25 +97,25 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True)
     portrait = examples.load("portrait").rgb
-    images.save(out / GLASS, glass())
-    images.save(out / MASK, person(*portrait.shape[:2]))
+    images.save(out / GLASS, draw_glass())
+    images.save(out / MASK, draw_mask(*portrait.shape[:2]))
     learnt = out / "weights.safetensors"
     inputs = prepare(CONTENT, [STYLE, str(out / GLASS)], Config(size=arguments.size))
     weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0))
-    shown = [("content", inputs.content), *zip(("style", "second style"), inputs.styles, strict=True)]
-    shown.append(("regions", images.read(out / MASK).rgb))
+    results = [("content", inputs.content), *zip(("style", "second style"), inputs.styles, strict=True)]
+    results.append(("regions", images.read(out / MASK).rgb))
     lines = ["# Each control at work", "", "![Small pictures in a grid, each under its name](controls.jpg)", ""]
     lines += [f"`nstjax run {CONTENT} {STYLE} --size {arguments.size}` with", "", "| picture | options |", "|---|---|"]
-    for name, options in SHOWN:
+    for name, options in CONTROLS:
         folder = out / name.replace(" ", "-").replace(",", "")
-        located = [str(out / it) if it in (GLASS, MASK) else it for it in shlex.split(options)]
-        command = ["run", CONTENT, STYLE, "--size", str(arguments.size), "--weights", str(learnt), *located]
+        words = [str(out / word) if word in (GLASS, MASK) else word for word in shlex.split(options)]
+        command = ["run", CONTENT, STYLE, "--size", str(arguments.size), "--weights", str(learnt), *words]
         code = nstjax.cli.main([*command, "--out", str(folder), "--quiet"])
         if code:
             raise SystemExit(code)
-        shown.append((name, images.read(folder / "output.png").rgb))
+        results.append((name, images.read(folder / "output.png").rgb))
         lines.append(f"| {name} | `{options}` |" if options else f"| {name} | |")
-    sheet(out / "controls.jpg", shown)
+    draw_sheet(out / "controls.jpg", results)
     (out / "controls.md").write_text("\n".join(lines) + "\n")
 
 

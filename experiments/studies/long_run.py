@@ -1,10 +1,11 @@
-"""What the long-run recipe's weights and iterations do, at a size that a CPU can afford.
+"""The effect of the long-run recipe's weights and iterations, at a size that a CPU can afford.
 
     python experiments/studies/long_run.py CONTENT STYLE --weights FILE --out runs/long-run-study
 
-prints (1) for four style weights, the style and the content distance after some steps, and (2) of one run of 30,000
-steps, both distances and the picture's total variation at each snapshot, whose sheet it leaves in the run's folder. At
-64 pixels on two CPU cores: about half an hour. FILE must reach block5_conv2; without real weights, see ``hybrid.py``.
+prints two tables of the style and content distances and the picture's total variation: for four style weights after
+``--sweep-steps`` steps, and for one run of 30,000 steps at each snapshot. A sheet of the snapshots is in the folder of
+the run. About half an hour at 64 pixels on two CPU cores. FILE must reach block5_conv2; without such weights, see
+``experiments/comparison/hybrid_weights.py``.
 """
 
 import argparse
@@ -19,14 +20,14 @@ from nstjax.experiment.experiment import load
 STYLE_WEIGHTS = (1e2, 1e3, 1e4, 1e5)
 
 
-def at_step(result: nstjax.Result, step: int) -> dict[str, float]:
-    """The terms of the last logged step that is not after ``step``."""
+def read_terms(result: nstjax.Result, step: int) -> dict[str, float]:
+    """Return the terms of the last logged step up to ``step``."""
     index = int(np.searchsorted(result.metrics["step"], step, side="right")) - 1
     return {name: float(result.metrics[name][index]) for name in ("content", "style", "tv")}
 
 
 def main() -> None:
-    """Run the study, print two tables."""
+    """Run the study and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("content")
     parser.add_argument("style")
@@ -42,14 +43,14 @@ def main() -> None:
     short = {"steps": arguments.sweep_steps, "snapshots": (), "log_every": arguments.sweep_steps}
     for weight in STYLE_WEIGHTS:
         result = nstjax.stylize(arguments.content, arguments.style, loss_weights={"style": weight}, **common, **short)
-        it = at_step(result, arguments.sweep_steps)
-        print(f"| {weight:.0e} | {it['style']:.4g} | {it['content']:.4g} | {it['tv']:.4g} |", flush=True)
+        values = read_terms(result, arguments.sweep_steps)
+        print(f"| {weight:.0e} | {values['style']:.4g} | {values['content']:.4g} | {values['tv']:.4g} |", flush=True)
 
     print(f"\none run of {config.steps} steps:\n\n| step | style | content | tv |\n|---|---|---|---|")
     result = nstjax.stylize(arguments.content, arguments.style, out=arguments.out, **common)
     for step in config.snapshots:
-        it = at_step(result, step)
-        print(f"| {step:,} | {it['style']:.4g} | {it['content']:.4g} | {it['tv']:.4g} |")
+        values = read_terms(result, step)
+        print(f"| {step:,} | {values['style']:.4g} | {values['content']:.4g} | {values['tv']:.4g} |")
 
 
 if __name__ == "__main__":

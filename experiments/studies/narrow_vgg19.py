@@ -1,4 +1,4 @@
-"""A VGG19 with a sixteenth of the channels, for studies of runs rather than of pictures."""
+"""A VGG19 with a sixteenth of the channels, for studies of runs, not of pictures."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ NARROW = Architecture("narrow VGG19", tuple((count, channels // 16) for count, c
 
 
 def write_narrow_weights(path: Path) -> None:
-    """Write a file of random weights of those shapes, scaled as He et al. 2015 do."""
+    """Write a file of random weights of the narrow network, scaled as in He et al. 2015."""
     generator, parameters = np.random.default_rng(0), {}
     for name in NARROW.convolutions:
         shape = NARROW.kernel_shape(name)

@@ -1,7 +1,7 @@
-"""The command line: arguments to a config, a config to a loop.
+"""The command line.
 
-Exit codes: 0 done; 1 something went wrong; 2 the user's mistake; 130 and 143 stopped by a signal. What went wrong is
-one line on stderr.
+Exit codes: 0 done; 1 a failure; 2 a mistake of the user; 130 and 143 stopped by a signal. Each error is one line on
+stderr.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nstjax.cli import runs, weights
 from nstjax.errors import Failure, UserError
@@ -18,19 +18,24 @@ from nstjax.system import memory
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is one line."""
+    """An argument parser that raises ``UserError``, so that a mistake is one line on stderr."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings, add_help=False)
+        self._optionals.title, self._positionals.title = "Options", "Arguments"
+        self.add_argument("-h", "--help", action="help", help="Show this help and exit")
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def entry() -> NoReturn:
-    """The process: run a command, and end with its exit code."""
+    """Run the command line and exit with its code."""
     try:
         code = main()
     except SystemExit as end:
         if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            # Stopped at once, perhaps amid a compilation, whose threads do not outlive what Python takes down first.
+            # Stopped at once, perhaps during a compilation, whose threads would crash while Python shuts down.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code)
@@ -39,18 +44,18 @@ def entry() -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command and return its exit code."""
     memory.keep_freed_memory()  # before the array libraries start their threads
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:
-            raise UserError(f"unknown argument {unknown[0]}: nstjax {arguments.verb} --help lists those there are")
+            raise UserError(f"unknown argument {unknown[0]}: nstjax {arguments.verb} --help lists the options")
         return arguments.command(arguments)
     except UserError as error:
         print(f"nstjax: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain once more when it closes it.
+        # The reader of the output is gone; Python would report that again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Failure, OSError) as error:
@@ -63,15 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="nstjax", description="Neural style transfer by optimisation, in JAX.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"nstjax {metadata.version('nstjax')}")
-    commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=_Parser)
+    version = f"nstjax {metadata.version('nstjax')}"
+    parser.add_argument("--version", action="version", version=version, help="Print the version and exit")
+    commands = parser.add_subparsers(
+        dest="verb", required=True, title="Commands", metavar="COMMAND", parser_class=_Parser
+    )
 
     runs.add(commands)
-    presets = commands.add_parser("presets", help="list the experiments that come with nstjax")
+    presets = commands.add_parser("presets", help="List the experiments that come with nstjax")
     presets.set_defaults(command=_presets)
 
-    listing = commands.add_parser("devices", help="print what JAX sees")
-    listing.set_defaults(command=_devices)
+    devices = commands.add_parser("devices", help="Print the devices that JAX sees")
+    devices.set_defaults(command=_devices)
 
     weights.add(commands)
     return parser
@@ -80,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 def _presets(arguments: argparse.Namespace) -> int:
     from nstjax.experiment.experiment import load, presets
 
-    found = {name: load(path) for name, path in presets().items()}
-    width = max(map(len, found))
-    for name, experiment in found.items():
+    experiments = {name: load(path) for name, path in presets().items()}
+    width = max(map(len, experiments))
+    for name, experiment in experiments.items():
         print(f"{name:{width}}  {experiment.summary}")
     return 0
 
@@ -90,5 +98,5 @@ def _presets(arguments: argparse.Namespace) -> int:
 def _devices(arguments: argparse.Namespace) -> int:
     from nstjax.system import devices
 
-    print("\n".join(devices.lines()))
+    print("\n".join(devices.describe_devices()))
     return 0

@@ -3,12 +3,12 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstjax.cli import options
+from nstjax.cli import options, shared
 from nstjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,109 +20,88 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add ``run``, ``sweep``, ``resume``, ``status`` and ``report`` to the commands."""
-    run = commands.add_parser("run", help="draw the content of one picture in the style of another", allow_abbrev=False)
-    _add_pictures(run)
-    run.add_argument("--out", metavar="DIR", help="folder of the run; by default runs/CONTENT-STYLE-N")
-    _add_save(run)
-    run.add_argument("--pixel-limit", type=int, metavar="N", help="refuse pictures with more pixels than this")
+    run = _add_command(
+        commands,
+        "run",
+        _run,
+        "Draw the content of one picture in the style of another",
+        usage="CONTENT STYLE [options]",
+    )
+    pictures = shared.add_pictures(run)
+    pictures.add_argument(
+        "--pixel-limit", type=int, metavar="N", help="Refuse pictures with more pixels than N (default: 178,000,000)"
+    )
+    shared.add_experiment(run)
+    shared.add_output(run, out="Folder of the run (default: runs/CONTENT-STYLE-N)", save=True)
     options.add(run)
-    run.set_defaults(command=_run)
 
-    sweep = commands.add_parser(
-        "sweep", help="the same for every combination of some values, many at a time", allow_abbrev=False
+    sweep = _add_command(
+        commands,
+        "sweep",
+        _sweep,
+        "Run every combination of some values, many at a time",
+        usage="CONTENT STYLE [options]",
     )
-    _add_pictures(sweep)
-    sweep.add_argument("--more-contents", nargs="+", default=[], metavar="FILE", help="vary the content picture, too")
-    sweep.add_argument("--more-styles", nargs="+", default=[], metavar="FILE", help="vary the style picture, too")
-    sweep.add_argument("--zip", action="store_true", help="the first values together, the second, … in place of all")
-    sweep.add_argument("--group-size", type=int, metavar="N", help="how many at a time; by default what fits")
-    sweep.add_argument("--out", metavar="DIR", help="folder of the sweep; by default runs/CONTENT-STYLE-sweep-N")
-    _add_place(sweep)
-    _add_common(sweep)
+    pictures = shared.add_pictures(sweep)
+    for name in ("content", "style"):
+        help = f"Further {name} pictures, for further members of the sweep (default: none)"
+        pictures.add_argument(f"--more-{name}s", nargs="+", default=[], metavar="FILE", help=help)
+    shared.add_experiment(sweep)
+    members = sweep.add_argument_group("Members", "A member is one run of the sweep.")
+    members.add_argument(
+        "--zip", action="store_true", help="Combine only the first values, the second values, … (default: all with all)"
+    )
+    members.add_argument(
+        "--group-size", type=int, metavar="N", help="Members computed at a time (default: as many as fit into memory)"
+    )
+    shared.add_output(sweep, out="Folder of the sweep (default: runs/CONTENT-STYLE-sweep-N)")
+    shared.add_machines(sweep)
     options.add(sweep, several=True)
-    sweep.set_defaults(command=_sweep)
 
-    resume = commands.add_parser(
+    resume = _add_command(
+        commands,
         "resume",
-        help="go on with a run or a sweep from its newest checkpoint, as if nothing had happened",
-        allow_abbrev=False,
+        _resume,
+        "Continue a run or a sweep from its newest checkpoint, as if it had never stopped",
+        usage="DIR [options]",
     )
-    _add_folder(resume)
-    resume.add_argument("--steps", type=int, metavar="TOTAL", help="extend the run to so many steps in all")
-    _add_place(resume)
-    _add_save(resume)
-    resume.set_defaults(command=_resume)
-
-    status = commands.add_parser("status", help="how far a run or a sweep is")
-    _add_folder(status)
-    status.set_defaults(command=_status)
-
-    report = commands.add_parser("report", help="draw a run's sheet, curves and page, or a sweep's, as far as it is")
-    _add_folder(report)
-    report.set_defaults(command=_report)
-
-
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="of the run, as nstjax run has printed it")
-
-
-def _add_pictures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("content", help="picture file, or example:NAME")
-    parser.add_argument("style", help="picture file, or example:NAME")
-    parser.add_argument("--blend", nargs="+", default=[], metavar="FILE", help="further styles, blended with the first")
-    parser.add_argument("--content-mask", metavar="FILE", help="picture in which each region has a colour of its own")
-    parser.add_argument(
-        "--style-masks",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="likewise, of each style; or a colour, for the style of the whole of which that region is drawn",
+    shared.add_folder(resume)
+    resume.add_argument(
+        "--steps", type=int, metavar="TOTAL", help="Extend the run to TOTAL steps (default: the steps it began with)"
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--preset", default="default", metavar="NAME", help="experiment that comes with nstjax; see presets"
+    shared.add_output(resume, save=True)
+    shared.add_machines(resume)
+
+    shared.add_folder(_add_command(commands, "status", _status, "Print how far a run or a sweep is", usage="DIR"))
+    shared.add_folder(
+        _add_command(commands, "report", _report, "Draw the pictures and the page of a run or a sweep", usage="DIR")
     )
-    what.add_argument("--experiment", metavar="FILE", help="Python file that defines config and terms(config)")
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("several machines", "that share a sweep, and its folder")
-    group.add_argument("--distributed", action="store_true", help="Slurm, Kubernetes or a TPU pod tells which this is")
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="otherwise: where the first of them is found")
-    group.add_argument("--processes", type=int, metavar="N", help="how many they are")
-    group.add_argument("--process-index", type=int, metavar="I", help="which of them this is, from 0")
+def _add_command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], help: str, *, usage: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=f"{help}.", usage=f"%(prog)s {usage}", allow_abbrev=False)
+    parser.set_defaults(command=function)
+    return parser
 
 
-def _place(arguments: argparse.Namespace) -> "Place":
+def _join_processes(arguments: argparse.Namespace) -> "Place":
     from nstjax.system.processes import Place, join
 
-    told = (arguments.coordinator, arguments.processes, arguments.process_index)
-    if not arguments.distributed and told == (None, None, None):
+    given = (arguments.coordinator, arguments.processes, arguments.process_index)
+    if not arguments.distributed and given == (None, None, None):
         return Place()
-    return join(coordinator=told[0], processes=told[1], index=told[2])
-
-
-def _add_save(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", metavar="FILE", help="write the result here too: .png .jpg .webp .tiff")
-    _add_common(parser)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and where the result is")
-    parser.add_argument(
-        "--compilation-cache",
-        metavar="DIR|none",
-        help="keep compiled programs there, or nowhere; by default in the user's cache",
-    )
+    return join(coordinator=given[0], processes=given[1], index=given[2])
 
 
 @contextmanager
-def _started(arguments: argparse.Namespace) -> Iterator["Terminal"]:
-    """JAX is started here, for a command that has found nothing wrong without it; what it does is shown."""
+def _start_jax(arguments: argparse.Namespace) -> Iterator["Terminal"]:
+    """Start JAX, for a command that has checked everything that needs none, and show what it does."""
     from nstjax.cli.terminal import Terminal
-    from nstjax.system.compilation_cache import cached
+    from nstjax.system.compilation_cache import enable_cache
 
-    with Terminal(quiet=arguments.quiet) as terminal, cached(arguments.compilation_cache, terminal.warning):
+    with Terminal(quiet=arguments.quiet) as terminal, enable_cache(arguments.compilation_cache, terminal.warning):
         yield terminal
 
 
@@ -134,56 +113,56 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.save:
         images.check_output(arguments.save)
-        given = (arguments.content, arguments.style, *arguments.blend, arguments.content_mask, *arguments.style_masks)
-        if Path(arguments.save).resolve() in {Path(it).resolve() for it in given if it}:
+        paths = (arguments.content, arguments.style, *arguments.blend, arguments.content_mask, *arguments.style_masks)
+        if Path(arguments.save).resolve() in {Path(path).resolve() for path in paths if path}:
             raise UserError(f"--save {arguments.save} would write over a picture of the run: choose another name")
-    experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
+    experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     styles = [arguments.style, *arguments.blend]
-    inputs = prepare(arguments.content, styles, experiment.config, **_masks(arguments), **limit)
+    inputs = prepare(arguments.content, styles, experiment.config, **_collect_masks(arguments), **limit)
     if arguments.out:
         RunFolder(arguments.out).check_new()
 
-    # JAX is started only now that everything that can be wrong without it is known to be right.
+    # Imports JAX, so it comes after every check that needs none.
     from nstjax.runs import stylize
 
-    with _out(arguments, "-".join(inputs.names)) as out, _started(arguments) as terminal:
+    with _open_folder(arguments, "-".join(inputs.names)) as out, _start_jax(arguments) as terminal:
         result = stylize.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
 
 
-def _masks(arguments: argparse.Namespace) -> dict[str, Any]:
+def _collect_masks(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"content_mask": arguments.content_mask, "style_masks": arguments.style_masks}
 
 
-def _out(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
-    """The folder that was asked for, or a new one."""
-    from nstjax.storage.run_folder import new_folder
+def _open_folder(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
+    """Open the folder that --out names, or a new one."""
+    from nstjax.storage.run_folder import create_numbered_folder
 
-    return nullcontext(Path(arguments.out)) if arguments.out else new_folder(Path("runs"), name)
+    return nullcontext(Path(arguments.out)) if arguments.out else create_numbered_folder(Path("runs"), name)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from nstjax.experiment.experiment import load
     from nstjax.experiment.inputs import source_name
 
-    experiment = load(arguments.experiment or arguments.preset).replace(**options.settings(arguments))
+    experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     name = f"{source_name(arguments.content)}-{source_name(arguments.style)}-sweep"
-    place = _place(arguments)
+    place = _join_processes(arguments)
     if place.count > 1 and not arguments.out:
-        raise UserError("processes that share a sweep need a folder that all of them see: give --out")
+        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
 
     from nstjax.sweeps import sweep
 
-    with _out(arguments, name) as out, _started(arguments) as terminal:
+    with _open_folder(arguments, name) as out, _start_jax(arguments) as terminal:
         result = sweep.sweep(
             contents,
             styles,
-            vary=options.varied(arguments),
+            vary=options.read_axes(arguments),
             paired=arguments.zip,
             blend=arguments.blend,
-            **_masks(arguments),
+            **_collect_masks(arguments),
             experiment=experiment,
             out=out,
             group_size=arguments.group_size,
@@ -194,19 +173,19 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
-    """Say where the results are, and how to go on where there is more to do."""
+    """Print where the results are, and how to continue a sweep that was stopped; return the exit code."""
     if result.finished:
         print(f"page: {result.folder}/report.html")
     print(f"sweep: {result.folder}")
     if not result.finished and terminal.signal is not None:
         print(f"nstjax: stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
         return 128 + terminal.signal
-    return 1 if any(it is not None and it.diverged for it in result.members) else 0
+    return 1 if any(member is not None and member.diverged for member in result.members) else 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     from nstjax import images
-    from nstjax.experiment.record import extended
+    from nstjax.experiment.record import extend
     from nstjax.storage.run_folder import RunFolder
     from nstjax.storage.sweep_folder import SweepFolder
 
@@ -216,30 +195,30 @@ def _resume(arguments: argparse.Namespace) -> int:
         images.check_output(arguments.save)
     run = RunFolder(arguments.folder).read_record()
     if arguments.steps is not None:
-        extended(run, arguments.steps)
+        extend(run, arguments.steps)
 
-    # As above.
+    # Imports JAX, so it comes after every check that needs none.
     from nstjax.runs import stylize
 
-    with _started(arguments) as terminal:
+    with _start_jax(arguments) as terminal:
         result = stylize.resume(arguments.folder, steps=arguments.steps, listener=terminal)
         return _show(result, arguments, terminal)
 
 
 def _resume_sweep(arguments: argparse.Namespace) -> int:
     if arguments.save:
-        raise UserError("a sweep has many results: --save is for a run's")
+        raise UserError("--save takes one result, and a sweep has many: leave --save out")
 
     from nstjax.sweeps import sweep
 
-    with _started(arguments) as terminal:
-        place = _place(arguments)
+    with _start_jax(arguments) as terminal:
+        place = _join_processes(arguments)
         result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
         return _show_sweep(result, terminal)
 
 
 def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:
-    """Say where the result is, and how to go on where there is more to do."""
+    """Print where the result is, and how to continue a run that was stopped; return the exit code."""
     assert result.folder is not None
     if arguments.save:
         result.save(arguments.save)
@@ -247,8 +226,8 @@ def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal")
     print(f"run: {result.folder}")
     steps = result.record["config"]["steps"]
     if result.steps < steps and terminal.signal is not None:
-        made = f"stopped after {result.steps:,} of {steps:,} steps"
-        print(f"nstjax: {made}; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
+        message = f"stopped after {result.steps:,} of {steps:,} steps"
+        print(f"nstjax: {message}; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
         return 128 + terminal.signal
     return 0
 
@@ -260,10 +239,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
     sweep = SweepFolder(arguments.folder)
     if sweep.exists():
-        print("\n".join(status.sweep_lines(sweep)))
+        print("\n".join(status.format_sweep_status(sweep)))
         return 0
     folder = RunFolder(arguments.folder)
-    print("\n".join(status.lines(status.of(folder), folder)))
+    print("\n".join(status.format_status(status.read_status(folder), folder)))
     return 0
 
 

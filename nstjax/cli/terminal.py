@@ -1,4 +1,4 @@
-"""What a run shows on a terminal: bars that move where there is one, lines where there is none."""
+"""Progress of a run on stderr: bars on a terminal, lines anywhere else."""
 
 import shlex
 import sys
@@ -6,14 +6,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nstjax.callbacks import TIMES, Listener, Record
+from nstjax.callbacks import TIMES, Listener, LogLine
 from nstjax.system.signals import Signals
 
 
 class Terminal(Listener):
-    """Shows a run on stderr, and makes of the first SIGINT or SIGTERM a wish to stop after the steps under way.
+    """A listener that shows a run on stderr and turns signals into a wish to stop.
 
-    A second one stops at once, and so does the first while there are no steps to lose.
+    The first SIGINT or SIGTERM stops the run after the steps under way. A second one stops it at once, and so does the
+    first while there are no steps to lose.
 
     Args:
         quiet: show warnings only.
@@ -35,23 +36,23 @@ class Terminal(Listener):
 
     @property
     def signal(self) -> int | None:
-        """The signal that asked for a stop; None where none did."""
+        """The signal that asked for a stop; None if no signal came."""
         return self._signals.received
 
     def wants_to_stop(self) -> bool:
         return self.signal is not None
 
-    def keeping(self, folder: str) -> None:
-        self._signals.farewell = f"nstjax: stopped; to go on: nstjax resume {shlex.quote(folder)}"
+    def resumable(self, folder: str) -> None:
+        self._signals.stop_message = f"nstjax: stopped; to go on: nstjax resume {shlex.quote(folder)}"
 
-    def notice(self, line: str) -> None:
+    def notice(self, message: str) -> None:
         if not self._quiet:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(message, file=sys.stderr)
 
-    def warning(self, line: str) -> None:
-        tqdm.write(f"nstjax: warning: {line}", file=sys.stderr)
+    def warning(self, message: str) -> None:
+        tqdm.write(f"nstjax: warning: {message}", file=sys.stderr)
 
-    def fetching(self, done: int, total: int | None) -> None:
+    def downloading(self, done: int, total: int | None) -> None:
         self._show(done, total, "weights", unit="B", unit_scale=True)
 
     def learning(self, done: int, total: int, layer: str) -> None:
@@ -62,33 +63,33 @@ class Terminal(Listener):
         self.notice("compiling")
 
     def started(self, done: int, steps: int) -> None:
-        self._signals.patient = True
+        self._signals.graceful = True
         self._steps = steps
         self._show(done, steps, "steps", unit="step", initial=done)
 
-    def advanced(self, step: int, losses: Record) -> None:
-        if self._bar is None:  # closed where the next size was compiled
+    def advanced(self, step: int, losses: LogLine) -> None:
+        if self._bar is None:  # closed while the next size was compiled
             self._show(step, self._steps, "steps", unit="step", initial=step)
         if self._bar is not None:
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in losses.items()}, refresh=False)
             self._bar.update(step - self._bar.n)
 
-    def logged(self, record: Record) -> None:
-        step, each, wall, cpu = (record[name] for name in TIMES)
-        losses = "  ".join(f"{name} {value:.5g}" for name, value in record.items() if name not in TIMES)
-        self.notice(f"step {step}/{self._steps}  {losses}  {each:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
+    def logged(self, line: LogLine) -> None:
+        step, seconds, wall, cpu = (line[name] for name in TIMES)
+        losses = "  ".join(f"{name} {value:.5g}" for name, value in line.items() if name not in TIMES)
+        self.notice(f"step {step}/{self._steps}  {losses}  {seconds:.3g} s/step  wall {wall:.1f} s  cpu {cpu:.1f} s")
 
     def finished(self) -> None:
-        self._signals.patient = False
+        self._signals.graceful = False
         self._close()
 
-    def _show(self, done: int, total: int | None, what: str, **style: Any) -> None:
-        if self._bar is None or self._bar.desc != what:
+    def _show(self, done: int, total: int | None, label: str, **style: Any) -> None:
+        if self._bar is None or self._bar.desc != label:
             self._close()
-            # Where stderr is no terminal the bar stays away; the logged lines say how far it is.
+            # None hides the bar where stderr is no terminal; there the logged lines show the progress.
             hidden = True if self._quiet else None
-            self._bar = tqdm(total=total, desc=what, disable=hidden, dynamic_ncols=True, leave=False, **style)
-            self._bar.desc = what
+            self._bar = tqdm(total=total, desc=label, disable=hidden, dynamic_ncols=True, leave=False, **style)
+            self._bar.desc = label
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:
             self._close()

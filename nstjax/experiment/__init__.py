@@ -1,1 +1,1 @@
-"""What is to be run: settings, experiment files, prepared pictures, and all of it resolved and recorded."""
+"""Definition of a run: settings, experiment files and prepared pictures, resolved once and recorded."""

@@ -1,10 +1,11 @@
-"""The settings of a run: what a user may say, each in one place.
+"""The settings of a run.
 
-A ``Config`` is what an experiment file writes down and the command line changes by name. It is plain data: numbers and
-names, no arrays and no functions, and this room imports no array library, so that a mistake is found at once.
+A ``Config`` is what an experiment file defines and what the command line changes by name. It is plain data: numbers and
+names, no arrays and no functions. This module imports no array library, so a mistake in a setting is reported at once.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -12,176 +13,185 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nstjax.errors import UserError
-from nstjax.network.architecture import layer, smallest_side
+from nstjax.experiment.settings import check, check_together, setting
+from nstjax.network.architecture import find_smallest_side, parse_layer
 
-
-def _setting(default: Any, help: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
-    metadata = {"help": help, "choices": choices, "least": least}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=default.copy, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-_MOST_STEPS = 2**31 - 1
-_LARGEST = 3.4e38
-"""Of float32."""
+# Each declares a setting in the group of this title, under which `nstjax run --help` shows it.
+_term = functools.partial(setting, "Terms and styles")
+_size = functools.partial(setting, "Result and sizes")
+_colour = functools.partial(setting, "Colours")
+_network = functools.partial(setting, "Network")
+_start = functools.partial(setting, "Start and parameterisation")
+_optimiser = functools.partial(setting, "Steps and optimiser")
+_schedule = functools.partial(setting, "Schedule of the learning rate")
+_kept = functools.partial(setting, "What is kept")
+_machine = functools.partial(setting, "Machine")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The settings of a run. Each is documented by its help; ``nstjax run --help`` prints them.
+    """The settings of a run; ``nstjax run --help`` prints what each one means.
 
     Raises:
-        UserError: a value out of its range, or a setting that another excludes.
+        UserError: a value out of its range, or two settings that exclude each other.
     """
 
-    loss_weights: Mapping[str, float] = _setting({}, "weight of each term")
-    layers: Mapping[str, tuple[str, ...]] = _setting({}, "layers of each term")
-
-    size: int | None = _setting(512, "long side of the result in pixels; 'none' keeps the content's own", least=1)
-    size_by: str = _setting("long", "what sizes measure, 'area' its root", choices=("long", "short", "height", "area"))
-    sizes: tuple[int, ...] = _setting((), "sizes from coarse to fine, one after the other, in place of --size", least=1)
-    smallest_size: int | None = _setting(None, "begin coarse: sizes from --size down to this one", least=1)
-    size_ratio: float = _setting(math.sqrt(2), "between those sizes", least=1.01)
-    size_steps: tuple[int, ...] = _setting(
-        (), "steps at each size, the last for all that follow; by default equal shares of --steps", least=0
+    loss_weights: Mapping[str, float] = _term(
+        {}, "Weights of the terms in the loss, such as style=10,tv=0.1 (default: the experiment's)"
     )
-    style_size: int | None = _setting(None, "size of the style picture, in place of --style-scale", least=1)
-    style_scale: float = _setting(1.0, "size of the style picture as a multiple of the result's", least=1e-3)
-    style_weights: tuple[float, ...] = _setting((), "shares of the blended styles, the first's first", least=0)
-    enlarge: bool = _setting(False, "enlarge pictures that are smaller than their size")
-
-    match_colour: str = _setting(
-        "none", "give this picture the other's colours first", choices=("none", "content", "style")
+    layers: Mapping[str, tuple[str, ...]] = _term(
+        {}, "Layers of the terms, such as style=relu1_1,relu2_1;content=relu4_1 (default: the experiment's)"
     )
-    colour_map: str = _setting("monge", "how", choices=("monge", "cholesky", "pca", "symmetric", "histogram"))
-    luminance: bool = _setting(False, "transfer the style of the luminance alone; the content's colours stay")
-    keep_colours: str = _setting(
-        "none", "give the result the content's colours back, in this space", choices=("none", "yiq", "lab", "oklab")
+    blend_shares: tuple[float, ...] = _term(
+        (),
+        "Shares of the blended styles, such as 3,1: STYLE first, then the files of --blend (default: equal)",
+        least=0,
+    )
+    style_scale: float = _term(1.0, "Size of the style picture as a multiple of the result's size", least=1e-3)
+    style_size: int | None = _term(
+        None, "Size of the style picture in pixels, or 'none' (default: none, --style-scale decides)", least=1
     )
 
-    weights: str = _setting(
-        "auto", "the network's weights: auto, self-taught, a name from 'nstjax weights list', or a file"
+    size: int | None = _size(
+        512, "Size of the result in pixels, as --size-by measures it; 'none' keeps the content picture's size", least=1
     )
-    pooling: str | None = _setting(None, "pooling, in place of the weights' own", choices=("max", "average", "l2"))
-    padding: str | None = _setting(None, "padding, in place of the weights' own", choices=("zero", "edge", "reflect"))
-    shard_picture: bool = _setting(False, "one picture over all devices, in strips of its height (pixels only)")
-    deterministic: bool = _setting(
-        False, "the same bits every time on a GPU too, at some cost; a CPU gives them anyway"
+    size_by: Literal["long", "short", "height", "area"] = _size(
+        "long", "Side that a size measures: long, short, height, or area (the square root of the area)"
     )
-    dtype: str = _setting("float32", "what the network convolves in", choices=("float32", "bfloat16"))
-    convolution: str = _setting(
-        "auto",
-        "on a CPU: XLA's own, or Winograd's: faster, longer to compile; auto takes what suits the run",
-        choices=("auto", "direct", "winograd"),
+    sizes: tuple[int, ...] = _size(
+        (), "Sizes from coarse to fine, such as 128,256,512, instead of --size; or 'none' (default: none)", least=1
     )
-    rematerialise: bool = _setting(
-        False, "on accelerators: compute maps anew for the gradient, in place of keeping them; less memory, more time"
+    smallest_size: int | None = _size(
+        None, "First of several sizes, which grow up to --size; 'none' for a single size (default: none)", least=1
     )
-    precision: str = _setting("default", "of float32 products on accelerators", choices=("default", "high", "highest"))
+    size_ratio: float = _size(math.sqrt(2), "Ratio of successive sizes from --smallest-size to --size", least=1.01)
+    size_steps: tuple[int, ...] = _size(
+        (), "Steps at each size, such as 200,100; the last number repeats (default: equal shares of --steps)", least=0
+    )
+    enlarge: bool = _size(False, "Enlarge pictures that are smaller than their size")
 
-    init: str = _setting("content", "picture to start from: content, noise, mean, style-statistics, or a file")
-    init_noise: float = _setting(0.0, "share of white noise mixed into that picture, 0 to 1", least=0)
-    init_deviation: float = _setting(0.0, "standard deviation of normal noise added to it", least=0)
-    parameterisation: str = _setting("pixels", "what is optimised", choices=("pixels", "fourier", "laplacian"))
-    clamp: bool = _setting(False, "put the picture back into [0, 1] after each step (pixels only)")
-    steps: int = _setting(500, "how many steps, at all sizes together", least=0)
-    optimiser: str = _setting("adam", "what moves the picture", choices=("adam", "rmsprop", "sgd", "lbfgs"))
-    learning_rate: float = _setting(0.02, "for pixels, on the [0, 1] scale; L-BFGS searches its own", least=0)
-    beta1: float = _setting(0.9, "Adam's decay of the mean gradient", least=0)
-    beta2: float = _setting(0.999, "Adam's and RMSprop's decay of the mean squared gradient", least=0)
-    epsilon: float = _setting(1e-8, "theirs, added to the root of the mean squared gradient", least=0)
-    momentum: float = _setting(0.0, "RMSprop's and SGD's", least=0)
-    memory: int = _setting(10, "how many steps L-BFGS looks back", least=1)
-    line_search_steps: int = _setting(20, "how many lengths of a step L-BFGS tries at most", least=1)
-    normalise_gradients: bool = _setting(False, "divide the gradient of each term, at each layer, by its L1 norm")
-    schedule: str = _setting("constant", "of the learning rate", choices=("constant", "cosine", "exponential"))
-    schedule_end: float = _setting(0.0, "where the cosine ends, as a factor", least=0)
-    schedule_rate: float = _setting(0.96, "of the exponential: the factor reached every --schedule-steps", least=0)
-    schedule_steps: int = _setting(100, "of the exponential", least=1)
-    horizon: int | None = _setting(None, "step at which the cosine ends; by default the number of steps", least=1)
-    keep: Literal["last", "best", "after-best", "average"] = _setting(
-        "last", "which picture is the result; average: of late steps", choices=("last", "best", "after-best", "average")
+    match_colour: Literal["none", "content", "style"] = _colour(
+        "none", "Picture that first takes on the colours of the other one: none, content or style"
     )
-    average_decay: float = _setting(0.99, "of the average: each step before weighs so much of the next", least=0)
-    seed: int = _setting(0, "of everything random", least=0)
+    colour_map: Literal["monge", "cholesky", "pca", "symmetric", "histogram"] = _colour(
+        "monge", "How to match colours: monge, cholesky, pca, symmetric or histogram"
+    )
+    luminance: bool = _colour(False, "Transfer the luminance of the style alone; the colours of the content stay")
+    keep_colours: Literal["none", "yiq", "lab", "oklab"] = _colour(
+        "none", "Colour space in which the result gets the content's colours back: none (never), yiq, lab or oklab"
+    )
 
-    snapshots: tuple[int, ...] = _setting((), "steps after which to keep the picture, or 'none'")
-    snapshot_every: int | None = _setting(None, "steps between further snapshots", least=1)
-    log_every: int | None = _setting(None, "steps between logged ones; by default a twentieth of the run", least=1)
-    checkpoint_every: int = _setting(500, "steps between checkpoints", least=1)
-    checkpoint_minutes: float = _setting(5.0, "minutes after which one is written all the same", least=0)
-    checkpoint_keep: int = _setting(3, "how many checkpoints to keep, the newest", least=2)
-    tensorboard: bool = _setting(False, "write TensorBoard's event files too, into the run's folder")
+    weights: str = _network(
+        "auto", "Weights of the network: auto, self-taught, a name from 'nstjax weights list', or a file"
+    )
+    pooling: Literal["max", "average", "l2"] | None = _network(
+        None, "Pooling layers: max, average or l2 (default: as the weights need)"
+    )
+    padding: Literal["zero", "edge", "reflect"] | None = _network(
+        None, "Padding of the convolutions: zero, edge or reflect (default: as the weights need)"
+    )
+
+    init: str = _start("content", "Picture to start from: content, noise, mean, style-statistics, or a file")
+    init_noise: float = _start(0.0, "Share of white noise mixed into the start, from 0 to 1", least=0)
+    init_deviation: float = _start(
+        0.0, "Standard deviation of normal noise added to the start, on the [0, 1] scale", least=0
+    )
+    parameterisation: Literal["pixels", "fourier", "laplacian"] = _start(
+        "pixels", "What is optimised: pixels, fourier (coefficients of waves) or laplacian (levels of a pyramid)"
+    )
+    clamp: bool = _start(False, "Clip the picture to [0, 1] after each step (pixels only)")
+    seed: int = _start(0, "Seed of all random numbers", least=0)
+
+    steps: int = _optimiser(500, "Number of steps, of all sizes together", least=0)
+    optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")
+    learning_rate: float = _optimiser(
+        0.02, "Learning rate, for pixels on the [0, 1] scale; L-BFGS searches its step lengths instead", least=0
+    )
+    beta1: float = _optimiser(0.9, "Decay of the mean gradient in Adam, below 1", least=0)
+    beta2: float = _optimiser(0.999, "Decay of the mean squared gradient in Adam and RMSprop, below 1", least=0)
+    epsilon: float = _optimiser(
+        1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=0
+    )
+    momentum: float = _optimiser(0.0, "Momentum of RMSprop and SGD, below 1", least=0)
+    memory: int = _optimiser(10, "Number of past steps that L-BFGS remembers", least=1)
+    line_search_steps: int = _optimiser(20, "Most step lengths that L-BFGS tries in one step", least=1)
+    normalise_gradients: bool = _optimiser(False, "Divide each term's gradient, at each layer, by its L1 norm")
+
+    schedule: Literal["constant", "cosine", "exponential"] = _schedule(
+        "constant", "Schedule of the learning rate: constant, cosine or exponential"
+    )
+    schedule_end: float = _schedule(0.0, "Factor on the learning rate at the end of the cosine schedule", least=0)
+    horizon: int | None = _schedule(
+        None, "Step at which the cosine schedule ends (default: the number of steps)", least=1
+    )
+    schedule_rate: float = _schedule(
+        0.96, "Factor by which the exponential schedule changes the rate every --schedule-steps", least=0
+    )
+    schedule_steps: int = _schedule(
+        100, "Steps in which the exponential schedule applies --schedule-rate once", least=1
+    )
+
+    keep: Literal["last", "best", "after-best", "average"] = _kept(
+        "last",
+        "Picture that is the result: last, best (lowest loss), after-best (one step later), or average (of late steps)",
+    )
+    average_decay: float = _kept(
+        0.99, "Weight of each step in the average relative to the step after it, below 1", least=0
+    )
+    snapshots: tuple[int, ...] = _kept(
+        (), "Steps after which to keep the picture, such as 100,500, or 'none' (default: none)"
+    )
+    snapshot_every: int | None = _kept(None, "Steps between further snapshots, or 'none' (default: none)", least=1)
+    log_every: int | None = _kept(None, "Steps between logged steps (default: a twentieth of the run)", least=1)
+    checkpoint_every: int = _kept(500, "Most steps between checkpoints", least=1)
+    checkpoint_minutes: float = _kept(5.0, "Most minutes between checkpoints", least=0)
+    checkpoint_keep: int = _kept(3, "Number of checkpoints to keep, the newest ones", least=2)
+    tensorboard: bool = _kept(False, "Write TensorBoard event files into the folder of the run as well")
+
+    dtype: Literal["float32", "bfloat16"] = _machine(
+        "float32", "Number type of the network's convolutions: float32 or bfloat16"
+    )
+    precision: Literal["default", "high", "highest"] = _machine(
+        "default", "Precision of float32 products on accelerators: default, high or highest"
+    )
+    convolution: Literal["auto", "direct", "winograd"] = _machine(
+        "auto", "Convolution on a CPU: direct, winograd (faster, but longer to compile), or auto (what suits the run)"
+    )
+    rematerialise: bool = _machine(
+        False, "Recompute feature maps for the gradient on accelerators: less memory, more time"
+    )
+    shard_picture: bool = _machine(False, "Split one picture over all devices, in strips of its height (pixels only)")
+    deterministic: bool = _machine(False, "Give the same bits every time on a GPU too, at some cost; a CPU always does")
 
     def __post_init__(self):
         object.__setattr__(self, "loss_weights", dict(self.loss_weights))
         object.__setattr__(self, "layers", {term: tuple(names) for term, names in self.layers.items()})
         object.__setattr__(self, "snapshots", tuple(sorted(set(self.snapshots))))
-        for name in ("sizes", "size_steps", "style_weights"):
+        for name in ("sizes", "size_steps", "blend_shares"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-        for name in ("beta1", "beta2", "momentum", "average_decay"):
-            if getattr(self, name) >= 1:
-                raise UserError(f"{name.replace('_', '-')} must be below 1, not {getattr(self, name):g}")
+            check(field, getattr(self, field.name))
         self._settle_sizes()
-        if self.init_noise > 1:
-            raise UserError(f"init-noise must be at most 1, not {self.init_noise:g}")
-        if self.steps > _MOST_STEPS:
-            raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {self.steps:,}")
-        for term, weight in self.loss_weights.items():
-            if not abs(weight) <= _LARGEST:
-                raise UserError(f"the weight of {term!r} must be a finite number, not {weight} (in float32)")
-        for names in self.layers.values():
-            for name in names:
-                if name != "input":
-                    layer(name)
-        if self.snapshots and not 0 <= self.snapshots[0] <= self.snapshots[-1] <= self.steps:
-            raise UserError(
-                f"snapshots must lie between 0 and {self.steps}, the number of steps, not {[*self.snapshots]}"
-            )
-        if self.shard_picture and self.parameterisation != "pixels":
-            raise UserError(f"shard-picture needs parameterisation pixels, not {self.parameterisation}")
-        if self.convolution == "winograd" and (self.dtype != "float32" or self.shard_picture):
-            other = "--shard-picture" if self.shard_picture else f"dtype {self.dtype}"
-            raise UserError(f"convolution winograd does not go with {other}: say auto or direct")
-        if self.clamp and self.parameterisation != "pixels":
-            raise UserError(f"clamp needs parameterisation pixels, not {self.parameterisation}: add --no-clamp")
-        if self.optimiser == "lbfgs":
-            self._check_line_search()
-        if self.style_weights and not (min(self.style_weights) >= 0 < sum(self.style_weights)):
-            raise UserError(f"style-weights must be 0 or more, and some more than 0, not {[*self.style_weights]}")
+        check_together(self)
 
     def _settle_sizes(self) -> None:
-        """The last of several sizes is the result's, and the steps of each add up to those of the run."""
+        """Set ``size`` to the last of several sizes, and ``steps`` to the sum of the steps at each."""
         if self.sizes:
             if self.smallest_size is not None:
-                raise UserError("either sizes or smallest-size: both say at which sizes to begin")
+                raise UserError("sizes and smallest-size exclude each other: both say which size is the first")
             if list(self.sizes) != sorted(self.sizes):
-                raise UserError(f"sizes go from coarse to fine, not {[*self.sizes]}")
+                raise UserError(f"sizes must go from coarse to fine, not {[*self.sizes]}")
             object.__setattr__(self, "size", self.sizes[-1])
         if self.smallest_size is not None and (self.size is None or self.smallest_size > self.size):
             raise UserError(f"smallest-size {self.smallest_size} needs a size that is no smaller, not {self.size}")
         if self.size_steps:
             if len(self.size_steps) > len(self.every_size):
                 raise UserError(
-                    f"size-steps gives the steps of {len(self.size_steps)} sizes, and there are {len(self.every_size)}"
+                    f"size-steps gives steps for {len(self.size_steps)} sizes, but there are {len(self.every_size)}"
                 )
             object.__setattr__(self, "steps", self.size_ends[-1])
         if self.shard_picture and len(self.every_size) > 1:
-            raise UserError(f"shard-picture takes one size, not {[*self.every_size]}: say --sizes {self.size}")
-
-    def _check_line_search(self) -> None:
-        """A line search needs a loss that the gradient belongs to, and finds the length of its steps itself."""
-        for name, mend in (
-            ("clamp", "--no-clamp"),
-            ("normalise_gradients", "--no-normalise-gradients"),
-            ("schedule", "--schedule constant"),
-        ):
-            if getattr(self, name) not in (False, "constant"):
-                option, value = name.replace("_", "-"), getattr(self, name)
-                raise UserError(f"{option} ({value}) does not go with optimiser lbfgs: add {mend}")
+            raise UserError(f"shard-picture takes one size, not {[*self.every_size]}: add --sizes {self.size}")
 
     @property
     def every_size(self) -> tuple[int | None, ...]:
@@ -191,28 +201,28 @@ class Config:
         if self.smallest_size is None or self.size is None:
             return (self.size,)
         size, smallest = self.size, self.smallest_size
-        downwards = (round(size / self.size_ratio**it) for it in itertools.count())
-        return tuple(itertools.takewhile(lambda it: it >= smallest, downwards))[::-1]
+        downwards = (round(size / self.size_ratio**power) for power in itertools.count())
+        return tuple(itertools.takewhile(lambda smaller: smaller >= smallest, downwards))[::-1]
 
     @property
     def size_ends(self) -> tuple[int, ...]:
-        """How many steps are made when each size ends."""
+        """The number of steps made when each size ends."""
         count = len(self.every_size)
-        each = self.size_steps or (self.steps // count,) * count
-        each += each[-1:] * (count - len(each))
-        ends = tuple(itertools.accumulate(each))
+        steps = self.size_steps or (self.steps // count,) * count
+        steps += steps[-1:] * (count - len(steps))
+        ends = tuple(itertools.accumulate(steps))
         return ends if self.size_steps else (*ends[:-1], self.steps)
 
     def replace(self, **settings: Any) -> "Config":
-        """The same settings but for some; mappings are merged into the present ones.
+        """Return a copy with some settings replaced; mappings are merged into the present ones.
 
         Raises:
             UserError: no such setting, a term that the experiment does not have, or a bad value.
         """
         if "steps" in settings and settings.get("size_steps"):
-            raise UserError("either steps, in all, or size-steps, at each size: they cannot both be given")
+            raise UserError("steps (in all) and size-steps (at each size) exclude each other: give one of them")
         if "size" in settings and settings.get("sizes"):
-            raise UserError("either size, or sizes, of which the last is the result's: they cannot both be given")
+            raise UserError("size and sizes exclude each other: the last of sizes is the size of the result")
         known = {field.name for field in dataclasses.fields(self)}
         for name, value in settings.items():
             if name not in known:
@@ -223,77 +233,61 @@ class Config:
                     if term not in present:
                         raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(present) or 'none'}")
                 settings[name] = {**present, **value}
-        # One way to name the sizes takes the place of the other.
+        # sizes and smallest_size exclude each other: the one given replaces the other.
         if settings.get("smallest_size") is not None and self.sizes:
             settings.setdefault("sizes", ())
         if settings.get("sizes") and self.smallest_size is not None:
             settings.setdefault("smallest_size", None)
         if self.sizes and "size" in settings and "sizes" not in settings:
-            # A run of another size goes through as many.
+            # A run of another size goes through the same number of sizes.
             size = settings["size"]
-            settings["sizes"] = tuple(round(size * it / self.sizes[-1]) for it in self.sizes) if size else ()
+            settings["sizes"] = tuple(round(size * old / self.sizes[-1]) for old in self.sizes) if size else ()
         if self.smallest_size and "size" in settings and "smallest_size" not in settings:
             size = settings["size"]
             settings["smallest_size"] = min(self.smallest_size, size) if size else None
         if "steps" in settings and "size_steps" not in settings:
             settings["size_steps"] = ()
         if "steps" in settings and "snapshots" not in settings:
-            # A shortened run keeps those of its snapshots that it reaches.
+            # A shortened run keeps the snapshots that it reaches.
             settings["snapshots"] = tuple(step for step in self.snapshots if step <= settings["steps"])
         if self.size_steps and "size_steps" not in settings:
             sizes = dataclasses.replace(self, **settings, size_steps=()).every_size
-            # The first entry is of the first size: sizes that are gone take the last ones along.
+            # The first entry belongs to the first size: with fewer sizes, the last entries go.
             settings["size_steps"] = self.size_steps[: len(sizes)]
         return dataclasses.replace(self, **settings)
 
     def is_snapshot(self, step: int) -> bool:
-        """Whether the picture after so many steps is kept."""
+        """Return whether the picture after this number of steps is kept."""
         every = self.snapshot_every
         return step in self.snapshots or (every is not None and step > 0 and step % every == 0)
 
     def is_logged(self, step: int) -> bool:
-        """Whether the losses before the update of this step are logged; ``log_every`` must be settled."""
+        """Return whether the losses before the update of this step are logged; ``log_every`` must be set."""
         assert self.log_every is not None
         return step % self.log_every == 0 or step == self.steps - 1
 
     @property
     def every_layer(self) -> tuple[str, ...]:
-        """The layers of all terms, once each."""
+        """The layers of all terms, each once."""
         return tuple(dict.fromkeys(name for names in self.layers.values() for name in names))
 
-    def check_picture(self, what: str, height: int, width: int) -> None:
-        """That a picture of this size has a position left in every layer.
+    def check_picture(self, kind: str, height: int, width: int) -> None:
+        """Raise if a picture of this size has no position left in some layer.
+
+        Args:
+            kind: the picture's name in the message, such as "content".
+            height: in pixels.
+            width: in pixels.
 
         Raises:
-            UserError: it has not.
+            UserError: the picture is too small; the line names the layer.
         """
-        least = smallest_side(self.every_layer)
+        least = find_smallest_side(self.every_layer)
         if min(height, width) < least:
-            deepest = max((n for n in self.every_layer if n != "input"), key=lambda name: layer(name).halvings)
+            deepest = max(
+                (name for name in self.every_layer if name != "input"), key=lambda name: parse_layer(name).halvings
+            )
             raise UserError(
-                f"the {what} picture would be {width}x{height} pixels, too small for layer {deepest}, "
+                f"the {kind} picture would be {width}x{height} pixels, too small for layer {deepest}, "
                 f"which needs {least} on each side: use a larger picture or size"
             )
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    """That one setting has a value of its kind and range; of several values, that each has."""
-    option = field.name.replace("_", "-")
-    choices, least = field.metadata["choices"], field.metadata["least"]
-    if field.name in ("sizes", "size_steps", "style_weights"):
-        for it in value:
-            _check_number(option, it, least, whole=field.name != "style_weights")
-        return
-    if choices and value is not None and value not in choices:
-        raise UserError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
-    if least is not None and value is not None:
-        _check_number(option, value, least, whole=field.type in (int, int | None))
-
-
-def _check_number(option: str, value: Any, least: float, *, whole: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{option} must be a finite number, not {value!r}")
-    if whole and not isinstance(value, int):
-        raise UserError(f"{option} must be a whole number, not {value!r}")
-    if value < least:
-        raise UserError(f"{option} must be at least {least:g}, not {value:g}")

@@ -2,15 +2,15 @@
 
 The file must define
 
-    config: nstjax.Config                                     the settings, each of which the command line can change
+    config: nstjax.Config                                     settings, which the command line can change
     def terms(config: nstjax.Config) -> Sequence[nstjax.Term | nstjax.PictureTerm]
 
-and its docstring's first line says what it is. It may define
+and the first line of its docstring describes it. It may define
 
-    flavours: dict[str, dict]                                 {flavour of the weights: settings that differ there}
-    version: int                                              a new one whenever its figures change; 1 by default
+    flavours: dict[str, dict]                                 {flavour of the weights: settings that differ for it}
+    version: int                                              changed whenever its results change; 1 by default
 
-A preset is such a file that comes with the package.
+A preset is such a file that is included in the package.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings, and the function that makes the terms of the objective from them.
+    """Settings, and the function that builds the terms of the objective from them.
 
     Args:
-        name: of the preset, or of the file.
-        config: its settings.
-        terms: config -> the terms; called once, when a run is resolved.
+        name: name of the preset or of the file.
+        config: settings.
+        terms: config -> terms; called once, when a run is resolved.
         summary: one line.
-        source: the text of its file; None where it was made in Python.
-        path: of its file.
-        flavours: {flavour of the weights: settings that differ there}.
-        changes: what was given to ``replace``, one after the other.
-        version: of its figures.
+        source: text of the file; None for an experiment defined in Python.
+        path: path of the file.
+        flavours: {flavour of the weights: settings that differ for it}.
+        changes: arguments of the calls of ``replace``, in order.
+        version: version of the results.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Experiment:
     version: int = 1
 
     def replace(self, **settings: Any) -> "Experiment":
-        """The same experiment with some settings changed; see ``Config.replace``."""
+        """Return a copy of the experiment with some settings replaced; see ``Config.replace``."""
         return replace(self, config=self.config.replace(**settings), changes=(*self.changes, settings))
 
     @contextlib.contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Makes one line of an error that its own code raises: where, and what.
+    def error_context(self) -> Iterator[None]:
+        """Turn an error raised by the experiment's own code into one line that says where and why.
 
         Raises:
-            UserError: in place of any other error that left the experiment's file.
+            UserError: replaces any other error that left the experiment's file.
         """
         try:
             yield
@@ -75,10 +75,10 @@ class Experiment:
             line = None if self.path is None else _last_line_in(error, self.path)
             if line is None:
                 raise
-            raise UserError(_blame(self.path, line, error)) from error
+            raise UserError(_describe_failure(self.path, line, error)) from error
 
     def config_for(self, flavour: str) -> Config:
-        """The settings with weights of some flavour; what ``replace`` was given goes before what the flavour asks."""
+        """Return the settings for weights of a flavour; changes by ``replace`` take precedence over the flavour's."""
         config = self.config.replace(**self.flavours.get(flavour, {}))
         for settings in self.changes:
             config = config.replace(**settings)
@@ -86,42 +86,42 @@ class Experiment:
 
     @property
     def sha256(self) -> str | None:
-        """The checksum of its file."""
+        """Checksum of the file."""
         return None if self.source is None else hashlib.sha256(self.source.encode()).hexdigest()
 
 
 def _presets_folder() -> Path:
-    """Beside this file in an installed package, in ``experiments/`` in a clone."""
+    """Return the presets' folder: in the package if it is installed, in ``experiments/`` in a clone."""
     package = Path(__file__).parents[1]
     installed = package / "presets"
     return installed if installed.is_dir() else package.parent / "experiments" / "presets"
 
 
 def presets() -> dict[str, Path]:
-    """{name: file} of every preset."""
+    """Return {name: file} of every preset."""
     return {path.stem.replace("_", "-"): path for path in sorted(_presets_folder().glob("[a-z]*.py"))}
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Experiment:
-    """The experiment of a preset's name or of a file.
+    """Load a preset or an experiment's file.
 
     Raises:
-        UserError: neither; or the file does not define what an experiment must.
+        UserError: there is no such preset or file, or the file does not define what an experiment must.
     """
-    known = presets()
+    paths = presets()
     name = os.fspath(name_or_path)
-    path = known.get(name) or Path(name_or_path)
-    if name not in known and path.suffix != ".py":
-        raise UserError(f"no preset {name!r}: expected one of {', '.join(known)}, or the path of a Python file")
+    path = paths.get(name) or Path(name_or_path)
+    if name not in paths and path.suffix != ".py":
+        raise UserError(f"no preset {name!r}: expected one of {', '.join(paths)}, or the path of a Python file")
     try:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the experiment {path}: {getattr(error, 'strerror', None) or error}") from None
-    return _execute(name if name in known else path.stem, path, source)
+    return _execute(name if name in paths else path.stem, path, source)
 
 
 def _execute(name: str, path: Path, source: str) -> Experiment:
-    # The module must be findable by name while dataclasses in it are made.
+    # Dataclasses in the module need to find it by name while they are created.
     module_name = f"nstjax_experiment_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
     assert spec is not None
@@ -135,7 +135,7 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     except SyntaxError as error:
         raise UserError(f"the experiment {path} fails at line {error.lineno}: SyntaxError: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(_blame(str(path), _last_line_in(error, str(path)), error)) from error
+        raise UserError(_describe_failure(str(path), _last_line_in(error, str(path)), error)) from error
     config, terms = getattr(module, "config", None), getattr(module, "terms", None)
     if not isinstance(config, Config):
         raise UserError(f"the experiment {path} must define config = nstjax.Config(…)")
@@ -145,8 +145,8 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     for flavour, settings in flavours.items():
         if config.replace(**settings).size != config.size:
             raise UserError(
-                f"the experiment {path} asks for another size with {flavour} weights: pictures are sized before there "
-                "are weights, so only the sizes on the way there may differ"
+                f"the experiment {path} asks for another size with {flavour} weights: pictures are resized before "
+                "weights are chosen, so only the sizes before the last may differ"
             )
     summary = (module.__doc__ or "").strip().split("\n")[0]
     return Experiment(
@@ -161,15 +161,15 @@ def _execute(name: str, path: Path, source: str) -> Experiment:
     )
 
 
-def _blame(path: str | None, line: int | None, error: BaseException) -> str:
-    """One line that says where an experiment failed, in which term, and why."""
+def _describe_failure(path: str | None, line: int | None, error: BaseException) -> str:
+    """Return one line that says where an experiment failed, in which term, and why."""
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()) if note.startswith("in the term"))
-    what = str(error).strip().split("\n")[0]
-    return f"the experiment {path} fails at line {line}{notes}: {type(error).__name__}: {what}"
+    reason = str(error).strip().split("\n")[0]
+    return f"the experiment {path} fails at line {line}{notes}: {type(error).__name__}: {reason}"
 
 
 def _last_line_in(error: BaseException, filename: str) -> int | None:
-    """The line of ``filename`` at which an exception left it."""
+    """Return the line at which an exception left the given file."""
     trace, line = error.__traceback__, None
     while trace:
         if trace.tb_frame.f_code.co_filename == filename:

@@ -1,4 +1,4 @@
-"""What a run is given: its pictures, read, sized and matched, before any array library is started."""
+"""The inputs of a run: its pictures, read, resized and colour-matched before any array library is started."""
 
 import dataclasses
 import hashlib
@@ -21,18 +21,18 @@ Source: TypeAlias = str | os.PathLike[str] | np.ndarray | images.Picture
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The prepared pictures of a run, float32 [H, W, 3] each.
+    """The prepared pictures of a run, each float32 [H, W, 3].
 
     Args:
-        content: at the result's size.
-        style: at a size of its own.
-        start: what is optimised from, at the first of the run's sizes.
-        alpha: the content's transparency [H, W], given back to the result; None where it has none.
-        names: of the content and the styles, for people.
-        more_styles: that the style is blended with, each at a size of its own.
-        colours: the content in the colours that the result gets back; None where it keeps its own.
-        regions: of the content, [R, H, W]; None where there are none.
-        style_regions: of each style, [R, H', W'], where there are regions.
+        content: content picture, at the size of the result.
+        style: first style picture, at a size independent of the content's.
+        start: picture to start from, at the first of the run's sizes.
+        alpha: the content's transparency [H, W], restored in the result; None if it has none.
+        names: readable names of the content and of the styles.
+        more_styles: further styles to blend, each at a size independent of the others.
+        colours: picture whose colours the result gets; None if the result keeps its own.
+        regions: regions of the content, [R, H, W]; None if there are none.
+        style_regions: regions of each style, [R, H', W']; empty if there are none.
     """
 
     content: np.ndarray
@@ -47,52 +47,52 @@ class Inputs:
 
     @property
     def styles(self) -> tuple[np.ndarray, ...]:
-        """All of them."""
+        """The style pictures, the first one included."""
         return (self.style, *self.more_styles)
 
     @property
     def title(self) -> str:
-        """For people."""
-        return title_of(self.names)
+        """Readable title of the run."""
+        return format_title(self.names)
 
-    def blend(self, config: Config) -> list[list[float]] | list[float]:
-        """The share of each style; where there are regions, in each of them: those whose mask has it share it."""
-        shares = list(config.style_weights or (1.0,) * len(self.styles))
+    def style_shares(self, config: Config) -> list[list[float]] | list[float]:
+        """Return the share of each style; with regions, the shares in each region of the styles that have it."""
+        shares = list(config.blend_shares or (1.0,) * len(self.styles))
         if self.regions is None:
             return shares
-        each = zip(shares, self.style_regions, strict=True)
-        return np.transpose([share * guides.any(axis=(1, 2)) for share, guides in each]).tolist()
+        pairs = zip(shares, self.style_regions, strict=True)
+        return np.transpose([share * guides.any(axis=(1, 2)) for share, guides in pairs]).tolist()
 
-    def pictures(self) -> dict[str, np.ndarray]:
-        """{name: array} of all that is kept of them; ``from_pictures`` takes it back."""
-        found = {"content": self.content, "start": self.start}
-        for name, it in (("alpha", self.alpha), ("colours", self.colours), ("regions", self.regions)):
-            if it is not None:
-                found[name] = it
-        found |= {f"style{_number(k)}": it for k, it in enumerate(self.styles)}
-        return found | {f"style{_number(k)}-regions": it for k, it in enumerate(self.style_regions)}
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return {name: array} of everything that is stored; ``from_arrays`` is the inverse."""
+        arrays = {"content": self.content, "start": self.start}
+        for name, array in (("alpha", self.alpha), ("colours", self.colours), ("regions", self.regions)):
+            if array is not None:
+                arrays[name] = array
+        arrays |= {f"style{_suffix(k)}": style for k, style in enumerate(self.styles)}
+        return arrays | {f"style{_suffix(k)}-regions": regions for k, regions in enumerate(self.style_regions)}
 
-    def record(self) -> dict[str, dict]:
-        """Names, shapes and checksums, for the run's record."""
+    def manifest(self) -> dict[str, dict]:
+        """Return the name, shape and checksum of every array, for the run's record."""
         return {
             name: {"shape": [*array.shape], "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
-            for name, array in self.pictures().items()
+            for name, array in self.to_arrays().items()
         }
 
 
-def title_of(names: Sequence[str]) -> str:
-    """Of the names of a content and of its styles, for people."""
+def format_title(names: Sequence[str]) -> str:
+    """Return a readable title from the names of a content and its styles."""
     return f"{names[0]} in the style of {' and '.join(names[1:])}"
 
 
-def _number(k: int) -> str:
+def _suffix(k: int) -> str:
     return f"-{k + 1}" if k else ""
 
 
-def from_pictures(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Inputs:
-    """The inputs of which ``pictures`` gave these."""
+def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Inputs:
+    """Return the inputs that ``Inputs.to_arrays`` has turned into these arrays."""
     numbers = range(len(names) - 1)
-    styles = tuple(arrays[f"style{_number(k)}"] for k in numbers)
+    styles = tuple(arrays[f"style{_suffix(k)}"] for k in numbers)
     regions = arrays.get("regions")
     return Inputs(
         content=arrays["content"],
@@ -103,7 +103,7 @@ def from_pictures(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Inp
         more_styles=styles[1:],
         colours=arrays.get("colours"),
         regions=regions,
-        style_regions=() if regions is None else tuple(arrays[f"style{_number(k)}-regions"] for k in numbers),
+        style_regions=() if regions is None else tuple(arrays[f"style{_suffix(k)}-regions"] for k in numbers),
     )
 
 
@@ -116,61 +116,63 @@ def prepare(
     style_masks: Sequence[Mask] = (),
     pixel_limit: int = images.PIXEL_LIMIT,
 ) -> Inputs:
-    """Read and size the pictures of a run.
+    """Read and resize the pictures of a run.
 
     Args:
         content: path, ``example:NAME``, or array [H, W, 3] in [0, 1].
-        style: likewise; or several, which are blended.
-        config: sizes, colours, what to start from.
-        content_mask: which regions the content has; see ``masks.guides``.
-        style_masks: one for each style, where the content has one.
-        pixel_limit: refuse pictures with more pixels than this, as they come and as they are asked for.
+        style: path, ``example:NAME`` or array; or several of them, which are blended.
+        config: sizes, colours and the picture to start from.
+        content_mask: regions of the content; see ``masks.prepare_guides``.
+        style_masks: regions of each style, if the content has a mask.
+        pixel_limit: largest number of pixels of a picture, as read and as resized.
 
     Raises:
-        UserError: a picture cannot be read, is too small for the layers asked for, or does not fit its mask.
+        UserError: a picture cannot be read, is too small for the requested layers, or does not fit its mask.
     """
     sources: list[Source] = [*style] if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
     _check_counts(config, len(sources), content_mask, style_masks)
     picture = _resize(_open(content, pixel_limit), config.size, config, pixel_limit)
-    styles = [_open(it, pixel_limit) for it in sources]
+    styles = [_open(source, pixel_limit) for source in sources]
     size = _style_size(config, *picture.rgb.shape[:2])
-    styles = [_resize(it, size, config, pixel_limit).rgb for it in styles]
-    rgb, styles, colours = _coloured(picture.rgb, styles, config)
+    styles = [_resize(style, size, config, pixel_limit).rgb for style in styles]
+    rgb, styles, colours = _match_colours(picture.rgb, styles, config)
     guides, style_guides = None, ()
     if content_mask is not None:
-        shapes = [it.shape[:2] for it in styles]
-        guides, style_guides = masks.guides(content_mask, style_masks, rgb.shape[:2], shapes, pixel_limit=pixel_limit)
-    names = (source_name(content), *(source_name(it) for it in sources))
+        shapes = [style.shape[:2] for style in styles]
+        guides, style_guides = masks.prepare_guides(
+            content_mask, style_masks, rgb.shape[:2], shapes, pixel_limit=pixel_limit
+        )
+    names = (source_name(content), *(source_name(source) for source in sources))
     inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, tuple(styles[1:]), colours, guides, style_guides)
-    return restarted(inputs, config, pixel_limit=pixel_limit)
+    return replace_start(inputs, config, pixel_limit=pixel_limit)
 
 
-def restarted(inputs: Inputs, config: Config, *, pixel_limit: int = images.PIXEL_LIMIT) -> Inputs:
-    """The same pictures with the start that other settings ask for: a seed, a share of noise.
+def replace_start(inputs: Inputs, config: Config, *, pixel_limit: int = images.PIXEL_LIMIT) -> Inputs:
+    """Return the same pictures with the start that the settings ask for, such as another seed or share of noise.
 
     Raises:
-        UserError: the picture to start from cannot be read, or the first size is too small for the layers asked for.
+        UserError: the picture to start from cannot be read, or the first size is too small for the requested layers.
     """
-    first = at_each_size(inputs, config)[0]
-    for what, it in (("content", first.content), *(("style", it) for it in first.styles)):
-        config.check_picture(what, *it.shape[:2])
-    return dataclasses.replace(inputs, start=_start(first.content, first.styles, config, pixel_limit))
+    first = resize_to_each_size(inputs, config)[0]
+    for kind, picture in (("content", first.content), *(("style", style) for style in first.styles)):
+        config.check_picture(kind, *picture.shape[:2])
+    return dataclasses.replace(inputs, start=_make_start(first.content, first.styles, config, pixel_limit))
 
 
-def at_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
-    """The pictures at each of the run's sizes, from coarse to fine; what is started from goes with the first."""
-    coarser = [_at(inputs, size, config) for size in config.every_size[:-1] if size is not None]
-    each = [*coarser, dataclasses.replace(inputs, start=inputs.content)]
-    return [dataclasses.replace(each[0], start=inputs.start), *each[1:]]
+def resize_to_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
+    """Return the pictures at each of the run's sizes, from coarse to fine; the first ones have the run's start."""
+    coarser = [_resize_inputs(inputs, size, config) for size in config.every_size[:-1] if size is not None]
+    levels = [*coarser, dataclasses.replace(inputs, start=inputs.content)]
+    return [dataclasses.replace(levels[0], start=inputs.start), *levels[1:]]
 
 
-def _at(inputs: Inputs, size: int, config: Config) -> Inputs:
+def _resize_inputs(inputs: Inputs, size: int, config: Config) -> Inputs:
     height, width, _ = inputs.content.shape
-    height, width = images.fitted(height, width, size, by=config.size_by)
+    height, width = images.fit_size(height, width, size, by=config.size_by)
     content = images.resample(inputs.content, height, width)
     style_size = _style_size(config, height, width)
-    styles = [images.resize(it, style_size, by=config.size_by) for it in inputs.styles]
-    guides = zip(inputs.style_regions, styles, strict=inputs.regions is not None)
+    styles = [images.resize(style, style_size, by=config.size_by) for style in inputs.styles]
+    pairs = zip(inputs.style_regions, styles, strict=inputs.regions is not None)
     return dataclasses.replace(
         inputs,
         content=content,
@@ -178,13 +180,13 @@ def _at(inputs: Inputs, size: int, config: Config) -> Inputs:
         style=styles[0],
         more_styles=tuple(styles[1:]),
         alpha=None if inputs.alpha is None else images.resample(inputs.alpha, height, width),
-        regions=None if inputs.regions is None else images.resized_guides(inputs.regions, height, width),
-        style_regions=tuple(images.resized_guides(it, *style.shape[:2]) for it, style in guides),
+        regions=None if inputs.regions is None else images.resize_guides(inputs.regions, height, width),
+        style_regions=tuple(images.resize_guides(guides, *style.shape[:2]) for guides, style in pairs),
     )
 
 
-def finished(picture: np.ndarray, inputs: Inputs, config: Config) -> np.ndarray:
-    """A picture as it is shown: with the content's colours, where it is to keep them."""
+def restore_colours(picture: np.ndarray, inputs: Inputs, config: Config) -> np.ndarray:
+    """Return the picture in its final colours: those of the content, if the settings keep them."""
     if inputs.colours is None:
         return picture
     space = "yiq" if config.keep_colours == "none" else config.keep_colours
@@ -194,43 +196,43 @@ def finished(picture: np.ndarray, inputs: Inputs, config: Config) -> np.ndarray:
 def _check_counts(config: Config, styles: int, content_mask: Mask | None, style_masks: Sequence[Mask]) -> None:
     if not styles:
         raise UserError("a run needs at least one style picture")
-    if config.style_weights and len(config.style_weights) != styles:
-        raise UserError(f"style-weights gives {len(config.style_weights)} shares, and there are {styles} styles")
+    if config.blend_shares and len(config.blend_shares) != styles:
+        raise UserError(f"blend-shares gives {len(config.blend_shares)} shares, but there are {styles} styles")
     if content_mask is None and style_masks:
         raise UserError("style masks say which region is drawn in which style: give the content a mask too")
     if content_mask is not None and len(style_masks) != styles:
         raise UserError(
-            f"each style needs a mask, and there are {len(style_masks)} for {styles} styles: give a file, or a colour "
-            "for a style whose whole is the region of that colour"
+            f"each style needs a mask, but there are {len(style_masks)} for {styles} styles: give a file, or the "
+            "colour of a region to use the whole style for that region"
         )
 
 
 def _style_size(config: Config, height: int, width: int) -> int:
-    measure = images.measured(height, width, by=config.size_by)
+    measure = images.measure_size(height, width, by=config.size_by)
     return config.style_size or max(1, round(config.style_scale * measure))
 
 
-def _coloured(
+def _match_colours(
     content: np.ndarray, styles: list[np.ndarray], config: Config
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
-    """(content, styles, the content in the colours that the result gets back or None)."""
-    own = content if config.luminance or config.keep_colours != "none" else None
+    """Return the content, the styles, and the picture whose colours the result gets, or None."""
+    colours = content if config.luminance or config.keep_colours != "none" else None
     if config.match_colour == "content":
-        every = np.concatenate([it.reshape(-1, 1, 3) for it in styles])
-        content = images.match_colour(content, every, method=config.colour_map)
+        pixels = np.concatenate([style.reshape(-1, 1, 3) for style in styles])
+        content = images.match_colour(content, pixels, method=config.colour_map)
     elif config.match_colour == "style":
-        styles = [images.match_colour(it, content, method=config.colour_map) for it in styles]
+        styles = [images.match_colour(style, content, method=config.colour_map) for style in styles]
     if config.luminance:
         content = images.luminance(content)
-        styles = [images.match_luminance(images.luminance(it), content) for it in styles]
-    return content, styles, own
+        styles = [images.match_luminance(images.luminance(style), content) for style in styles]
+    return content, styles, colours
 
 
 def _open(source: Source, pixel_limit: int) -> images.Picture:
     if isinstance(source, images.Picture):
         return source
     if isinstance(source, np.ndarray):
-        return images.Picture(_checked(source), None)
+        return images.Picture(_check_array(source), None)
     if isinstance(source, str) and source.startswith("example:"):
         return examples.load(source.removeprefix("example:"))
     return images.read(source, limit=pixel_limit)
@@ -240,35 +242,35 @@ def _resize(picture: images.Picture, size: int | None, config: Config, pixel_lim
     height, width, _ = picture.rgb.shape
     if size is None:
         return picture
-    new_height, new_width = images.fitted(height, width, size, enlarge=config.enlarge, by=config.size_by)
+    new_height, new_width = images.fit_size(height, width, size, enlarge=config.enlarge, by=config.size_by)
     if new_height * new_width > pixel_limit:
         raise UserError(
             f"{new_width}x{new_height} is {new_height * new_width:,} pixels, more than the limit of {pixel_limit:,}: "
-            "use a smaller size, or raise it with --pixel-limit"
+            "use a smaller size, or raise the limit with --pixel-limit"
         )
     return images.resize(picture, size, enlarge=config.enlarge, by=config.size_by)
 
 
-def _checked(array: np.ndarray) -> np.ndarray:
+def _check_array(array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or array.shape[-1] != 3 or not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"a picture is a float array [H, W, 3] in [0, 1], not {array.dtype} {[*array.shape]}")
+        raise UserError(f"a picture must be a float array [H, W, 3] in [0, 1], not {array.dtype} {[*array.shape]}")
     if not (array.min() >= 0 and array.max() <= 1):
-        raise UserError(f"a picture's values lie in [0, 1], not {array.min():g} to {array.max():g}: divide by 255?")
+        raise UserError(f"a picture must have values in [0, 1], not {array.min():g} to {array.max():g}: divide by 255?")
     return np.asarray(array, np.float32)
 
 
 def source_name(source: Source) -> str:
-    """A picture's name, for people: its file's without folder and extension."""
+    """Return a picture's readable name: the file name without folder and extension."""
     if isinstance(source, np.ndarray | images.Picture):
         return "array"
     name = os.fspath(source)
     return name.removeprefix("example:") if name.startswith("example:") else Path(name).stem
 
 
-def _start(content: np.ndarray, styles: Sequence[np.ndarray], config: Config, pixel_limit: int) -> np.ndarray:
-    """The picture to start from, of the content's shape."""
+def _make_start(content: np.ndarray, styles: Sequence[np.ndarray], config: Config, pixel_limit: int) -> np.ndarray:
+    """Return the picture to start from, in the content's shape."""
     generator = np.random.Generator(np.random.Philox(config.seed))
-    start = _unmixed(content, styles, config, generator, pixel_limit)
+    start = _make_plain_start(content, styles, config, generator, pixel_limit)
     if config.init_noise:
         mix = np.float32(config.init_noise)
         start = (1 - mix) * start + mix * generator.random(content.shape, np.float32)
@@ -278,16 +280,13 @@ def _start(content: np.ndarray, styles: Sequence[np.ndarray], config: Config, pi
 
 
 _MEAN_COLOUR = np.array([0.485, 0.456, 0.406], np.float32)
-"""Of ImageNet's pictures: what networks that were trained on them see as zero."""
+"""Mean colour of ImageNet, which networks trained on it see as zero."""
 
 
-def _unmixed(
-    content: np.ndarray,
-    styles: Sequence[np.ndarray],
-    config: Config,
-    generator: np.random.Generator,
-    pixel_limit: int,
+def _make_plain_start(
+    content: np.ndarray, styles: Sequence[np.ndarray], config: Config, generator: np.random.Generator, pixel_limit: int
 ) -> np.ndarray:
+    """Return the picture to start from, before noise is mixed in."""
     if config.init == "content":
         return content
     if config.init == "noise":
@@ -296,7 +295,7 @@ def _unmixed(
         return np.broadcast_to(_MEAN_COLOUR, content.shape).copy()
     if config.init == "style-statistics":
         # White noise in space, with the mean and the covariance of the style's colours.
-        colours = np.concatenate([it.reshape(-1, 3) for it in styles]).astype(np.float64)
+        colours = np.concatenate([style.reshape(-1, 3) for style in styles]).astype(np.float64)
         values, vectors = np.linalg.eigh(np.cov(colours.T))
         root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
         noise = generator.standard_normal(content.shape) @ root + colours.mean(axis=0)

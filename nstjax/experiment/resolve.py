@@ -1,4 +1,4 @@
-"""Everything that is chosen automatically, chosen once: a config and its pictures -> what is run, and its record."""
+"""Resolution of a run: a config and its pictures -> the run with every open choice made, and its record."""
 
 import dataclasses
 import itertools
@@ -19,13 +19,13 @@ from nstjax.errors import UserError
 from nstjax.experiment import record
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
-from nstjax.experiment.inputs import Inputs, at_each_size, restarted
+from nstjax.experiment.inputs import Inputs, replace_start, resize_to_each_size
 from nstjax.experiment.record import RunRecord
 from nstjax.network import selftaught
-from nstjax.network.architecture import VGG19, deepest
+from nstjax.network.architecture import VGG19, find_deepest_step
 from nstjax.network.load import build
 from nstjax.network.vgg import VGG
-from nstjax.network.weights import Choice, NoWeights, Weights, choose, sources
+from nstjax.network.weights import Choice, NoWeights, Weights, choose, load_sources
 from nstjax.objective import Objective
 from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
@@ -36,21 +36,21 @@ _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 
 SELF_TAUGHT = "self-taught"
 
-_REPAYS = 50 * 256**2
-"""Steps times pixels from which on Winograd's filtering repays the ten seconds that it takes longer to compile."""
+_WINOGRAD_REPAYS_FROM = 50 * 256**2
+"""Steps times pixels from which Winograd's filtering makes up for its ten seconds of additional compilation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """A run with nothing left open.
+    """A run with nothing left to choose.
 
     Args:
-        config: with no setting left to choose.
-        method: the objective, the optimiser, the parameterisation.
-        inputs: the pictures, begun from as its first size asks.
-        network: with its weights.
-        choice: of the network's weights.
-        record: all of it as plain data, for ``config.json``.
+        config: settings without open choices.
+        method: objective, optimiser and parameterisation.
+        inputs: prepared pictures, with the start at the run's first size.
+        network: network with its weights.
+        choice: the network's weights and the reason for choosing them.
+        record: all of this as plain data, for ``config.json``.
     """
 
     config: Config
@@ -62,17 +62,17 @@ class Resolved:
 
     @property
     def weights(self) -> Weights:
-        """The network's."""
+        """Weights of the network."""
         return self.choice.weights
 
 
 def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resolved:
-    """Decide everything that the settings leave open.
+    """Make every choice that the settings leave open.
 
     Args:
-        experiment: whose terms are minimised, with its settings as changed by the user.
-        inputs: the prepared pictures.
-        listener: told of warnings, of a download's and of a self-taught network's progress.
+        experiment: the terms to minimise, and the settings as changed by the user.
+        inputs: prepared pictures.
+        listener: receives warnings, and the progress of downloading weights or learning a network.
 
     Raises:
         UserError: the terms and the settings do not fit each other, or there are no such weights.
@@ -80,14 +80,14 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     choice = _choose_weights(experiment, inputs, listener)
     weights = choice.weights
     config = experiment.config_for(weights.flavour.name)
-    # The start was made before it was known which weights there are.
+    # The start was prepared before the weights were chosen.
     if config.every_size != experiment.config.every_size:
-        inputs = restarted(inputs, config)
-    config = _reached(config, inputs, listener)
-    config = dataclasses.replace(config, convolution=_convolution(config, inputs))
+        inputs = replace_start(inputs, config)
+    config = _drop_equal_sizes(config, inputs, listener)
+    config = dataclasses.replace(config, convolution=_choose_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
-        listener.warning("--rematerialise saves no memory on a CPU, and takes time")
-    network = _network(config, weights)
+        listener.warning("--rematerialise saves no memory on a CPU and costs time")
+    network = _build_network(config, weights)
     config = dataclasses.replace(
         config,
         weights=weights.reference or SELF_TAUGHT,
@@ -97,73 +97,71 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         log_every=config.log_every or max(config.steps // 20, 1),
     )
     if len(config.every_size) > 1:
-        # Settled, so that a run can be extended: what comes on top is made at the last size.
+        # Fixed here, so that a run can be extended: additional steps are made at the last size.
         ends = (0, *config.size_ends)
         config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
-    method = _method(experiment, config, inputs)
-    return Resolved(config, method, inputs, network, choice, _record(experiment, config, inputs, choice))
+    method = _make_method(experiment, config, inputs)
+    return Resolved(config, method, inputs, network, choice, _make_record(experiment, config, inputs, choice))
 
 
-def at_size(run: Resolved, inputs: Inputs) -> Resolved:
-    """The same run with pictures of another size."""
+def resize_run(run: Resolved, inputs: Inputs) -> Resolved:
+    """Return the run with pictures of another size."""
     height, width, _ = inputs.content.shape
-    parameterisation = _parameterisation(run.config, height, width)
+    parameterisation = _make_parameterisation(run.config, height, width)
     method = dataclasses.replace(run.method, parameterisation=parameterisation)
     return dataclasses.replace(run, method=method, inputs=inputs)
 
 
-def varied(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
-    """The same run with other weights of its terms, another learning rate or seed, other pictures of the same shape."""
+def vary_run(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
+    """Return the run with other settings of ``plan.SETTINGS``, loss weights, or pictures of the same shapes."""
     config = run.config.replace(**settings)
     resolved = dataclasses.replace(run, config=config, inputs=inputs)
-    return dataclasses.replace(resolved, record=_record(experiment, config, inputs, run.choice))
+    return dataclasses.replace(resolved, record=_make_record(experiment, config, inputs, run.choice))
 
 
-def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, own: Path, listener: Listener) -> Resolved:
-    """What a record says, and nothing else.
+def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, weights: Path, listener: Listener) -> Resolved:
+    """Return the run that a record describes.
 
     Args:
         run: the record.
-        experiment: whose terms are minimised.
-        inputs: the prepared pictures.
-        own: where the run keeps weights that no other file holds.
-        listener: told where this machine or its packages are not those that the run began with.
+        experiment: the terms to minimise.
+        inputs: prepared pictures.
+        weights: file in the run's folder for weights that no other file holds.
+        listener: receives a warning if the device or the packages are not those that the run began with.
 
     Raises:
-        UserError: the weights are not to be had, or are others.
+        UserError: the weights are missing or differ from the recorded ones.
     """
-    config = record.config_of(run)
-    choice = _recorded_weights(run, config, own, listener)
-    for what, was, now in (
-        ("device", run["device"], dataclasses.asdict(devices.current())),
-        ("versions", run["versions"], _versions()),
+    config = record.parse_config(run)
+    choice = _find_weights(run, config, weights, listener)
+    for kind, old, new in (
+        ("device", run["device"], dataclasses.asdict(devices.current_device())),
+        ("versions", run["versions"], _package_versions()),
     ):
-        if changed := [f"{name} {was.get(name)} is now {now.get(name)}" for name in was if was[name] != now.get(name)]:
-            listener.warning(f"another {what} than the run began with ({', '.join(changed)}): the last bits may differ")
-    network = _network(config, choice.weights)
-    return Resolved(config, _method(experiment, config, inputs), inputs, network, choice, run)
+        if changes := [f"{name} {old[name]} is now {new.get(name)}" for name in old if old[name] != new.get(name)]:
+            listener.warning(f"the {kind} changed since the run began ({', '.join(changes)}): the last bits may differ")
+    network = _build_network(config, choice.weights)
+    return Resolved(config, _make_method(experiment, config, inputs), inputs, network, choice, run)
 
 
-def _recorded_weights(run: RunRecord, config: Config, own: Path, listener: Listener) -> Choice:
-    wanted = run["weights"]
-    path = str(own) if config.weights == SELF_TAUGHT else config.weights
-    # A file outside may have moved, or the run may be on another machine: the digest tells whether another will do.
-    source = path if path == str(own) or path in sources() or Path(path).exists() else "auto"
-    mend = f"put that file at {path}" + ("" if path == str(own) else ", or name it in $NSTJAX_WEIGHTS")
-    layers = [wanted["deepest"]]
+def _find_weights(run: RunRecord, config: Config, stored: Path, listener: Listener) -> Choice:
+    expected = run["weights"]
+    path = str(stored) if config.weights == SELF_TAUGHT else config.weights
+    # A file may have moved, or the run may be on another machine: any file with the recorded digest serves.
+    source = path if path == str(stored) or path in load_sources() or Path(path).exists() else "auto"
+    advice = f"put that file at {path}" + ("" if path == str(stored) else ", or name it in $NSTJAX_WEIGHTS")
+    layers = [expected["deepest"]]
     try:
-        weights = choose(source, layers=layers, on_notice=listener.notice, progress=listener.fetching).weights
+        weights = choose(source, layers=layers, on_notice=listener.notice, progress=listener.downloading).weights
     except NoWeights as reason:
-        raise UserError(f"the weights that the run began with are not at {path} ({reason}): {mend}") from None
-    if weights.sha256 != wanted["sha256"]:
-        raise UserError(
-            f"{weights.reference} holds other weights than the run began with ({wanted['source']}, sha256 of the "
-            f"content {wanted['sha256'][:12]}…): {mend}"
-        )
-    return Choice(weights, wanted.get("reason", ""))
+        raise UserError(f"the weights that the run began with are not at {path} ({reason}): {advice}") from None
+    if weights.sha256 != expected["sha256"]:
+        original = f"{expected['source']}, sha256 of the content {expected['sha256'][:12]}…"
+        raise UserError(f"{weights.reference} holds other weights than the run began with ({original}): {advice}")
+    return Choice(weights, expected.get("reason", ""))
 
 
-def _network(config: Config, weights: Weights) -> VGG:
+def _build_network(config: Config, weights: Weights) -> VGG:
     return build(
         weights,
         pooling=config.pooling,
@@ -175,46 +173,46 @@ def _network(config: Config, weights: Weights) -> VGG:
     )
 
 
-def _convolution(config: Config, inputs: Inputs) -> str:
-    """Which convolution suits a run: Winograd's filtering where it can be had, and repays its compilation."""
+def _choose_convolution(config: Config, inputs: Inputs) -> str:
+    """Return the convolution for a run: Winograd's filtering if it is available and repays its compilation."""
     if config.convolution != "auto":
         return config.convolution
     height, width, _ = inputs.content.shape
     possible = jax.default_backend() == "cpu" and config.dtype == "float32" and not config.shard_picture
-    return "winograd" if possible and config.steps * height * width >= _REPAYS else "direct"
+    return "winograd" if possible and config.steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
 
 
-def _reached(config: Config, inputs: Inputs, listener: Listener) -> Config:
-    """The settings without the sizes that add nothing, since the content picture is no larger."""
-    shapes = [it.content.shape[:2] for it in at_each_size(inputs, config)]
+def _drop_equal_sizes(config: Config, inputs: Inputs, listener: Listener) -> Config:
+    """Return the settings without the sizes that a small content picture does not reach."""
+    shapes = [level.content.shape[:2] for level in resize_to_each_size(inputs, config)]
     different = [k for k, shape in enumerate(shapes) if k == 0 or shape != shapes[k - 1]]
     if len(different) == len(shapes):
         return config
     height, width = shapes[-1]
     listener.warning(
-        f"the content picture has {width}x{height} pixels: of {len(shapes)} sizes {len(different)} differ, and the "
-        "others are left out; --enlarge goes on to them"
+        f"the content picture has {width}x{height} pixels: only {len(different)} of {len(shapes)} sizes differ, and "
+        "the others are left out; use --enlarge to reach them"
     )
     ends = (0, *config.size_ends)
-    each = tuple(ends[k + 1] - ends[k] for k in different) if config.size_steps else ()
+    steps = tuple(ends[k + 1] - ends[k] for k in different) if config.size_steps else ()
     sizes = tuple(size for k in different if (size := config.every_size[k]) is not None)
-    return dataclasses.replace(config, sizes=sizes, smallest_size=None, size_steps=each)
+    return dataclasses.replace(config, sizes=sizes, smallest_size=None, size_steps=steps)
 
 
-def _method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
+def _make_method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
     height, width, _ = inputs.content.shape
     return Method(
-        _objective(experiment, config),
-        _optimiser(config),
-        _parameterisation(config, height, width),
+        _make_objective(experiment, config),
+        _make_optimiser(config),
+        _make_parameterisation(config, height, width),
         clamp=config.clamp,
         keep=config.keep,
         average_decay=config.average_decay,
     )
 
 
-def _optimiser(config: Config) -> optax.GradientTransformation:
-    schedule = _schedule(config)
+def _make_optimiser(config: Config) -> optax.GradientTransformation:
+    schedule = _make_schedule(config)
     match config.optimiser:
         case "adam":
             rates = {"beta1": config.beta1, "beta2": config.beta2}
@@ -228,18 +226,18 @@ def _optimiser(config: Config) -> optax.GradientTransformation:
             return optimisers.lbfgs(memory=config.memory, line_search_steps=config.line_search_steps)
 
 
-def _objective(experiment: Experiment, config: Config) -> Objective:
-    """The experiment's terms, each with a weight."""
-    with experiment.blamed():
+def _make_objective(experiment: Experiment, config: Config) -> Objective:
+    """Build the objective from the experiment's terms, which must each have a weight."""
+    with experiment.error_context():
         objective = Objective(tuple(experiment.terms(config)))
     if missing := [name for name in objective.names if name not in config.loss_weights]:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
     if unknown := [name for name in config.loss_weights if name not in objective.names]:
         raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
-    return objective.shaped(normalised_gradient) if config.normalise_gradients else objective
+    return objective.with_shaping(normalised_gradient) if config.normalise_gradients else objective
 
 
-def _schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | None:
+def _make_schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | None:
     if config.schedule == "constant":
         return None
     if config.schedule == "exponential":
@@ -248,7 +246,7 @@ def _schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | No
     return optimisers.Cosine(config.horizon, config.schedule_end)
 
 
-def _parameterisation(config: Config, height: int, width: int) -> Parameterisation:
+def _make_parameterisation(config: Config, height: int, width: int) -> Parameterisation:
     match config.parameterisation:
         case "fourier":
             return Fourier(height, width)
@@ -259,32 +257,31 @@ def _parameterisation(config: Config, height: int, width: int) -> Parameterisati
 
 
 def _choose_weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Choice:
-    """Choose the weights that the settings name, which must have the objective's layers, or learn some."""
+    """Choose the weights that the settings name, which must have the objective's layers; or learn a network."""
     config = experiment.config
-    layers = _objective(experiment, config).layers
+    layers = _make_objective(experiment, config).layers
     reason = "asked for by name"
     if config.weights != SELF_TAUGHT:
         try:
-            return choose(config.weights, layers=layers, on_notice=listener.notice, progress=listener.fetching)
+            return choose(config.weights, layers=layers, on_notice=listener.notice, progress=listener.downloading)
         except NoWeights as error:
             listener.warning(f"{error}; using a network learnt from the two pictures instead")
             reason = "no trained weights were at hand"
-    config = experiment.config_for(SELF_TAUGHT)  # a mistake there is to be found before they are learnt
+    config = experiment.config_for(SELF_TAUGHT)  # raises for bad settings before the learning
     listener.notice("learning the network's filters from the two pictures")
-    last = VGG19.convolutions_to(deepest(layers) or VGG19.convolutions[0])[-1]
-    weights = selftaught.learn(
-        inputs.content, inputs.styles, seed=config.seed, deepest=last, progress=listener.learning
-    )
+    last = VGG19.convolutions_to(find_deepest_step(layers) or VGG19.convolutions[0])[-1]
+    pictures = inputs.content, inputs.styles
+    weights = selftaught.learn(*pictures, seed=config.seed, deepest=last, progress=listener.learning)
     return Choice(weights, reason)
 
 
-def _record(experiment: Experiment, config: Config, inputs: Inputs, choice: Choice) -> RunRecord:
+def _make_record(experiment: Experiment, config: Config, inputs: Inputs, choice: Choice) -> RunRecord:
     weights = choice.weights
-    return record.sealed(
+    return record.seal(
         {
             "experiment": {"name": experiment.name, "version": experiment.version, "sha256": experiment.sha256},
-            "config": record.plain(config),
-            "pictures": {"names": [*inputs.names], **inputs.record()},
+            "config": record.to_plain_data(config),
+            "pictures": {"names": [*inputs.names], **inputs.manifest()},
             "weights": {
                 "network": weights.architecture.name,
                 "flavour": weights.flavour.name,
@@ -293,11 +290,11 @@ def _record(experiment: Experiment, config: Config, inputs: Inputs, choice: Choi
                 "sha256": weights.sha256,
                 "deepest": weights.deepest,
             },
-            "device": dataclasses.asdict(devices.current()),
-            "versions": _versions(),
+            "device": dataclasses.asdict(devices.current_device()),
+            "versions": _package_versions(),
         }
     )
 
 
-def _versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}

@@ -1,16 +1,16 @@
-"""Files to arrays and back: reading, resizing, saving, colour transfer and masks of regions; no JAX.
+"""Picture files and arrays: reading, resizing, saving, colour transfer and region masks; no JAX.
 
-A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]. What a file says about itself (orientation, colour profile,
-palette, bit depth) is settled while reading it, so that nothing downstream has to ask. Transparency is kept aside.
+A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1]. Reading a file applies what it says about itself (orientation,
+colour profile, palette, bit depth), so no other code has to ask. Transparency is kept in a separate array.
 """
 
 from nstjax.images.colour import MATCHING_METHODS, match_colour, monge_map
 from nstjax.images.lightness import keep_colours, luminance, match_luminance
 from nstjax.images.picture import Array, Picture
-from nstjax.images.reading import PIXEL_LIMIT, measure, read
-from nstjax.images.region_guides import check_guides, check_mask_shape, guides, resized_guides
-from nstjax.images.regions import Regions, common_regions, read_regions, regions_of, uniform_regions
-from nstjax.images.resizing import SIZE_MEASURES, fitted, measured, resample, resize
+from nstjax.images.reading import PIXEL_LIMIT, read, read_size
+from nstjax.images.region_guides import check_guides, check_mask_shape, make_guides, resize_guides
+from nstjax.images.regions import Regions, find_common_colours, find_regions, make_uniform_regions, read_regions
+from nstjax.images.resizing import SIZE_MEASURES, fit_size, measure_size, resample, resize
 from nstjax.images.spaces import SPACES
 from nstjax.images.writing import check_output, save
 
@@ -25,22 +25,22 @@ __all__ = [
     "check_guides",
     "check_mask_shape",
     "check_output",
-    "common_regions",
-    "fitted",
-    "guides",
+    "find_common_colours",
+    "find_regions",
+    "fit_size",
     "keep_colours",
     "luminance",
+    "make_guides",
+    "make_uniform_regions",
     "match_colour",
     "match_luminance",
-    "measure",
-    "measured",
+    "measure_size",
     "monge_map",
     "read",
     "read_regions",
-    "regions_of",
+    "read_size",
     "resample",
     "resize",
-    "resized_guides",
+    "resize_guides",
     "save",
-    "uniform_regions",
 ]

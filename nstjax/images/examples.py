@@ -1,8 +1,8 @@
-"""Example pictures that need no file of the user's: a photograph, and a painting drawn here.
+"""Example pictures that need no file: a photograph, and a painting drawn by this module.
 
-The painting is made as a painter would: over a toned ground, long broad strokes first and ever finer ones on top, each
-a bundle of bristles that follows one flow, then light from the upper left raking over the relief of the paint. It is
-drawn with a fixed seed, and nobody's rights are in it.
+The painting is made as a painter would: over a toned ground, long broad strokes first and finer ones on top. Each
+stroke is a bundle of bristles that follows a common flow. Then light from the upper left rakes over the relief of the
+paint. The seed is fixed, and the painting is free of copyright.
 """
 
 from collections.abc import Callable
@@ -16,46 +16,46 @@ from nstjax.errors import UserError
 from nstjax.images import Array, Picture, read
 
 EXAMPLES: dict[str, str] = {
-    "portrait": "content: a photograph of Grace Hopper (US Navy, public domain), out of matplotlib's sample data",
+    "portrait": "content: a photograph of Grace Hopper (US Navy, public domain), from matplotlib's sample data",
     "brushwork": "style: a night of swirling, heavy brush strokes, painted by this package",
 }
-"""Name to one-line description."""
+"""Name to one-line description of each example."""
 
 _Floats = NDArray[np.float64]
 _Field = Callable[[_Floats], _Floats]  # positions [..., 2] to values [..., channels]
 
 
 def load(name: str) -> Picture:
-    """The example picture called ``name``.
+    """Load the example picture called ``name``.
 
     Args:
         name: a key of EXAMPLES.
 
     Raises:
-        UserError: no example has that name, or the photograph cannot be found.
+        UserError: no example has that name, or matplotlib, which has the photograph, is not installed.
     """
     if name not in _LOADERS:
-        raise UserError(f"no example called {name!r}: expected one of {', '.join(EXAMPLES)}")
+        raise UserError(f"unknown example {name!r}: expected one of {', '.join(EXAMPLES)}")
     return _LOADERS[name]()
 
 
-def _portrait() -> Picture:
+def _load_portrait() -> Picture:
     try:
         from matplotlib import cbook
     except ImportError:
-        raise UserError("example 'portrait' is matplotlib's, which is not installed: pip install matplotlib") from None
+        raise UserError("example 'portrait' needs matplotlib, which is not installed: pip install matplotlib") from None
     return read(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
 
 
 # The painting. Lengths are in units of its height; positions are [..., 2], (x, y) with y downwards.
 
 _WIDTH, _HEIGHT = 640, 512
-_ENLARGED = 2  # it is drawn this much larger and then reduced, which smooths the bristles' edges
+_SCALE = 2  # the painting is drawn this much larger and then reduced, which smooths the edges of the bristles
 _STEPS = 14  # straight pieces in a stroke
 _HORIZON = 0.74
 
 _WHIRLS = np.array(
-    [  # centre x and y, radius, and the sense of turning of the lights in the sky
+    [  # centre x and y, radius and direction of rotation of the lights in the sky
         (0.44, 0.36, 0.150, 1.0),
         (0.94, 0.24, 0.115, -1.0),
         (0.08, 0.16, 0.070, -1.0),
@@ -65,14 +65,14 @@ _WHIRLS = np.array(
     ]
 )
 
-# From dark to light.
+# Palettes, from dark to light.
 _SKY = ("0b1033", "14246b", "1d4aa3", "2f7fc1", "63b3c9", "b9ddd0")
-_GLOW = ("fff8dc", "ffe58a", "f7b733", "e8743b", "c9506b", "5b4fa0")  # from a whirl's heart outwards
+_GLOW = ("fff8dc", "ffe58a", "f7b733", "e8743b", "c9506b", "5b4fa0")  # from a whirl's centre outwards
 _LAND = ("101a2b", "1c3a3d", "2d5a3f", "7d8b32", "d79a2b", "c1440e")
 
 
 class _Brush(NamedTuple):
-    strokes: int  # how many of them are laid
+    strokes: int  # number of strokes
     length: float
     width: float
     bristles: int
@@ -86,79 +86,84 @@ _BRUSHES = (
 )
 
 
-def _brushwork() -> Picture:
+def _paint_brushwork() -> Picture:
     rng = np.random.default_rng(1889)
-    flow, colour = _flow(rng), _colour(rng)
-    canvas = Image.new("RGBA", (_WIDTH * _ENLARGED, _HEIGHT * _ENLARGED), (60, 34, 30, 128))  # the fourth is thickness
+    flow, colour = _make_flow(rng), _make_colour(rng)
+    # The fourth channel is the thickness of the paint.
+    canvas = Image.new("RGBA", (_WIDTH * _SCALE, _HEIGHT * _SCALE), (60, 34, 30, 128))
     for brush in _BRUSHES:
-        _paint(canvas, brush, flow, colour, rng)
-    return Picture(_lit(np.asarray(canvas.reduce(_ENLARGED), np.float64) / 255))
+        _paint_strokes(canvas, brush, flow, colour, rng)
+    return Picture(_apply_light(np.asarray(canvas.reduce(_SCALE), np.float64) / 255))
 
 
-def _waves(rng: np.random.Generator, frequency: float) -> tuple[_Floats, _Floats]:
-    """Wave vectors [24, 2] and phases [24] of smooth noise with up to ``frequency`` cycles per unit length."""
+def _draw_waves(rng: np.random.Generator, frequency: float) -> tuple[_Floats, _Floats]:
+    """Draw wave vectors [24, 2] and phases [24] of smooth noise with up to ``frequency`` cycles per unit length."""
     angles, lengths, phases = rng.uniform(0, 1, (3, 24))
     lengths = 2 * np.pi * frequency * (0.3 + 0.7 * lengths)
     angles = 2 * np.pi * angles
     return np.stack([lengths * np.cos(angles), lengths * np.sin(angles)], axis=1), 2 * np.pi * phases
 
 
-def _flow(rng: np.random.Generator) -> _Field:
-    """Unit directions: the curl of noise, whirls added in the sky, calmed to rolling furrows on the land."""
-    vectors, phases = _waves(rng, 2.2)
+def _make_flow(rng: np.random.Generator) -> _Field:
+    """Make a field of unit directions: the curl of noise with whirls in the sky, and rolling furrows on the land."""
+    vectors, phases = _draw_waves(rng, 2.2)
 
-    def flow(at: _Floats) -> _Floats:
-        swell = np.cos(at @ vectors.T + phases) @ vectors / 24
+    def flow(positions: _Floats) -> _Floats:
+        swell = np.cos(positions @ vectors.T + phases) @ vectors / 24
         direction = np.stack([1.1 + 0.35 * swell[..., 1], -0.35 * swell[..., 0]], axis=-1)
         for x, y, radius, turn in _WHIRLS:
-            away = (at - (x, y)) / radius
+            away = (positions - (x, y)) / radius
             strength = 6 * np.exp(-np.sum(away**2, axis=-1, keepdims=True) / 3.5)
             direction += strength * (turn * np.stack([-away[..., 1], away[..., 0]], axis=-1) - 0.25 * away)
-        furrows = np.stack([np.ones_like(at[..., 0]), 0.5 * np.sin(5 * at[..., 0] + 9 * at[..., 1])], axis=-1)
-        land = _land(at)[..., None]
+        furrows = np.stack(
+            [np.ones_like(positions[..., 0]), 0.5 * np.sin(5 * positions[..., 0] + 9 * positions[..., 1])], axis=-1
+        )
+        land = _measure_land(positions)[..., None]
         direction = (1 - land) * direction + land * furrows
         return direction / np.linalg.norm(direction, axis=-1, keepdims=True)
 
     return flow
 
 
-def _land(at: _Floats) -> _Floats:
-    """0 in the sky, 1 on the land, with a soft ridge between."""
-    ridge = _HORIZON + 0.045 * np.sin(4.1 * at[..., 0] + 0.6) + 0.02 * np.sin(11 * at[..., 0])
-    return 1 / (1 + np.exp(-(at[..., 1] - ridge) / 0.006))
+def _measure_land(positions: _Floats) -> _Floats:
+    """Return 0 in the sky and 1 on the land, with a soft ridge between."""
+    ridge = _HORIZON + 0.045 * np.sin(4.1 * positions[..., 0] + 0.6) + 0.02 * np.sin(11 * positions[..., 0])
+    return 1 / (1 + np.exp(-(positions[..., 1] - ridge) / 0.006))
 
 
-def _colour(rng: np.random.Generator) -> _Field:
-    """sRGB colours of the scene."""
-    vectors, phases = _waves(rng, 4.5)
+def _make_colour(rng: np.random.Generator) -> _Field:
+    """Make the field of the scene's sRGB colours."""
+    vectors, phases = _draw_waves(rng, 4.5)
 
-    def colour(at: _Floats) -> _Floats:
-        noise = np.sin(at @ vectors.T + phases).sum(axis=-1) / np.sqrt(12)
-        sky = _blend(_SKY, 0.12 + 0.525 * at[..., 1] / _HORIZON + 0.2 * noise)
+    def colour(positions: _Floats) -> _Floats:
+        noise = np.sin(positions @ vectors.T + phases).sum(axis=-1) / np.sqrt(12)
+        sky = _interpolate(_SKY, 0.12 + 0.525 * positions[..., 1] / _HORIZON + 0.2 * noise)
         for x, y, radius, turn in _WHIRLS:
-            away = (at - (x, y)) / radius
+            away = (positions - (x, y)) / radius
             distance = np.linalg.norm(away, axis=-1)
             arms = np.sin(2 * np.arctan2(away[..., 1], away[..., 0]) + turn * 4.5 * distance)
             reach = distance + 0.35 * arms * np.minimum(distance, 1) + 0.1 * noise
             share = np.clip(2.2 - 1.3 * reach, 0, 1)[..., None]
-            sky = share * _blend(_GLOW, reach / 1.7) + (1 - share) * sky
-        depth = (at[..., 1] - _HORIZON) / (1 - _HORIZON)
-        land = _blend(_LAND, 0.15 + 0.6 * depth + 0.3 * np.sin(38 * at[..., 1] + 4 * at[..., 0] + noise))
-        share = _land(at)[..., None]
+            sky = share * _interpolate(_GLOW, reach / 1.7) + (1 - share) * sky
+        depth = (positions[..., 1] - _HORIZON) / (1 - _HORIZON)
+        land = _interpolate(
+            _LAND, 0.15 + 0.6 * depth + 0.3 * np.sin(38 * positions[..., 1] + 4 * positions[..., 0] + noise)
+        )
+        share = _measure_land(positions)[..., None]
         return share * land + (1 - share) * sky
 
     return colour
 
 
-def _blend(palette: tuple[str, ...], where: _Floats) -> _Floats:
-    """The colours [..., 3] at ``where``, 0 to 1, along a palette."""
+def _interpolate(palette: tuple[str, ...], fractions: _Floats) -> _Floats:
+    """Return the colours [..., 3] at fractions, 0 to 1, along a palette."""
     stops = np.array([list(bytes.fromhex(colour)) for colour in palette]) / 255
-    places = np.linspace(0, 1, len(stops))
-    return np.stack([np.interp(where, places, channel) for channel in stops.T], axis=-1)
+    stop_fractions = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(fractions, stop_fractions, channel) for channel in stops.T], axis=-1)
 
 
-def _paint(canvas: Image.Image, brush: _Brush, flow: _Field, colour: _Field, rng: np.random.Generator) -> None:
-    """Lay all strokes of one brush: each follows the flow and has the scene's colour at its middle."""
+def _paint_strokes(canvas: Image.Image, brush: _Brush, flow: _Field, colour: _Field, rng: np.random.Generator) -> None:
+    """Paint all strokes of one brush; each follows the flow and has the scene's colour at its middle."""
     lengths = brush.length * rng.uniform(0.5, 1.2, (brush.strokes, 1))
     widths = brush.width * rng.uniform(0.6, 1.2, brush.strokes)
     path = [rng.uniform(-0.05, 1.05, (brush.strokes, 2)) * (_WIDTH / _HEIGHT, 1)]
@@ -170,33 +175,33 @@ def _paint(canvas: Image.Image, brush: _Brush, flow: _Field, colour: _Field, rng
     paint_Sx3 = colour(path_SxTx2[:, _STEPS // 2])
     paint_Sx3 += rng.normal(0, 0.035, paint_Sx3.shape) + rng.normal(0, 0.05, (brush.strokes, 1))
     for path_Tx2, across_Tx2, paint, width in zip(path_SxTx2, across_SxTx2, paint_Sx3, widths, strict=True):
-        _lay(canvas, brush, path_Tx2, width * across_Tx2, paint, rng)
+        _paint_stroke(canvas, brush, path_Tx2, width * across_Tx2, paint, rng)
 
 
-def _lay(
+def _paint_stroke(
     canvas: Image.Image, brush: _Brush, path_Tx2: _Floats, across_Tx2: _Floats, paint: _Floats, rng: np.random.Generator
 ) -> None:
-    """One stroke, bristle by bristle: uneven tone, a ragged and rounded end, and paint pushed to the sides."""
+    """Paint one stroke, bristle by bristle: uneven tone, ragged round ends, and paint pushed to the sides."""
     count = brush.bristles
     offsets = np.linspace(-0.5, 0.5, count)
     tones_Bx3 = paint + rng.normal(0, 0.045, (count, 1)) + 0.05 * rng.normal() * offsets[:, None]
     thickness = 0.35 + 0.4 * np.abs(offsets) + rng.uniform(0, 0.4, count)
     fills = (np.clip(np.column_stack([tones_Bx3, thickness]), 0, 1) * 255).astype(int).tolist()
-    lines_BxTx2 = (path_Tx2 + offsets[:, None, None] * across_Tx2) * _HEIGHT * _ENLARGED
+    lines_BxTx2 = (path_Tx2 + offsets[:, None, None] * across_Tx2) * _HEIGHT * _SCALE
     first = (12 * offsets**2 * rng.uniform(0, 1, count)).astype(int)
     last = _STEPS + 1 - (8 * offsets**2 + 4 * rng.uniform(0, 1, count)).astype(int)
     draw = ImageDraw.Draw(canvas)
-    thick = max(1, round(1.5 * brush.width * _HEIGHT * _ENLARGED / count))  # so that neighbours overlap
+    thick = max(1, round(1.5 * brush.width * _HEIGHT * _SCALE / count))  # so that neighbours overlap
     for line, fill, begin, end in zip(lines_BxTx2, fills, first, last, strict=True):
         draw.line(line[begin:end].ravel().tolist(), fill=tuple(fill), width=thick)
 
 
-def _lit(layers_HxWx4: _Floats) -> Array:
-    """The paint's colours [H, W, 3] in light from the upper left that rakes over its thickness, the fourth channel."""
+def _apply_light(layers_HxWx4: _Floats) -> Array:
+    """Return the colours [H, W, 3] of paint lit from the upper left; the fourth channel is its thickness."""
     thickness = layers_HxWx4[..., 3:]
     shade = 1.1 * (np.gradient(thickness, axis=0) + np.gradient(thickness, axis=1))
     lit = layers_HxWx4[..., :3] * (1 + shade) + 0.25 * np.maximum(shade, 0) ** 2
     return np.clip(lit, 0, 1).astype(np.float32)
 
 
-_LOADERS: dict[str, Callable[[], Picture]] = {"portrait": _portrait, "brushwork": _brushwork}
+_LOADERS: dict[str, Callable[[], Picture]] = {"portrait": _load_portrait, "brushwork": _paint_brushwork}

@@ -1,4 +1,4 @@
-"""The masks of a run's pictures: files, colours or arrays -> which region each position belongs to."""
+"""Masks of a run's pictures: files, colours or arrays -> guides that say where each region is."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Mask: TypeAlias = str | os.PathLike[str] | np.ndarray
 Shape: TypeAlias = Sequence[int]
 
 
-def guides(
+def prepare_guides(
     content: Mask,
     styles: Sequence[Mask],
     shape: Shape,
@@ -21,58 +21,58 @@ def guides(
     *,
     pixel_limit: int = images.PIXEL_LIMIT,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The share of each position that each region covers, of the content and of each style.
+    """Return the share of each position that each region covers, for the content and for each style.
 
     Args:
-        content: a picture's file, in which each region has a colour of its own; a colour, as black or #ff0000, where
-            the whole is one region; or an array [R, h, w] of shares that add up to 1.
-        styles: likewise, a mask of each style. A region is that of the same colour; in arrays, of the same index.
+        content: a picture file in which each region has one flat colour; a colour such as black or #ff0000, if the
+            whole picture is one region; or an array [R, h, w] of shares that sum to 1 over R.
+        styles: a mask for each style, in the same forms. Equal colours mean the same region; in arrays, equal indices.
         shape: (H, W) of the content.
-        style_shapes: of each style.
+        style_shapes: (H', W') of each style.
         pixel_limit: refuse masks with more pixels than this.
 
     Returns:
-        (float32 [R, H, W], one [R, H', W'] for each style); a style that lacks a region is 0 there.
+        (float32 [R, H, W], one [R, H', W'] for each style); zeros for a region that a style lacks.
 
     Raises:
-        UserError: a mask that is none or does not fit its picture, or a region of the content that no style has.
+        UserError: a mask is invalid or does not fit its picture, or a region of the content is in no style.
     """
-    every, shapes = [content, *styles], [shape, *style_shapes]
-    names = ["the content mask", *(f"the mask of style {k}" for k in range(1, len(every)))]
-    if any(isinstance(it, np.ndarray) for it in every):
-        return _of_arrays(every, shapes, names)
-    regions = []
-    for mask, (height, width), name in zip(every, shapes, names, strict=True):
-        found = _read(mask, height, width, pixel_limit)
-        images.check_mask_shape(found.labels.shape, height, width, name=name)
-        regions.append(found)
-    colours = images.common_regions(regions[0], regions[1:])
-    first, *rest = (images.guides(it, colours, *size) for it, size in zip(regions, shapes, strict=True))
-    return first, tuple(rest)
+    masks, shapes = [content, *styles], [shape, *style_shapes]
+    names = ["the content mask", *(f"the mask of style {k}" for k in range(1, len(masks)))]
+    if any(isinstance(mask, np.ndarray) for mask in masks):
+        return _prepare_arrays(masks, shapes, names)
+    regions: list[images.Regions] = []
+    for mask, (height, width), name in zip(masks, shapes, names, strict=True):
+        regions.append(_read_regions(mask, height, width, pixel_limit))
+        images.check_mask_shape(regions[-1].labels.shape, height, width, name=name)
+    colours = images.find_common_colours(regions[0], regions[1:])
+    sized_regions = zip(regions, shapes, strict=True)
+    content_guides, *style_guides = (images.make_guides(region, colours, *size) for region, size in sized_regions)
+    return content_guides, tuple(style_guides)
 
 
-def _read(mask: Mask, height: int, width: int, pixel_limit: int) -> images.Regions:
+def _read_regions(mask: Mask, height: int, width: int, pixel_limit: int) -> images.Regions:
     assert not isinstance(mask, np.ndarray)
     if isinstance(mask, str) and not os.path.exists(mask) and not os.path.splitext(mask)[1]:
-        return images.uniform_regions(mask, height, width)
+        return images.make_uniform_regions(mask, height, width)
     return images.read_regions(mask, limit=pixel_limit)
 
 
-def _of_arrays(
-    every: Sequence[Mask], shapes: Sequence[Shape], names: Sequence[str]
+def _prepare_arrays(
+    masks: Sequence[Mask], shapes: Sequence[Shape], names: Sequence[str]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    found: list[np.ndarray] = []
-    for mask, shape, name in zip(every, shapes, names, strict=True):
+    guides: list[np.ndarray] = []
+    for mask, shape, name in zip(masks, shapes, names, strict=True):
         if not isinstance(mask, np.ndarray):
-            raise UserError(f"either all masks are arrays or none: {name} is {mask}")
-        if found and mask.ndim == 3 and len(mask) != len(found[0]):
+            raise UserError(f"expected either all masks or none as arrays, but {name} is {mask}")
+        if guides and mask.ndim == 3 and len(mask) != len(guides[0]):
             raise UserError(
-                f"all masks must have the same regions: {name} has {len(mask)}, the content {len(found[0])}"
+                f"all masks must have the same regions: {name} has {len(mask)}, the content mask {len(guides[0])}"
             )
         try:
             images.check_guides(mask)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         images.check_mask_shape(mask.shape[1:], *shape, name=name)
-        found.append(images.resized_guides(mask.astype(np.float32), *shape))
-    return found[0], tuple(found[1:])
+        guides.append(images.resize_guides(mask.astype(np.float32), *shape))
+    return guides[0], tuple(guides[1:])

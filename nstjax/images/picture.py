@@ -1,4 +1,4 @@
-"""What a picture is, once it has left its file."""
+"""The picture type, after its file has been read."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture and, aside from it, its transparency.
+    """A picture and, in a separate array, its transparency.
 
     Args:
         rgb: float32 [H, W, 3], sRGB, in [0, 1]; not premultiplied.
-        alpha: float32 [H, W] in [0, 1], 1 is opaque; None where the whole picture is.
+        alpha: float32 [H, W] in [0, 1], 1 is opaque; None if the whole picture is opaque.
     """
 
     rgb: Array

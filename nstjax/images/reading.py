@@ -14,7 +14,7 @@ from nstjax.images.decoding import to_picture
 from nstjax.images.picture import Picture
 
 PIXEL_LIMIT = 178_000_000
-"""Pixels that a picture may have: about 2 GB as float32, and close to where Pillow itself would stop."""
+"""Largest number of pixels of a picture: about 2 GB as float32, and close to Pillow's own limit."""
 
 _SIGNATURES = {
     b"\x89PNG": "PNG",
@@ -28,67 +28,67 @@ _SIGNATURES = {
 
 
 def read(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> Picture:
-    """The picture in a file, upright, in sRGB; of an animation, the first frame.
+    """Read a picture from a file, upright and in sRGB; the first frame if it is an animation.
 
     An embedded colour profile is converted to sRGB. Greyscale of 16 bits or float keeps its precision (its profile, if
     any, is not applied); every other kind is read with 8 bits a channel, which is all that Pillow keeps of 16-bit RGB.
-    CMYK without a profile is converted by Pillow's formula. Pixels that are fully transparent take the mean colour of
-    the visible ones, so that what nobody sees has no say in the style.
+    CMYK without a profile is converted by Pillow's formula. Fully transparent pixels take the mean colour of the
+    visible ones, so that hidden colours do not influence the style.
 
     Args:
-        path: of a file in any format that Pillow reads.
-        limit: the most pixels it may have; read from its header, before anything is decoded.
+        path: a file in any format that Pillow reads.
+        limit: the largest number of pixels; checked against the file's header, before anything is decoded.
 
     Raises:
-        UserError: no such file, not a picture, a damaged one, or one with too many pixels.
+        UserError: the file does not exist, is not a picture, is damaged, or has too many pixels.
     """
-    with _opened(path, limit) as image:
+    with _open(path, limit) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+        upright = ImageOps.exif_transpose(image) if _read_orientation(image) > 1 else image
     try:
         return to_picture(upright)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def measure(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
-    """(height, width) in pixels of the picture that ``read`` would give, from the file's header alone.
+def read_size(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+    """Return the (height, width) in pixels of the picture that ``read`` would return, from the file's header alone.
 
     Args:
         path: as in ``read``.
         limit: as in ``read``.
 
     Raises:
-        UserError: as in ``read``, as far as the header tells.
+        UserError: as in ``read``, if the header shows it.
     """
-    with _opened(path, limit) as image:
-        lies = image.format != "TIFF" and _orientation(image) >= 5  # a TIFF's size is given upright
-        return (image.width, image.height) if lies else (image.height, image.width)
+    with _open(path, limit) as image:
+        sideways = image.format != "TIFF" and _read_orientation(image) >= 5  # Pillow gives a TIFF's size upright
+        return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], limit: int) -> Iterator[Image.Image]:
-    """The image whose header has been read; what goes wrong in the header or in the block is told as a UserError."""
+def _open(path: str | os.PathLike[str], limit: int) -> Iterator[Image.Image]:
+    """Open an image and read its header; errors there or in the block become UserErrors."""
     _check_file(Path(path))
     pillows_limit = Image.MAX_IMAGE_PIXELS
     try:
-        Image.MAX_IMAGE_PIXELS = None  # or Pillow raises, before the size is known, at a limit that is not ours
+        Image.MAX_IMAGE_PIXELS = None  # otherwise Pillow raises at its own limit, before the size is known
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.width * image.height > limit:
                 raise UserError(
                     f"{path} has {image.width} x {image.height} pixels, more than the limit of {limit:,}: "
-                    "shrink it, or raise the limit with --pixel-limit if there is memory for it"
+                    "shrink it, or raise the limit with --pixel-limit if there is enough memory"
                 )
-            Image.MAX_IMAGE_PIXELS = limit  # holds for what a decoder may find further in, as in an .ico
+            Image.MAX_IMAGE_PIXELS = limit  # also limits pictures inside the file, as in an .ico
             yield image
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(_unidentified(Path(path))) from None
-    except Exception as error:  # Pillow's decoders raise whatever their parsers do: OSError, SyntaxError, struct.error
+        raise UserError(_explain_unidentified(Path(path))) from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
         raise UserError(
             f"{path} is a picture that cannot be decoded ({str(error) or type(error).__name__}): if it is cut short or "
-            "damaged, copy it again from where it came, else convert it to PNG"
+            "damaged, copy it again from its source, otherwise convert it to PNG"
         ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = pillows_limit
@@ -100,34 +100,37 @@ def _check_file(path: Path) -> None:
         if stat.S_ISDIR(status.st_mode):
             raise UserError(f"{path} is a folder: expected the name of one picture in it")
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path} is a device or a pipe: expected a file; save the picture to one first")
+            raise UserError(f"{path} is a device or a pipe: expected a regular file; save the picture to one first")
         if status.st_size == 0:
-            raise UserError(f"{path} is empty (0 bytes): expected a picture; copy it again from where it came")
+            raise UserError(f"{path} is empty (0 bytes): expected a picture; copy it again from its source")
         path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"no file {path} (sought from {Path.cwd()}): check the name of the picture") from None
+        raise UserError(f"no file {path} (current folder {Path.cwd()}): check the name of the picture") from None
     except PermissionError:
         raise UserError(f"no permission to read {path}: change its mode or its owner") from None
     except OSError as error:
         raise UserError(f"{path} cannot be opened ({error.strerror}): expected the path of a picture") from None
 
 
-def _unidentified(path: Path) -> str:
+def _explain_unidentified(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(12)
     for signature, name in _SIGNATURES.items():
         if start.startswith(signature):
             return (
                 f"{path} begins like a {name} picture, but its header is cut short, damaged, or of a kind that Pillow "
-                "does not read: copy it again from where it came, or convert it to PNG"
+                "does not read: copy it again from its source, or convert it to PNG"
             )
-    return f"{path} is not a picture that Pillow can read: expected PNG, JPEG, WebP, TIFF or the like; convert it first"
+    return (
+        f"{path} is not a picture that Pillow can read: expected PNG, JPEG, WebP, TIFF or a similar format; "
+        "convert it first"
+    )
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or it is invalid."""
     try:
-        # The base class's getexif, because a PNG's own decodes the whole picture to look for EXIF behind it.
+        # The base class's getexif, because the PNG class's decodes the whole picture to look for EXIF after it.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block is no reason to refuse a picture
         return 1

@@ -1,7 +1,7 @@
-"""Colour spaces that set lightness apart from colour, and the ways there from sRGB and back.
+"""Colour spaces that separate lightness from colour: conversion from sRGB and back.
 
-All are float64 [..., 3] with lightness first and two axes of colour after it, both 0 for greys. Each pair inverts one
-another to rounding, beyond the gamut too. sRGB is in [0, 1], with its transfer function.
+All are float64 [..., 3]: lightness first, then two colour axes, both 0 for greys. The functions of a pair are inverses
+of each other up to rounding, also outside the gamut. sRGB is in [0, 1], with its transfer function.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _YIQ = np.array(
         [0.211456, -0.522591, 0.311135],
     ]
 )
-"""NTSC's of 1953, of values with their transfer function. YUV and YCbCr have the same Y and plane of colour."""
+"""The NTSC matrix of 1953, for encoded values. YUV and YCbCr have the same Y and colour plane."""
 
 _XYZ = np.array(
     [
@@ -28,9 +28,9 @@ _XYZ = np.array(
         [0.0193339, 0.1191920, 0.9503041],
     ]
 )
-"""From linear sRGB, whose white is D65; as Lindbloom gives it."""
+"""The matrix from linear sRGB, whose white is D65, to XYZ; Lindbloom's values."""
 
-_WHITE = _XYZ.sum(axis=1)  # so that greys have no colour, to the last digit
+_WHITE = _XYZ.sum(axis=1)  # the exact sum, so that greys have exactly no colour
 
 _CONES = np.array(
     [
@@ -47,60 +47,60 @@ _OKLAB = np.array(
     ]
 )
 
-_KNEE = 6 / 29  # where CIE's cube root gives way to a line, and the line's slope is the root's
+_KNEE = 6 / 29  # below it CIE's cube root becomes a line of the same slope
 
 
 def to_yiq(rgb: NDArray) -> Colours:
-    """sRGB to YIQ: Y in [0, 1], of the values as they are, not of linear light."""
+    """Convert sRGB to YIQ, with Y in [0, 1], on the encoded values and not in linear light."""
     return rgb @ _YIQ.T
 
 
 def from_yiq(yiq: NDArray) -> Colours:
-    """YIQ to sRGB."""
+    """Convert YIQ to sRGB."""
     return yiq @ np.linalg.inv(_YIQ).T
 
 
 def to_lab(rgb: NDArray) -> Colours:
-    """sRGB to CIE L*a*b* under D65: L* in [0, 100]."""
-    t = linear(rgb) @ _XYZ.T / _WHITE
+    """Convert sRGB to CIE L*a*b* under D65, with L* in [0, 100]."""
+    t = to_linear(rgb) @ _XYZ.T / _WHITE
     f = np.where(t > _KNEE**3, np.cbrt(t), t / (3 * _KNEE**2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
 def from_lab(lab: NDArray) -> Colours:
-    """CIE L*a*b* under D65 to sRGB."""
+    """Convert CIE L*a*b* under D65 to sRGB."""
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
     t = np.where(f > _KNEE, f**3, 3 * _KNEE**2 * (f - 4 / 29))
-    return encoded(t * _WHITE @ np.linalg.inv(_XYZ).T)
+    return from_linear(t * _WHITE @ np.linalg.inv(_XYZ).T)
 
 
 def to_oklab(rgb: NDArray) -> Colours:
-    """sRGB to OkLab: L in [0, 1].
+    """Convert sRGB to OkLab, with L in [0, 1].
 
     Reference:
         Ottosson, "A perceptual color space for image processing", 2020, with the matrices of 2021-01-25.
     """
-    return np.cbrt(linear(rgb) @ _CONES.T) @ _OKLAB.T
+    return np.cbrt(to_linear(rgb) @ _CONES.T) @ _OKLAB.T
 
 
 def from_oklab(oklab: NDArray) -> Colours:
-    """OkLab to sRGB."""
-    return encoded((oklab @ np.linalg.inv(_OKLAB).T) ** 3 @ np.linalg.inv(_CONES).T)
+    """Convert OkLab to sRGB."""
+    return from_linear((oklab @ np.linalg.inv(_OKLAB).T) ** 3 @ np.linalg.inv(_CONES).T)
 
 
-def linear(rgb: NDArray) -> Colours:
-    """sRGB to linear light, by the curve of IEC 61966-2-1; values below 0 go on along its line."""
+def to_linear(rgb: NDArray) -> Colours:
+    """Convert sRGB to linear light by the curve of IEC 61966-2-1; values below 0 continue its line."""
     rgb = np.asarray(rgb, np.float64)
     curve = ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4
     return np.where(rgb <= 0.04045, rgb / 12.92, curve)
 
 
-def encoded(light: NDArray) -> Colours:
-    """Linear light to sRGB.
+def from_linear(light: NDArray) -> Colours:
+    """Convert linear light to sRGB.
 
-    Differs from the standard: the line ends at 0.04045 / 12.92, not at that rounded to 0.0031308, so that it undoes
-    ``linear`` next to it too.
+    Differs from the standard: the line ends at 0.04045 / 12.92, which the standard rounds to 0.0031308, so that it
+    inverts ``to_linear`` near the knee too.
     """
     curve = 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055
     return np.where(light <= 0.04045 / 12.92, light * 12.92, curve)
@@ -111,4 +111,4 @@ SPACES: dict[str, tuple[Callable[[NDArray], Colours], Callable[[NDArray], Colour
     "lab": (to_lab, from_lab),
     "oklab": (to_oklab, from_oklab),
 }
-"""{name: (from sRGB, to sRGB)}."""
+"""Name to (conversion from sRGB, conversion to sRGB)."""

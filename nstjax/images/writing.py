@@ -1,4 +1,4 @@
-"""Saving pictures: the file appears whole or not at all, and equal pictures give equal bytes."""
+"""Saving pictures: a file is written completely or not at all, and equal pictures give equal bytes."""
 
 import io
 import os
@@ -13,9 +13,9 @@ from PIL import Image, PngImagePlugin
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
-from nstjax.system.files import whole_file
+from nstjax.system.files import open_atomic
 
-# PNG, WebP and TIFF give every 8-bit value back. JPEG keeps its colour at full resolution: brushwork has fine colour.
+# PNG, WebP and TIFF are lossless. JPEG keeps colour at full resolution, because brushwork has fine colour detail.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
@@ -29,13 +29,13 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".t
 def save(
     path: str | os.PathLike[str], rgb: Array, *, alpha: Array | None = None, text: Mapping[str, str] | None = None
 ) -> None:
-    """Write a picture with 8 bits a channel and an sRGB profile, in the format that the name's extension says.
+    """Write a picture with 8 bits a channel and an sRGB profile, in the format of the name's extension.
 
     Args:
-        path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; an older file there is replaced.
+        path: a name that ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; an existing file is replaced.
         rgb: [H, W, 3], sRGB; clipped to [0, 1].
-        alpha: [H, W]; clipped to [0, 1]. A JPEG cannot hold it and gets the picture laid on white.
-        text: keyword to value, kept in a PNG's text chunks; the other formats have no place for it.
+        alpha: [H, W]; clipped to [0, 1]. A JPEG has no alpha: the picture is composited on white.
+        text: keyword to value, written to the text chunks of a PNG; ignored for the other formats.
 
     Raises:
         UserError: the path cannot be written, a value is not finite, or the format cannot hold the picture.
@@ -43,30 +43,32 @@ def save(
     path = Path(path)
     format = _format(path)
     try:
-        content = _encoded(format, rgb, alpha, text or {})
-        with whole_file(path) as file:
+        content = _encode(format, rgb, alpha, text or {})
+        with open_atomic(path) as file:
             file.write(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error.__cause__
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}): choose another folder, or make room"
+            f"{path} cannot be written ({error.strerror or error}): choose another folder, or free some space"
         ) from error
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Raise now what ``save`` would raise at the end of a long run; nothing is left behind.
+    """Raise if ``save`` could not write to ``path``; leaves no file behind.
+
+    Called before a long run, so that it does not fail at its end.
 
     Raises:
-        UserError: unknown extension, a folder by that name, or a folder that is missing or cannot be written to.
+        UserError: the extension is unknown, the path is a folder, or its folder is missing or cannot be written to.
     """
     path = Path(path)
     _format(path)
     try:
         if path.is_dir():
-            raise UserError(f"{path} is a folder: expected the name of the picture to write in it")
+            raise UserError(f"{path} is a folder: expected the name of a picture file")
         if not path.parent.is_dir():
-            raise UserError(f"no folder {path.parent} to write {path.name} in: make it first, or choose another")
+            raise UserError(f"no folder {path.parent} to write {path.name} in: create it first, or choose another")
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"folder {path.parent} cannot be written to ({error.strerror}): choose another") from None
@@ -76,14 +78,14 @@ def _format(path: Path) -> str:
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
-        came = f"extension {path.suffix!r}" if path.suffix else "no extension"
-        raise UserError(f"{path} has {came}: expected a name that ends in {', '.join(_FORMATS)}") from None
+        extension = f"extension {path.suffix!r}" if path.suffix else "no extension"
+        raise UserError(f"{path} has {extension}: expected a name that ends in {', '.join(_FORMATS)}") from None
 
 
-def _encoded(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str]) -> bytes:
+def _encode(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str]) -> bytes:
     layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
     if not np.isfinite(layers).all():
-        raise UserError("expected finite values, got NaN or infinity: lower the learning rate of what made them")
+        raise UserError("expected finite values, got NaN or infinity: lower the learning rate of the run")
     layers = np.clip(layers, 0, 1)
     if format == "JPEG" and alpha is not None:
         layers = 1 + (layers[..., :3] - 1) * layers[..., 3:]
@@ -94,7 +96,7 @@ def _encoded(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, st
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, **options)
-    except (OSError, ValueError) as error:  # chiefly sides beyond what the format can count
+    except (OSError, ValueError) as error:  # mostly sides that are too long for the format
         height, width = rgb.shape[:2]
         raise UserError(f"{width} x {height} pixels do not fit in {format} ({error}): use .png or .tiff") from error
     return buffer.getvalue()

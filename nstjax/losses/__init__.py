@@ -1,16 +1,16 @@
-"""Losses: how far a statistic is from its target, and the losses on the picture itself.
+"""Losses: distances between a statistic and its target, and losses on the picture itself.
 
-Each is a few lines in the letters of its formula: x a statistic, t its target, D = x - t; picture p ``[H, W, 3]`` with
-neighbour differences dx (along the width) and dy (along the height). The weight in front is the objective's.
+Each is a few lines in the letters of its formula: x is a statistic, t its target; p is a picture ``[H, W, 3]``, dx and
+dy are its differences of neighbours along the width and the height. Weights belong to the objective, not to a loss.
 
-    distances   of any statistic, element by element
-    moments     of means, variances and covariances
-    transport   of distributions, along lines
-    pairwise    of sets of vectors, by what is nearest
-    entropic    of distributions, by Sinkhorn's iterations; needs ott-jax
-    sampling    ``sampled`` and ``sampled_alike``, which lift a distance of vectors to hypercolumns at random positions
-    layers      ``layer_sum`` and ``layer_mean``, which lift a distance to two dicts of statistics, one per layer
-    picture     total variation, value range
+    elementwise    distances of any statistic, element by element
+    moments        distances of means, variances and covariances
+    sliced         distances of distributions, along lines: sliced Wasserstein, histograms
+    nearest        distances of sets of vectors, by nearest neighbours
+    sinkhorn       entropic optimal transport; needs ott-jax
+    hypercolumn    ``sampled`` and ``sampled_alike`` lift a distance of vectors to all layers, at random positions
+    lifting        ``layer_sum`` and ``layer_mean`` lift a distance of one statistic to ``{layer: statistic}``
+    regularisers   losses on the picture: total variation, value range
 """
 
 from nstjax.losses.elementwise import (

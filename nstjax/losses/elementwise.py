@@ -1,4 +1,4 @@
-"""Distances of any statistic, position by position, from its target: content losses, and Gram matrices' losses."""
+"""Distances of any statistic, element by element: the content losses, and the losses of Gram matrices."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -6,16 +6,16 @@ from jaxtyping import Array, Float
 from nstjax.types import Scalar
 
 _EPSILON = 1e-12
-"""Keeps the divisions below finite where a target is flat; it bites only when its mean square is near 1e-12."""
+"""Keeps the divisions below finite where a target is flat; it matters only where its mean square is near 1e-12."""
 
 
 def sum_squared(x: Float[Array, "..."], t: Float[Array, "..."]) -> Scalar:
-    """``sum (x - t)^2``: the Keras example's content loss."""
+    """Return the sum of squares ``sum (x - t)^2``: the content loss of the Keras example."""
     return jnp.sum((x - t) ** 2)
 
 
 def half_sum_squared(x: Float[Array, "..."], t: Float[Array, "..."]) -> Scalar:
-    """``1/2 sum (x - t)^2``.
+    """Return half the sum of squares, ``1/2 sum (x - t)^2``.
 
     Reference: Gatys, Ecker and Bethge 2016, equation 1.
     """
@@ -23,14 +23,17 @@ def half_sum_squared(x: Float[Array, "..."], t: Float[Array, "..."]) -> Scalar:
 
 
 def mean_squared(x: Float[Array, "..."], t: Float[Array, "..."]) -> Scalar:
-    """``mean (x - t)^2``: the content loss of neural-style, pystiche and the tutorials, and their Gram loss."""
+    """Return the mean of squares ``mean (x - t)^2``.
+
+    Reference: the content and Gram losses of neural-style, pystiche and the tutorials.
+    """
     return jnp.mean((x - t) ** 2)
 
 
 def quarter_mean_squared(x: Float[Array, "c c"], t: Float[Array, "c c"]) -> Scalar:
-    """``1/(4 C^2) sum (x - t)^2`` of matrices [C, C].
+    """Return a quarter of the mean of squares, ``1/(4 C^2) sum (x - t)^2``, of matrices [C, C].
 
-    With ``gram`` this is the style loss ``1/(4 C^2 N^2) sum (F F^T - T T^T)^2``, for pictures of unlike sizes too.
+    With ``gram`` this is the style loss ``1/(4 C^2 N^2) sum (F F^T - T T^T)^2``, for pictures of any two sizes.
 
     Reference: Gatys, Ecker and Bethge 2016, equation 4.
     """
@@ -38,7 +41,7 @@ def quarter_mean_squared(x: Float[Array, "c c"], t: Float[Array, "c c"]) -> Scal
 
 
 def keras_style(x: Float[Array, "c c"], t: Float[Array, "c c"]) -> Scalar:
-    """``1/(4 * 3^2) sum (x - t)^2``, for ``gram_over_picture``.
+    """Return the Keras example's style loss ``1/(4 * 3^2) sum (x - t)^2``, for ``gram_over_picture``.
 
     Reference: the Keras example ``neural_style_transfer`` (its "channels" are the picture's three at every layer).
     """
@@ -46,15 +49,21 @@ def keras_style(x: Float[Array, "c c"], t: Float[Array, "c c"]) -> Scalar:
 
 
 def root_scaled_content(x: Float[Array, "h w c"], t: Float[Array, "h w c"]) -> Scalar:
-    """``1/(2 sqrt(C) sqrt(N)) sum (x - t)^2``: the content loss of neural-style-tf."""
+    """Return the content loss of neural-style-tf, ``1/(2 sqrt(C) sqrt(N)) sum (x - t)^2``."""
     return jnp.sum((x - t) ** 2) / (2 * jnp.sqrt(float(x.size)))
 
 
 def relative_squared(x: Float[Array, "..."], t: Float[Array, "..."]) -> Scalar:
-    """``sum (x - t)^2 / sum t^2``: the same number whatever the scale of the network's activations."""
+    """Return the relative squared error ``sum (x - t)^2 / sum t^2``.
+
+    Its value does not depend on the scale of the activations.
+    """
     return jnp.sum((x - t) ** 2) / (jnp.sum(t**2) + _EPSILON)
 
 
 def variance_scaled(x: Float[Array, "h w c"], t: Float[Array, "h w c"]) -> Scalar:
-    """``mean (x - t)^2 / var(t)``, the variance over all of t: a content loss free of the activations' scale."""
+    """Return the mean of squares over the variance, ``mean (x - t)^2 / var(t)``, over all of t.
+
+    A content loss that does not depend on the scale of the activations.
+    """
     return jnp.mean((x - t) ** 2) / (jnp.var(t) + _EPSILON)

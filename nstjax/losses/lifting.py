@@ -1,4 +1,4 @@
-"""Distances lifted from one statistic to a term's: one per layer, weighted."""
+"""Distances of one statistic, lifted to a statistic per layer: a weighted sum or mean over the layers."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,43 +13,69 @@ from nstjax.types import Distance, Key, Scalar
 
 @dataclass(frozen=True)
 class LayerSum:
-    """``sum_l w_l distance(x_l, t_l)`` over the layers of a term; see ``layer_sum``."""
+    """The weighted sum or mean of a distance over layers; see ``layer_sum`` and ``layer_mean``.
+
+    Args:
+        distance: (statistic, target) -> scalar, with a third argument ``key`` if it draws random numbers.
+        weights: pairs (layer, w_l); None: 1 for each layer.
+        mean: divide the sum by ``sum_l w_l``.
+    """
 
     distance: Distance
     weights: tuple[tuple[str, float], ...] | None
     mean: bool
 
     def __call__(self, x: Mapping[str, Any], t: Mapping[str, Any], key: Key | None = None) -> Scalar:
-        """The weighted sum or mean, with a key of its own for each layer where the distance takes one."""
+        """Return the weighted sum or mean of the layers' distances.
+
+        Args:
+            x: {layer: statistic}.
+            t: {layer: target}.
+            key: split into one key for each layer; needed only if the distance draws random numbers.
+
+        Raises:
+            ValueError: the weights are for other layers than the statistic's, or a key is missing.
+        """
         weights = dict(self.weights) if self.weights is not None else dict.fromkeys(x, 1.0)
         if set(weights) != set(x):
-            raise ValueError(f"layer weights for {sorted(weights)}, but the statistic has layers {sorted(x)}")
-        keys: list[dict[str, Key]] = [{} for _ in x]
+            raise ValueError(
+                f"the layer weights are for {sorted(weights)}, but the statistic has the layers {sorted(x)}: "
+                "give one weight for each layer"
+            )
+        options: list[dict[str, Key]] = [{} for _ in x]
         if takes_key(self.distance):
             if key is None:
                 raise ValueError(f"{self.distance} draws random numbers: pass key=")
-            keys = [{"key": k} for k in jax.random.split(key, len(x))]
-        total = sum(weights[it] * self.distance(x[it], t[it], **k) for it, k in zip(x, keys, strict=True))
+            options = [{"key": layer_key} for layer_key in jax.random.split(key, len(x))]
+        total = sum(
+            weights[layer] * self.distance(x[layer], t[layer], **option)
+            for layer, option in zip(x, options, strict=True)
+        )
         return jnp.asarray(total / sum(weights.values()) if self.mean else total)
 
 
 def layer_sum(distance: Distance, *, weights: Mapping[str, float] | None = None) -> LayerSum:
-    """Lift a distance to ``{layer: statistic}``: ``sum_l w_l distance(x_l, t_l)``.
+    """Lift a distance to ``{layer: statistic}``, as a sum over layers: ``sum_l w_l distance(x_l, t_l)``.
 
     Args:
-        distance: (statistic, target) -> scalar, with a third argument ``key`` where it is stochastic.
-        weights: ``{layer: w_l}``; all 1 by default.
+        distance: (statistic, target) -> scalar, with a third argument ``key`` if it draws random numbers.
+        weights: {layer: w_l}; all 1 by default.
     """
     return LayerSum(distance, None if weights is None else tuple(weights.items()), mean=False)
 
 
 def layer_mean(distance: Distance, *, weights: Mapping[str, float] | None = None) -> LayerSum:
-    """Lift a distance to ``{layer: statistic}``: ``sum_l w_l distance(x_l, t_l) / sum_l w_l``."""
+    """Lift a distance to ``{layer: statistic}``, as a mean over layers: ``sum_l w_l distance(x_l, t_l) / sum_l w_l``.
+
+    Args:
+        distance: (statistic, target) -> scalar, with a third argument ``key`` if it draws random numbers.
+        weights: {layer: w_l}; all 1 by default.
+    """
     return LayerSum(distance, None if weights is None else tuple(weights.items()), mean=True)
 
 
 def takes_key(distance: Distance) -> bool:
-    """Whether a distance draws random numbers, which it says by having an argument named ``key``."""
+    """Return whether a distance draws random numbers: whether it has an argument named ``key``."""
     if isinstance(distance, LayerSum):
         return takes_key(distance.distance)
     return "key" in inspect.signature(distance).parameters

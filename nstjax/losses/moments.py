@@ -1,7 +1,8 @@
-"""Distances of moments: of the Gaussian, or of each channel's mean and spread, that a layer's features amount to.
+"""Distances of moments: they compare the mean and variance of each channel, or the mean and covariance of all.
 
-The moments are raw, ``mean_and_square`` or ``moments``, so that styles and regions blend exactly; variances and
-covariances are formed here. In the formulas mu is the mean, sigma the standard deviation, S the covariance.
+The statistics are the raw moments, ``mean_and_square`` or ``moments``, so that styles and regions blend exactly;
+variances and covariances are formed here. In the formulas mu is the mean, sigma the standard deviation, S the
+covariance.
 """
 
 import functools
@@ -20,7 +21,9 @@ _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def batch_norm_statistics(x: Mapping[str, Float[Array, "c"]], t: Mapping[str, Float[Array, "c"]]) -> Scalar:
-    """``1/C sum_c [(mu_x - mu_t)^2 + (sigma_x - sigma_t)^2]``, of ``mean_and_square``.
+    """Return the mean squared difference of means and standard deviations, for ``mean_and_square``.
+
+    ``1/C sum_c [(mu_x - mu_t)^2 + (sigma_x - sigma_t)^2]``.
 
     Reference: Li, Wang, Liu and Hou, "Demystifying Neural Style Transfer", 2017.
     """
@@ -28,14 +31,17 @@ def batch_norm_statistics(x: Mapping[str, Float[Array, "c"]], t: Mapping[str, Fl
 
 
 def _deviation(x: Mapping[str, Array]) -> Array:
-    """sigma. Where it is zero, as for a dead channel, its gradient is too: a root has none there."""
+    """Return sigma; where it is zero, as for a dead channel, its gradient is defined as zero."""
     variance = x["square"] - x["mean"] ** 2
     varies = variance > 0
     return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 0)
 
 
 def mean_and_covariance(x: Mapping[str, Array], t: Mapping[str, Array]) -> Scalar:
-    """``mean (mu_x - mu_t)^2 + mean (S_x - S_t)^2``, of ``moments``."""
+    """Return the mean squared difference of means and covariances, for ``moments``.
+
+    ``mean (mu_x - mu_t)^2 + mean (S_x - S_t)^2``.
+    """
     return jnp.mean((x["mean"] - t["mean"]) ** 2) + jnp.mean((_covariance(x) - _covariance(t)) ** 2)
 
 
@@ -44,34 +50,37 @@ def _covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
 
 
 def moment_matching(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
-    """``mean |mu_x - mu_t| + mean |S_x - S_t|``, of vectors in rows: ``feature_vectors`` or hypercolumns.
+    """Return the mean absolute difference of means and covariances, for ``feature_vectors`` or hypercolumns.
+
+    ``mean |mu_x - mu_t| + mean |S_x - S_t|``.
 
     Reference: Kolkin, Salavon and Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
     (STROTSS), 2019, equation 5.
     """
-    (mu_x, S_x), (mu_t, S_t) = _of_vectors(x), _of_vectors(t)
+    (mu_x, S_x), (mu_t, S_t) = _vector_moments(x), _vector_moments(t)
     return jnp.mean(jnp.abs(mu_x - mu_t)) + jnp.mean(jnp.abs(S_x - S_t))
 
 
-def _of_vectors(x: Float[Array, "n c"]) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
+def _vector_moments(x: Float[Array, "n c"]) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
     mu = jnp.mean(x, axis=0)
     return mu, _matmul((x - mu).T, x - mu) / len(x)
 
 
 @dataclass(frozen=True)
 class WassersteinGaussian:
-    """``mean (mu_x - mu_t)^2 + 1/C tr(S_x + S_t - 2 (S_t^1/2 S_x S_t^1/2)^1/2)``, of ``moments``.
+    """The squared 2-Wasserstein distance of two Gaussians, divided by C; for ``moments``.
 
-    The squared Wasserstein distance of order two of two Gaussians, over C. S has ``1e-4 I`` added, and more where
-    rounding needs more to leave it positive: on features that hardly vary.
+    ``mean (mu_x - mu_t)^2 + 1/C tr(S_x + S_t - 2 (S_t^1/2 S_x S_t^1/2)^1/2)``, where ``1e-4 I`` is added to S, and more
+    on features that hardly vary, where rounding would leave S not positive.
 
-    The roots are Newton and Schulz's. So many steps resolve directions whose variance is above about 2.25^-steps of
-    the largest: 6e-5 for 12 steps, 1e-7 for 20. Those below count as further apart than they are, so the distance of
-    two equal statistics is not zero. Of a photograph and a painting, in VGG19's blocks 1 to 3, 12 steps find some 10%
-    too much and 20 less than 1%. More than 20 need float64: what rounding makes of zero is then no longer small.
+    The matrix square roots are computed by Newton-Schulz iterations. They resolve directions whose variance is above
+    about 2.25^-steps of the largest: 6e-5 for 12 steps, 1e-7 for 20. Directions below that count as further apart than
+    they are, so the distance of two equal statistics is not zero. For a photograph and a painting, in VGG19's blocks 1
+    to 3, the value is about 10% too large with 12 steps, and less than 1% with 20. More than 20 steps need float64:
+    the rounding errors of zero variances are then no longer small.
 
     Args:
-        steps: of each root, and of its gradient; 12 in the source.
+        steps: number of iterations for each root and for its gradient; 12 in the reference.
 
     Reference: Crowson, style-transfer-pytorch.
     """
@@ -79,27 +88,27 @@ class WassersteinGaussian:
     steps: int = 12
 
     def __call__(self, x: Mapping[str, Array], t: Mapping[str, Array]) -> Scalar:
-        """The distance of two ``moments``."""
-        S_x, S_t = _regular_covariance(x), _regular_covariance(t)
+        """Return the distance of two ``moments``."""
+        S_x, S_t = _regularised_covariance(x), _regularised_covariance(t)
         root_t = _root(S_t, self.steps)
         mixed = _root(_matmul(_matmul(root_t, S_x), root_t), self.steps)
         return jnp.mean((x["mean"] - t["mean"]) ** 2) + jnp.mean(jnp.diagonal(S_x + S_t - 2 * mixed))
 
 
 wasserstein_gaussian = WassersteinGaussian()
-"""``WassersteinGaussian`` as style-transfer-pytorch has it, with 12 steps."""
+"""The ``WassersteinGaussian`` of style-transfer-pytorch, with 12 steps."""
 
 
-def _regular_covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
+def _regularised_covariance(x: Mapping[str, Array]) -> Float[Array, "c c"]:
     second = x["second"]
     rounding = 2 * float(jnp.finfo(second.dtype).eps) * jnp.trace(second)
     return _covariance(x) + jnp.maximum(rounding, 1e-4) * jnp.eye(len(second), dtype=second.dtype)
 
 
 def _newton_schulz(S: Float[Array, "c c"], steps: int) -> Float[Array, "c c"]:
-    """Square root of a symmetric positive definite matrix: matrix products alone, which accelerators are made for.
+    """Return the square root of a symmetric positive definite matrix, by matrix products alone: fast on accelerators.
 
-    Reference: Higham, "Functions of Matrices", 2008: the coupled iteration of Newton and Schulz.
+    Reference: Higham, "Functions of Matrices", 2008: the coupled Newton-Schulz iteration.
     """
     norm = jnp.linalg.norm(S)
     identity = jnp.eye(len(S), dtype=S.dtype)
@@ -119,7 +128,7 @@ def _root_forward(S: Array, steps: int):
 
 
 def _root_backward(steps: int, R: Array, dR: Array):
-    """The dS of ``R dS + dS R = dR``, Lyapunov's equation, by the iteration that takes R to the identity.
+    """Solve the Lyapunov equation ``R dS + dS R = dR`` for dS, by the iteration that takes R to the identity.
 
     Reference: Lin and Maji, "Improved Bilinear Pooling with CNNs", 2017.
     """

@@ -1,9 +1,9 @@
 """Distances of distributions along lines, where optimal transport is sorting: sliced Wasserstein, histograms.
 
-x ``[N, C]`` and t ``[M, C]`` are feature vectors, in any order. Of numbers in a row, optimal transport sends the k-th
-smallest of x to the k-th smallest of t; R(x) is what x is sent to, in x's order. Where N and M differ, t is resampled:
-its sorted values are cut into N equal shares, and R takes the mean of each. So the gradient is that of the exact
-transport, and the value less by what N numbers cannot say of M, which no x changes.
+x ``[N, C]`` and t ``[M, C]`` are feature vectors, in any order. On a line, optimal transport sends the k-th smallest
+value of x to the k-th smallest of t; R(x) are the values of t that x is sent to, in the order of x. Where N and M
+differ, t is resampled: its sorted values are cut into N equal shares, and R takes the mean of each share. The gradient
+is then that of the exact transport; the value is smaller by the variance within the shares, which does not depend on x.
 """
 
 from dataclasses import dataclass
@@ -19,56 +19,60 @@ from nstjax.types import Key, Scalar
 
 @dataclass(frozen=True)
 class SlicedWasserstein:
-    """``mean (sort(F v) - sort(T v))^2`` over positions and random unit directions v, of ``feature_vectors``.
+    """Sliced Wasserstein distance of ``feature_vectors``: ``mean (sort(F v) - sort(T v))^2``.
+
+    The mean is over positions and random unit directions v.
 
     Args:
-        directions: how many, drawn anew at every evaluation; as many as channels by default.
+        directions: number of directions, drawn again at every evaluation; the number of channels by default.
 
     Reference: Heitz, Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synthesis", 2021,
-    equations 4 to 7. Where the pictures differ in size the authors' code repeats the target; see above.
+    equations 4 to 7.
+    Differs from the code: where the pictures differ in size, the code repeats the target; here it is resampled.
     """
 
     directions: int | None = None
 
     def __call__(self, x: Float[Array, "n c"], t: Float[Array, "m c"], key: Key) -> Scalar:
-        """The distance along directions that the key draws."""
+        """Return the distance along directions drawn from the key."""
         c = x.shape[1]
         V_DxC = jax.random.normal(key, (self.directions or c, c), x.dtype)
         V_DxC /= jnp.linalg.norm(V_DxC, axis=1, keepdims=True)
-        x_DxN, t_DxM = (jnp.matmul(V_DxC, it.T, precision=lax.Precision.HIGHEST) for it in (x, t))
-        return jnp.mean((x_DxN - _transported(x_DxN, t_DxM)) ** 2)
+        x_DxN, t_DxM = (jnp.matmul(V_DxC, vectors.T, precision=lax.Precision.HIGHEST) for vectors in (x, t))
+        return jnp.mean((x_DxN - _transport(x_DxN, t_DxM)) ** 2)
 
 
 sliced_wasserstein = SlicedWasserstein()
-"""``SlicedWasserstein`` with as many directions as channels."""
+"""The ``SlicedWasserstein`` distance with as many directions as channels."""
 
 
 def histogram_matching(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
-    """``sum (F - R(F))^2``, R matching each channel's histogram to the target's; of ``feature_vectors``.
+    """Return the squared distance to the features with matched histograms, ``sum (F - R(F))^2``.
 
-    For the gradient R(F) is a constant.
+    For ``feature_vectors``. R matches the histogram of each channel to the target's; R(F) is a constant for the
+    gradient.
 
     Reference: Risser, Wilmot and Barnes, "Stable and Controllable Neural Texture Synthesis and Style Transfer Using
     Histogram Losses", 2017, section 4.
-    Differs from the paper: the histograms have no bins, each value is one of its own.
+    Differs from the paper: the histograms have no bins; values are matched one by one.
     """
-    return jnp.sum((x - lax.stop_gradient(_transported(x.T, t.T)).T) ** 2)
+    return jnp.sum((x - lax.stop_gradient(_transport(x.T, t.T)).T) ** 2)
 
 
-def _transported(x_DxN: Float[Array, "d n"], t_DxM: Float[Array, "d m"]) -> Float[Array, "d n"]:
-    """R(x) of each row; constant in x, of which it sees the order alone."""
-    quantiles = _resampled(jnp.sort(t_DxM, axis=1), x_DxN.shape[1])
+def _transport(x_DxN: Float[Array, "d n"], t_DxM: Float[Array, "d m"]) -> Float[Array, "d n"]:
+    """Return R(x) of each row. It depends on the order of x alone, so it has no gradient in x."""
+    quantiles = _resample(jnp.sort(t_DxM, axis=1), x_DxN.shape[1])
     order = jnp.argsort(lax.stop_gradient(x_DxN), axis=1)
     return jnp.put_along_axis(jnp.zeros_like(quantiles), order, quantiles, axis=1, inplace=False)
 
 
-def _resampled(t_DxM: Float[Array, "d m"], n: int) -> Float[Array, "d {n}"]:
-    """Sorted values, as n of them: the mean of each of n equal shares."""
+def _resample(t_DxM: Float[Array, "d m"], n: int) -> Float[Array, "d {n}"]:
+    """Resample rows of sorted values to n values each: the means of n equal shares."""
     d, m = t_DxM.shape
     if m == n:
         return t_DxM
-    # In units of 1/(n m), the ends of the n shares and of the m values' own: whole numbers, so that no end is missed.
+    # The ends of the n shares and of the m values, in units of 1/(n m): as whole numbers they compare exactly.
     ends = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
-    share, to, of = np.diff(ends) / m, ends[:-1] // m, ends[:-1] // n
-    parts = t_DxM[:, of] * jnp.asarray(share, t_DxM.dtype)
-    return jnp.zeros((d, n), t_DxM.dtype).at[:, to].add(parts, indices_are_sorted=True)
+    fraction, target, source = np.diff(ends) / m, ends[:-1] // m, ends[:-1] // n
+    parts = t_DxM[:, source] * jnp.asarray(fraction, t_DxM.dtype)
+    return jnp.zeros((d, n), t_DxM.dtype).at[:, target].add(parts, indices_are_sorted=True)

@@ -1,1 +1,1 @@
-"""The network: layers and flavours as facts, convolution, VGG as a Flax module, and where its weights come from."""
+"""The network: layers and flavours as data, convolution, VGG as a Flax module, and its weights."""

@@ -1,8 +1,8 @@
-"""The facts about VGG networks that need no array library: their layers, the layers' names, and flavours of weights.
+"""Architectures of VGG networks as data, without an array library: layers, their names, and flavours of weights.
 
-A layer's canonical name is Keras's: ``block4_conv2`` is the feature after the ReLU, ``block4_pool`` the pooled one.
-``relu4_2`` and ``pool4`` are aliases, ``conv4_2`` is the value before the ReLU, ``input`` the picture itself. Names are
-the same in every network; which of them a network has follows from its blocks.
+The canonical name of a layer is that of Keras: ``block4_conv2`` is the feature map after the ReLU, ``block4_pool`` the
+pooled one. ``relu4_2`` and ``pool4`` are aliases, ``conv4_2`` is the value before the ReLU, ``input`` the picture
+itself. Names are the same in every network; the blocks of a network determine which of them it has.
 
 Reference: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
 table 1, columns D (VGG16) and E (VGG19).
@@ -22,32 +22,34 @@ Padding = Literal["zero", "edge", "reflect"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A VGG network, as data: all its layers follow from its blocks.
+    """The architecture of a VGG network, given by its blocks.
 
     Args:
-        name: for people, and in files of weights.
-        blocks: (convolutions, channels) of each block; a 2x2 pooling ends each.
+        name: name in messages and in files of weights.
+        blocks: (number of convolutions, channels) of each block. Each block ends with a 2x2 pooling.
 
     Raises:
-        UserError: not one to five blocks of one to four convolutions each, which is what layers' names can say.
+        UserError: there are not one to five blocks of one to four convolutions each, which layer names can address.
     """
 
     name: str
     blocks: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
-        """Checks the blocks."""
-        if not 1 <= len(self.blocks) <= 5 or any(not (1 <= n <= 4 and channels >= 1) for n, channels in self.blocks):
+        """Check the blocks."""
+        if not 1 <= len(self.blocks) <= 5 or any(
+            not (1 <= count <= 4 and channels >= 1) for count, channels in self.blocks
+        ):
             raise UserError(f"a VGG network has one to five blocks of one to four convolutions, not {[*self.blocks]}")
 
     @functools.cached_property
     def convolutions(self) -> tuple[str, ...]:
-        """Names of the convolutions, from the picture down."""
+        """Names of the convolutions, from the picture on."""
         return tuple(step for step in self.sequence if not step.endswith("pool"))
 
     @functools.cached_property
     def sequence(self) -> tuple[str, ...]:
-        """Names of convolutions and poolings in the order in which they run."""
+        """Names of the convolutions and poolings, in the order in which they run."""
         return tuple(
             name
             for b, (count, _) in enumerate(self.blocks, 1)
@@ -55,51 +57,56 @@ class Architecture:
         )
 
     def kernel_shape(self, convolution: str) -> tuple[int, int, int, int]:
-        """[height, width, channels in, channels out] of a convolution's kernel, by canonical name."""
+        """Return [height, width, channels in, channels out] of the kernel of a convolution, by canonical name."""
         block, index = int(convolution[5]), int(convolution[-1])
         channels_out = self.blocks[block - 1][1]
         channels_in = channels_out if index > 1 else 3 if block == 1 else self.blocks[block - 2][1]
         return (3, 3, channels_in, channels_out)
 
     def convolutions_to(self, name: str) -> tuple[str, ...]:
-        """The convolutions that a layer needs, from the picture down to it, by any form of its name.
+        """Return the convolutions that a layer needs, from the picture on, by any form of its name.
 
         Raises:
-            UserError: the network has no such layer; the line names one that has it.
+            UserError: the network has no such layer; the message names one that has it.
         """
-        step = layer(name).step
+        step = parse_layer(name).step
         if step not in self.sequence:
             others = [network.name for network in NETWORKS.values() if step in network.sequence]
-            raise UserError(f"{self.name} has no layer {name}, {' and '.join(others)} has: take its weights")
+            raise UserError(f"{self.name} has no layer {name}, but {' and '.join(others)} has: use its weights")
         return tuple(step for step in self.sequence[: self.sequence.index(step) + 1] if step in self.convolutions)
 
 
 VGG19 = Architecture("VGG19", ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)))
 VGG16 = Architecture("VGG16", ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)))
 NETWORKS: dict[str, Architecture] = {network.name: network for network in (VGG19, VGG16)}
-"""By name. The first has every layer that another has."""
+"""All networks, by name. The first has every layer that any of them has."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A position in a network: the step of its sequence that yields it, and whether its ReLU is left out."""
+    """A position in a network whose value is a feature map.
+
+    Args:
+        step: name of the convolution or pooling that yields it.
+        before_relu: True for the value before the ReLU of a convolution.
+    """
 
     step: str
     before_relu: bool = False
 
     @property
     def block(self) -> int:
-        """From 1."""
+        """Number of the block, from 1."""
         return int(self.step[5])
 
     @property
     def halvings(self) -> int:
-        """How often the picture has been halved when it gets here."""
+        """Number of poolings up to and including this layer; each halves the sides of the picture."""
         return self.block if self.step.endswith("pool") else self.block - 1
 
 
-def layer(name: str) -> Layer:
-    """The position that ``name`` (canonical, alias or pre-ReLU form) stands for; not for ``input``.
+def parse_layer(name: str) -> Layer:
+    """Return the layer with this name (canonical, alias or pre-ReLU form), which must not be ``input``.
 
     Raises:
         UserError: no network has such a layer.
@@ -118,25 +125,37 @@ def layer(name: str) -> Layer:
     )
 
 
-def deepest(names: Iterable[str]) -> str | None:
-    """The step at which a network may stop and still serve ``names``; None where it need not start."""
-    steps = {layer(name).step for name in names if name != "input"}
+def find_deepest_step(names: Iterable[str]) -> str | None:
+    """Return the last step that a network must run to yield these layers; None if it need not run at all."""
+    steps = {parse_layer(name).step for name in names if name != "input"}
     return max(steps, key=VGG19.sequence.index, default=None)
 
 
-def smallest_side(names: Iterable[str]) -> int:
-    """The shortest side, in pixels, of a picture that still has one position in every layer of ``names``."""
-    return 2 ** max((layer(name).halvings for name in names if name != "input"), default=0)
+def find_smallest_side(names: Iterable[str]) -> int:
+    """Return the shortest side, in pixels, that leaves at least one position in each of these layers."""
+    return 2 ** max((parse_layer(name).halvings for name in names if name != "input"), default=0)
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """How weights want their picture: ``(scale * x - mean) / std`` for x RGB in [0, 1], then the channel order."""
+    """The picture format and the variant of VGG for which weights were trained.
+
+    The network reads ``(scale * x - mean) / std`` for x RGB in [0, 1], with the channels in ``order``.
+
+    Args:
+        name: name of the flavour.
+        order: order of the colour channels.
+        scale: factor on the picture.
+        mean: mean to subtract, in RGB order, in units of the scaled picture.
+        std: standard deviation to divide by, in RGB order, in units of the scaled picture.
+        pooling: kind of pooling.
+        padding: values outside the map at each convolution.
+    """
 
     name: str
     order: Literal["RGB", "BGR"]
     scale: float
-    mean: tuple[float, float, float]  # in RGB order, in units of the scaled picture
+    mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pooling: Pooling = "max"
     padding: Padding = "zero"
@@ -152,3 +171,4 @@ FLAVOURS: dict[str, Flavour] = {
         Flavour("self-taught", "RGB", 1.0, _IMAGENET_MEAN, (0.25, 0.25, 0.25), "average", "reflect"),
     )
 }
+"""All flavours, by name."""

@@ -1,4 +1,4 @@
-"""From a word for some weights to a network that is ready to run."""
+"""Networks with weights, ready to run."""
 
 from typing import Any
 
@@ -13,7 +13,12 @@ from nstjax.network.weights import Weights, find
 
 
 def build(weights: Weights, **options: Any) -> VGG:
-    """Build the network of these weights; ``options`` are those of ``VGG``."""
+    """Build the network of these weights.
+
+    Args:
+        weights: the weights.
+        options: keyword arguments of ``VGG``.
+    """
     return VGG(weights.parameters, weights.flavour, architecture=weights.architecture, **options)
 
 
@@ -27,12 +32,12 @@ def load_vgg(
     dtype: DTypeLike = jnp.float32,
     rematerialise: bool = False,
 ) -> VGG:
-    """Load a VGG network with trained weights, VGG19 or VGG16, as the weights are of.
+    """Load a VGG network with trained weights: VGG19 or VGG16, depending on the weights.
 
     Args:
-        source: "auto" (the first whole network of: a converted file, Keras's VGG19 fetched, an installed VGG16), a
-            name from the manifest, or a file, which serves whatever layers it holds.
-        pooling: this and all that follows: see ``VGG``.
+        source: "auto" (the first complete network among a converted file, Keras's VGG19 after a download, and an
+            installed VGG16), a name from the manifest, or a file, which may hold only some layers.
+        pooling: see ``VGG``.
         padding: see ``VGG``.
         backend: see ``VGG``.
         precision: see ``VGG``.
@@ -40,7 +45,7 @@ def load_vgg(
         rematerialise: see ``VGG``.
 
     Raises:
-        UserError: there are no such weights, or they are damaged; one line that says what to do.
+        UserError: there are no such weights, or they are damaged; the message says what to do.
     """
     weights = find(source, layers=None if source == "auto" else ())
     return build(
@@ -58,13 +63,17 @@ def load_vgg19(source: str = "auto", **options: Any) -> VGG:
     """Load VGG19 with trained weights.
 
     Args:
-        source: as for ``load_vgg``; "auto" passes over other networks.
-        options: as for ``load_vgg``.
+        source: see ``load_vgg``; "auto" skips other networks.
+        options: keyword arguments of ``load_vgg``.
 
     Raises:
-        UserError: there are no such weights, they are damaged, or of another network; one line that says what to do.
+        UserError: there are no such weights, they are damaged, or they are for another network; the message says what
+            to do.
     """
     weights = find(source, layers=VGG19.convolutions if source == "auto" else ())
     if weights.architecture != VGG19:
-        raise UserError(f"{source} holds weights of {weights.architecture.name}, not VGG19: nstjax.load_vgg loads any")
+        raise UserError(
+            f"{source} holds weights of {weights.architecture.name}, not VGG19: "
+            "use nstjax.load_vgg, which loads any network"
+        )
     return build(weights, **options)

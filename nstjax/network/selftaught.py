@@ -1,15 +1,16 @@
-"""A network that needs no file: VGG19's shape, with filters learnt in seconds from the user's own two pictures.
+"""A self-taught network, which needs no file: VGG19 with filters learnt in seconds from the user's two pictures.
 
-Layer by layer, from the picture down: cut small patches from the layer's input, whiten them, cluster their directions,
-and take one cluster's centre as one filter. No labels, no gradient, no other pictures. The same pictures and seed give
-the same bytes, in another process too: all chance is drawn from (seed, layer), and all is computed on the CPU. (Only
-another number of cores cuts the matrix products otherwise, and so changes last bits.)
+Layer by layer, from the picture on: cut small patches from the input of the layer, whiten them, cluster their
+directions, and use the centre of each cluster as a filter. No labels, no gradient, no other pictures. The same pictures
+and seed give the same bytes, in another process too: all random numbers come from (seed, layer), and everything is
+computed on the CPU. (Another number of cores may change the last bits, because it splits the matrix products
+differently.)
 
 Reference: Coates and Ng, "Learning Feature Representations with K-Means", 2012, sections 2 to 4.
 
 Differs from the paper: the patches come from two pictures, so no filter is wasted on what neither shows; the whitening
-is damped far more (``_DAMPING``), which gives broad strokes in place of grain; a filter's response is standardised and
-rectified, as VGG19's ReLU wants it; all channels of a layer feed the next, without receptive-field selection.
+is damped far more (``_DAMPING``), which gives broad strokes instead of grain; the response of a filter is standardised
+and rectified, for VGG19's ReLU; all channels of a layer feed the next, without receptive-field selection.
 """
 
 import contextlib
@@ -32,25 +33,29 @@ from nstjax.network.weights import Weights
 Maps = Float[np.ndarray, "n h w c"]
 
 _CROPS = (48, 96)
-"""How many squares are cut from the pictures, and their side in pixels."""
+"""Number of squares that are cut from the pictures, and their side in pixels."""
 _CROPS_FOR_BLOCK5 = (24, 192)
-"""At block5 a crop of 96 is 6 positions wide: nearly all of it border."""
+"""Number and side of the squares for block5, where 96 pixels are 6 positions, nearly all of them at the border."""
 _ZOOMS = (0.6, 1.0)
-"""Crops are shrunk by a factor drawn from this range: a filter should serve strokes of more than one size."""
+"""Range of the random factor by which crops are shrunk, so that filters suit strokes of more than one size."""
 _PATCHES = 12_000
+"""Number of patches for a layer."""
 _PATCHES_WIDE = 6_000
-"""Of the layers with wide patches (below), which are long and go into many clusters."""
+"""Number of patches for a layer with long patches, which also have many clusters."""
 _WIDE = 1152
-"""Patches longer than this are whitened across channels alone: the full matrix would cost more than all the rest."""
+"""Number of values above which a patch is long. Long patches are whitened across channels alone: the full matrix would
+cost more than everything else."""
 _DAMPING = 0.5
-"""Added to every variance, in units of their mean, before whitening divides by it."""
+"""Constant added to every variance before whitening divides by it, in units of the mean variance."""
 _FLAT = 1e-4
-"""Likewise, absolute: about one 8-bit step, so that a flat picture's rounding is not whitened into noise."""
-_FAINTEST = 0.7
-"""Patches fainter than this, in units of the median norm, are left out: flat places have no direction to cluster."""
+"""Constant added to every variance, absolute: about one 8-bit step, so that the rounding of a flat picture is not
+amplified to noise."""
+_MIN_NORM = 0.7
+"""Smallest norm of a patch that is used, in units of the median: flat places have no direction to cluster."""
 _ROUNDS = 8
+"""Number of iterations of k-means."""
 _GROUP = 8
-"""Crops that go through a convolution together."""
+"""Number of crops that are convolved together."""
 
 
 def learn(
@@ -62,25 +67,26 @@ def learn(
     progress: Callable[[int, int, str], object] | None = None,
     known: Weights | None = None,
 ) -> Weights:
-    """Learn VGG19's convolutions, down to ``deepest``, from two pictures.
+    """Learn VGG19's convolutions, up to ``deepest``, from two pictures.
 
-    About 15 seconds on two idle CPU cores down to block4_conv1; under 2 GB.
+    Takes about 15 seconds on two idle CPU cores and less than 2 GB for block4_conv1.
 
     Args:
         content: float32 [H, W, 3] in [0, 1], in the colours in which the network will see it.
-        style: float32 [H', W', 3] in [0, 1]; or several. All at the run's size: strokes are learnt at the size they
-            have there.
-        seed: of the crops, the patches and the first centres; 0 or more.
-        deepest: the last convolution, by its canonical name.
-        progress: told (layers done, layers in all, the layer that is next) before every layer, and once at the end.
-        known: the first layers, kept as they are, in whose flavour the rest is learnt. None: learn all.
+        style: float32 [H', W', 3] in [0, 1], or a sequence of such pictures. Content and styles must have the size
+            that they have in the run, because strokes are learnt at their size.
+        seed: seed of the crops, the patches and the initial centres; 0 or more.
+        deepest: the last convolution to learn, by its canonical name.
+        progress: called with (layers done, layers in all, next layer) before each layer, and once at the end.
+        known: weights of the first layers. They are kept as they are, and the rest is learnt in their flavour. None to
+            learn all layers.
 
     Returns:
-        Weights of flavour "self-taught" (or that of ``known``). Over the crops, every learnt channel that is not
-        constant has mean activation 1, or that of the last known layer.
+        Weights of flavour "self-taught" (or that of ``known``). Over the crops, the mean activation of each learnt
+        channel that is not constant is 1, or that of the last known layer.
 
     Raises:
-        UserError: no such convolution, a negative seed, or something that is not a picture.
+        UserError: there is no such convolution, the seed is negative, or an input is not a picture.
     """
     styles = [style] if isinstance(style, np.ndarray) else [*style]
     network = known.architecture if known else VGG19
@@ -88,26 +94,26 @@ def learn(
     flavour = known.flavour if known else FLAVOURS["self-taught"]
     parameters = dict(known.parameters) if known else {}
     steps = network.sequence[: network.sequence.index(deepest) + 1]
-    to_learn = [step for step in network.convolutions_to(deepest) if step not in parameters]
-    with _on_the_cpu():
-        maps = _preprocessed(_crops((*styles, content), deepest, seed), flavour)
+    unknown = [step for step in network.convolutions_to(deepest) if step not in parameters]
+    with _use_cpu():
+        maps = _preprocess(_cut_crops((*styles, content), deepest, seed), flavour)
         level = 1.0
-        for step in steps if to_learn else ():
+        for step in steps if unknown else ():
             if step.endswith("pool"):
-                maps = _pooled(maps, flavour.pooling)
+                maps = _pool_maps(maps, flavour.pooling)
                 continue
-            if step in to_learn:
+            if step in unknown:
                 if progress:
-                    progress(to_learn.index(step), len(to_learn), step)
+                    progress(unknown.index(step), len(unknown), step)
                 generator = np.random.default_rng([seed, 1 + network.convolutions.index(step)])
-                kernel = _filters(maps, network.kernel_shape(step)[-1], generator)
-                maps, parameters[step] = _standardised(_convolved(maps, kernel, flavour.padding), kernel, level)
+                kernel = _learn_filters(maps, network.kernel_shape(step)[-1], generator)
+                maps, parameters[step] = _standardise(_convolve_maps(maps, kernel, flavour.padding), kernel, level)
             else:
                 kernel, bias = parameters[step]
-                maps = np.maximum(_convolved(maps, kernel, flavour.padding) + bias, 0)
+                maps = np.maximum(_convolve_maps(maps, kernel, flavour.padding) + bias, 0)
                 level = float(maps.mean(dtype=np.float64))
     if progress:
-        progress(len(to_learn), len(to_learn), deepest)
+        progress(len(unknown), len(unknown), deepest)
     origin = f"learnt from the two pictures with seed {seed}"
     source = f"{known.source}; below them, {origin}" if known else origin
     return Weights(parameters, flavour, source, architecture=network)
@@ -116,22 +122,22 @@ def learn(
 def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str, network: Architecture) -> None:
     convolutions = network.convolutions
     if deepest not in convolutions:
-        raise UserError(f"deepest is {deepest!r}: expected a convolution, {convolutions[0]} … {convolutions[-1]}")
+        raise UserError(f"deepest is {deepest!r}: expected a convolution from {convolutions[0]} to {convolutions[-1]}")
     if seed < 0:
         raise UserError(f"the seed is {seed}: expected 0 or more")
-    for name, picture in (("content", content), *(("style", it) for it in styles)):
+    for name, picture in (("content", content), *(("style", style) for style in styles)):
         if picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
-            raise UserError(f"the {name} picture is {[*picture.shape]}: expected [height, width, 3]")
+            raise UserError(f"the {name} picture has shape {[*picture.shape]}: expected [height, width, 3]")
         if not np.isfinite(picture).all():
             raise UserError(f"the {name} picture has values that are not finite")
 
 
 @contextlib.contextmanager
-def _on_the_cpu() -> Iterator[None]:
-    """Computes on the CPU, which repeats itself to the last bit, even where JAX would take an accelerator."""
+def _use_cpu() -> Iterator[None]:
+    """Compute on the CPU, which gives the same bits each time, even if JAX has an accelerator."""
     try:
         cpu = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # the user shut it out with JAX_PLATFORMS
+    except RuntimeError:  # the user has excluded it with JAX_PLATFORMS
         yield
         return
     with jax.default_device(cpu):
@@ -141,21 +147,21 @@ def _on_the_cpu() -> Iterator[None]:
 # The training crops.
 
 
-def _crops(pictures: Sequence[np.ndarray], deepest: str, seed: int) -> Maps:
-    """Squares of the pictures in turn, at random places and zooms, half of them mirrored."""
+def _cut_crops(pictures: Sequence[np.ndarray], deepest: str, seed: int) -> Maps:
+    """Cut squares from the pictures in turn, at random places and zooms, half of them mirrored."""
     count, side = _CROPS_FOR_BLOCK5 if deepest.startswith("block5") else _CROPS
     generator = np.random.default_rng([seed, 0])
-    pictures = [_at_least(side, np.asarray(picture, np.float32)) for picture in pictures]
-    return np.stack([_crop(pictures[i % len(pictures)], side, generator) for i in range(count)])
+    pictures = [_pad_to(side, np.asarray(picture, np.float32)) for picture in pictures]
+    return np.stack([_cut_crop(pictures[i % len(pictures)], side, generator) for i in range(count)])
 
 
-def _at_least(side: int, picture: np.ndarray) -> np.ndarray:
-    """The picture, mirrored at its edges as often as it takes for both sides to measure ``side``."""
+def _pad_to(side: int, picture: np.ndarray) -> np.ndarray:
+    """Return the picture, mirrored at its edges until both sides have at least ``side`` pixels."""
     missing = [max(side - length, 0) for length in picture.shape[:2]]
     return np.pad(picture, [(m // 2, m - m // 2) for m in missing] + [(0, 0)], mode="symmetric")
 
 
-def _crop(picture: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
+def _cut_crop(picture: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
     h, w, _ = picture.shape
     window = min(round(side / generator.uniform(*_ZOOMS)), h, w)
     y, x = generator.integers(h - window + 1), generator.integers(w - window + 1)
@@ -163,54 +169,54 @@ def _crop(picture: np.ndarray, side: int, generator: np.random.Generator) -> np.
     return crop[:, ::-1] if generator.random() < 0.5 else crop
 
 
-def _preprocessed(crops: Maps, flavour: Flavour) -> Maps:
+def _preprocess(crops: Maps, flavour: Flavour) -> Maps:
     return np.asarray(VGG({}, flavour).preprocess(jnp.asarray(crops)))
 
 
 # One layer.
 
 
-def _filters(maps: Maps, count: int, generator: np.random.Generator) -> Float[np.ndarray, "3 3 c k"]:
-    """The directions in which the maps' whitened 3x3 patches cluster, as filters of the maps themselves.
+def _learn_filters(maps: Maps, count: int, generator: np.random.Generator) -> Float[np.ndarray, "3 3 c k"]:
+    """Return filters for the directions in which the whitened 3x3 patches of the maps cluster.
 
-    A filter is Z d, for d a cluster's unit centre and Z the (symmetric) whitening: its response to a patch is that of
-    d to the whitened patch.
+    A filter is Z d, for d the unit centre of a cluster and Z the (symmetric) whitening: its response to a patch equals
+    that of d to the whitened patch.
     """
     channels = maps.shape[-1]
     wide = 9 * channels > _WIDE
-    patches = _patches(maps, _PATCHES_WIDE if wide else _PATCHES, generator)
-    # One row per patch, or, for wide ones, one per tap: then every tap is whitened alike, across channels.
+    patches = _sample_patches(maps, _PATCHES_WIDE if wide else _PATCHES, generator)
+    # One row for each patch, or for each tap of long patches: every tap is then whitened in the same way.
     rows = patches.reshape(-1, channels if wide else 9 * channels)
     rows -= rows.mean(axis=0)
-    whitening = _whitening(rows)
+    whitening = _compute_whitening(rows)
     points = (rows @ whitening).reshape(-1, 9 * channels)
-    centres_Kx9C = _spherical_kmeans(_directions(points, count, generator), count, generator)
+    centres_Kx9C = _spherical_kmeans(_select_directions(points, count, generator), count, generator)
     filters = centres_Kx9C.reshape(-1, len(whitening)) @ whitening
     return np.ascontiguousarray(filters.reshape(count, 3, 3, channels).transpose(1, 2, 3, 0))
 
 
-def _patches(maps: Maps, count: int, generator: np.random.Generator) -> Float[np.ndarray, "p 3 3 c"]:
-    """3x3 windows of the maps, at random places inside their borders."""
+def _sample_patches(maps: Maps, count: int, generator: np.random.Generator) -> Float[np.ndarray, "p 3 3 c"]:
+    """Return 3x3 windows of the maps, at random places inside their borders."""
     n, h, w, _ = maps.shape
     crop, y, x = (generator.integers(size, size=(count, 1, 1)) for size in (n, h - 2, w - 2))
     tap = np.arange(3)
     return maps[crop, y + tap[:, None], x + tap]
 
 
-def _whitening(rows: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "d d"]:
-    """``Z = U (L + damping)^-1/2 U^T`` for U L U^T the rows' covariance: ZCA, which moves the rows least."""
+def _compute_whitening(rows: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "d d"]:
+    """Return the ZCA whitening ``Z = U (L + damping)^-1/2 U^T``, for U L U^T the covariance of the rows."""
     covariance = (rows.T @ rows / len(rows)).astype(np.float64)
     variances, axes = np.linalg.eigh(covariance)
     damped = np.maximum(variances, 0) + _DAMPING * variances.mean() + _FLAT
     return ((axes / np.sqrt(damped)) @ axes.T).astype(np.float32)
 
 
-def _directions(
+def _select_directions(
     points: Float[np.ndarray, "p d"], count: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "q d"]:
-    """The stronger points on the unit sphere; random ones with them where a flat picture has fewer than ``count``."""
+    """Return the stronger points on the unit sphere, and random ones if a flat picture has fewer than ``count``."""
     norms = np.linalg.norm(points, axis=1)
-    strong = norms > max(_FAINTEST * np.median(norms), 1e-6)
+    strong = norms > max(_MIN_NORM * np.median(norms), 1e-6)
     directions = points[strong] / norms[strong, None]
     if (missing := count - len(directions)) > 0:
         random = generator.standard_normal((missing, points.shape[1]), np.float32)
@@ -221,52 +227,56 @@ def _directions(
 def _spherical_kmeans(
     directions: Float[np.ndarray, "q d"], count: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "k d"]:
-    """Unit centres of ``count`` clusters; the nearest centre is the one of the largest product.
+    """Return the unit centres of ``count`` clusters; the nearest centre is the one with the largest product.
 
     Reference: Coates and Ng 2012, section 2.
     """
     centres = directions[generator.permutation(len(directions))[:count]]
     for _ in range(_ROUNDS):
         nearest = (directions @ centres.T).argmax(axis=1)
-        # Sums over runs of equal ``nearest``, in an order that is always the same.
-        taken, starts = np.unique(np.sort(nearest), return_index=True)
+        # Sum over the members of each cluster in an order that is always the same.
+        used, starts = np.unique(np.sort(nearest), return_index=True)
         sums = np.add.reduceat(directions[np.argsort(nearest, kind="stable")], starts)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
         # A cluster without members, or whose members cancel out, keeps its centre.
-        centres[taken] = np.where(norms > 1e-6, sums / np.maximum(norms, 1e-6), centres[taken])
+        centres[used] = np.where(norms > 1e-6, sums / np.maximum(norms, 1e-6), centres[used])
     return centres
 
 
-def _standardised(
+def _standardise(
     responses: Maps, kernel: np.ndarray, level: float
 ) -> tuple[Maps, tuple[Float[np.ndarray, "3 3 c k"], Float[np.ndarray, " k"]]]:
-    """The output, and the layer (kernel, bias) it is of: every channel standardised, rectified, of mean ``level``."""
+    """Standardise each channel, rectify it, and scale it to mean ``level``.
+
+    Returns:
+        (maps, (kernel, bias)): the output, and the layer that yields it.
+    """
     mean = responses.mean(axis=(0, 1, 2), dtype=np.float64)
-    deviation = _scale(responses.std(axis=(0, 1, 2), dtype=np.float64))
+    deviation = _replace_tiny(responses.std(axis=(0, 1, 2), dtype=np.float64))
     maps = np.maximum((responses - mean.astype(np.float32)) / deviation.astype(np.float32), 0)
-    gain = level / _scale(maps.mean(axis=(0, 1, 2), dtype=np.float64))
+    gain = level / _replace_tiny(maps.mean(axis=(0, 1, 2), dtype=np.float64))
     maps *= gain.astype(np.float32)
     return maps, ((kernel * (gain / deviation)).astype(np.float32), (-mean * gain / deviation).astype(np.float32))
 
 
-def _scale(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """What to divide by: a channel that says nothing, as on flat pictures, is left as it is rather than blown up."""
+def _replace_tiny(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Replace tiny divisors by 1, so that a constant channel, as on flat pictures, is not amplified."""
     return np.where(values > 1e-3, values, 1.0)
 
 
-# Maps through the network's own convolution and pooling, a few at a time: working space for a group, not for all.
+# The network's convolution and pooling, applied to a few maps at a time to bound the memory.
 
 
-def _convolved(maps: Maps, kernel: np.ndarray, padding: Padding) -> Maps:
+def _convolve_maps(maps: Maps, kernel: np.ndarray, padding: Padding) -> Maps:
     prepared = convolution.prepare(kernel, precision="highest")
-    return np.concatenate([_convolve(group, prepared, padding=padding) for group in _groups(maps)])
+    return np.concatenate([_convolve(group, prepared, padding=padding) for group in _split_groups(maps)])
 
 
-def _pooled(maps: Maps, pooling: Pooling) -> Maps:
-    return np.concatenate([_pool(group, pooling=pooling) for group in _groups(maps)])
+def _pool_maps(maps: Maps, pooling: Pooling) -> Maps:
+    return np.concatenate([_pool(group, pooling=pooling) for group in _split_groups(maps)])
 
 
-def _groups(maps: Maps) -> list[Maps]:
+def _split_groups(maps: Maps) -> list[Maps]:
     return [maps[i : i + _GROUP] for i in range(0, len(maps), _GROUP)]
 
 

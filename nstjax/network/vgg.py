@@ -1,7 +1,7 @@
-"""A VGG network as a Flax module that reads pictures: float32 ``[H, W, 3]``, sRGB, in [0, 1].
+"""VGG networks as a Flax module that reads pictures: float32 ``[H, W, 3]``, sRGB, in [0, 1].
 
-The module belongs to a set of weights and carries their flavour: the picture's scale, mean and channel order, the
-pooling, the padding. It goes straight through ``jax.jit``, ``jax.grad`` and ``jax.vmap``.
+The module holds the flavour of its weights: scale, mean and channel order of the picture, pooling and padding. It is a
+pytree that goes straight through ``jax.jit``, ``jax.grad`` and ``jax.vmap``.
 """
 
 import functools
@@ -24,26 +24,31 @@ from nstjax.network.architecture import (
     Layer,
     Padding,
     Pooling,
-    deepest,
-    layer,
-    smallest_side,
+    find_deepest_step,
+    find_smallest_side,
+    parse_layer,
 )
-from nstjax.types import FeatureMap, Features, Guides, Picture
+from nstjax.types import FeatureMap, Features, Guides, PictureLike, RegionGuides
 
 
 class Convolution(nnx.Module):
-    """One 3x3 convolution: its prepared kernel and its bias [channels out]."""
+    """A 3x3 convolution with bias.
+
+    Args:
+        prepared: the kernel, from ``convolution.prepare``.
+        bias: [channels out].
+    """
 
     def __init__(self, prepared: convolution.Prepared, bias: Any):
         self.kernel = nnx.Param(prepared)
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
 
-    def __call__(self, x: FeatureMap, padding: Padding) -> FeatureMap:
-        """The convolution of x, in x's precision, plus the bias in float32; before any ReLU."""
+    def __call__(self, x: FeatureMap, padding: Padding) -> Float[Array, "h w k"]:
+        """Convolve x in the dtype of x and add the bias in float32, without ReLU."""
         prepared = jax.tree.map(lambda leaf: leaf.astype(x.dtype), self.kernel.get_value())
         y = convolution.apply(x, prepared, padding=padding)
-        # Bias and ReLU never in bfloat16: besides being exacter, it keeps clear of a fusion of the three that in jaxlib
-        # 0.11.2, on CPUs, leaves parts of its output unwritten.
+        # Bias and ReLU are never in bfloat16: this is more exact, and avoids a fusion of the three that leaves parts of
+        # its output unwritten on CPUs in jaxlib 0.11.2.
         wide = jnp.float32 if y.dtype.itemsize < 4 else y.dtype
         return y.astype(wide) + self.bias.get_value().astype(wide)
 
@@ -52,16 +57,22 @@ class VGG(nnx.Module):
     """The convolutional part of a VGG network, as deep as its weights reach.
 
     Args:
-        parameters: {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}, from the first convolution down.
-        flavour: what the weights expect of a picture.
-        architecture: which network the weights are of.
-        pooling: in place of the flavour's own.
-        padding: in place of the flavour's own. "zero" is zeros at every convolution; "edge" repeats the picture's edge
-            at the first one, with zeros at the others; "reflect" mirrors at every one.
-        backend: of the convolutions; see ``convolution.prepare``.
-        precision: of the convolutions' products; see ``convolution.prepare``.
-        dtype: in which the network convolves, float32 or bfloat16; parameters, biases and features stay float32.
-        rematerialise: keep for the gradient what a block is given and what is asked for, and compute the rest anew.
+        parameters: {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}, from the first convolution on, in order.
+        flavour: the flavour of the weights: the picture format they expect, and their pooling and padding.
+        architecture: the architecture that the weights belong to.
+        pooling: replaces the pooling of the flavour.
+        padding: replaces the padding of the flavour. "zero" puts zeros around the map at every convolution; "edge"
+            repeats the edge of the picture at the first convolution, with zeros at the others; "reflect" mirrors the
+            map at every convolution.
+        backend: backend of the convolutions; see ``convolution.prepare``.
+        precision: precision of the products of the convolutions; see ``convolution.prepare``.
+        dtype: dtype of the convolutions, float32 or bfloat16; parameters, biases and features stay float32.
+        rematerialise: if True, store only the inputs of the blocks and the features asked for, and compute the rest
+            again for the gradient: less memory, more time.
+
+    Raises:
+        UserError: the parameters are not the first convolutions of the architecture, or ``backend`` "winograd" with a
+            dtype narrower than float32.
 
     Reference: Simonyan and Zisserman 2015; edge padding: Crowson, style-transfer-pytorch.
     """
@@ -81,8 +92,8 @@ class VGG(nnx.Module):
     ):
         if tuple(parameters) != architecture.convolutions[: len(parameters)]:
             raise UserError(
-                f"the weights must hold {architecture.name}'s convolutions from {architecture.convolutions[0]} down, "
-                f"not {[*parameters]}"
+                f"the weights must hold the convolutions of {architecture.name} in order, "
+                f"from {architecture.convolutions[0]} on, not {[*parameters]}"
             )
         self.architecture = architecture
         self.flavour = flavour
@@ -91,7 +102,7 @@ class VGG(nnx.Module):
         self.dtype = jnp.dtype(dtype)
         self.rematerialise = rematerialise
         if backend == "winograd" and self.dtype.itemsize < 4:
-            raise UserError(f"Winograd's filtering needs float32 or wider, not {self.dtype}: take backend direct")
+            raise UserError(f"Winograd's filtering needs float32 or wider, not {self.dtype}: use backend direct")
         self.convolutions = nnx.Dict(
             {
                 name: Convolution(convolution.prepare(kernel, backend=backend, precision=precision), bias)
@@ -99,109 +110,115 @@ class VGG(nnx.Module):
             }
         )
 
-    def preprocess(self, picture: Picture) -> Picture:
-        """The picture in the scale and channel order that the weights were trained on."""
+    def preprocess(self, picture: Float[Array | np.ndarray, "*batch h w 3"]) -> Float[Array, "*batch h w 3"]:
+        """Return the picture in the scale and channel order for which the weights were trained."""
         flavour = self.flavour
         x = (flavour.scale * picture - jnp.array(flavour.mean)) / jnp.array(flavour.std)
         return x[..., ::-1] if flavour.order == "BGR" else x
 
-    def features(self, picture: Picture, layers: Iterable[str]) -> Features:
-        """The features of a picture, no deeper than the deepest layer asked for.
+    def features(self, picture: PictureLike, layers: Iterable[str]) -> Features:
+        """Return the features of a picture; the network runs no further than the deepest layer asked for.
 
         Args:
             picture: float32 [H, W, 3], sRGB, in [0, 1].
-            layers: ``block4_conv2`` or ``relu4_2`` (after the ReLU), ``conv4_2`` (before it), ``block4_pool`` or
-                ``pool4``, ``input`` (the picture itself).
+            layers: names such as ``block4_conv2`` or ``relu4_2`` (after the ReLU), ``conv4_2`` (before it),
+                ``block4_pool`` or ``pool4``, ``input`` (the picture itself).
 
         Returns:
-            {name as asked: [h, w, c]}, in the order asked; float32, or wider where the network convolves in wider.
+            {layer: [h, w, c]}, with the names and the order of ``layers``; float32, or wider if ``dtype`` is.
 
         Raises:
-            UserError: no such layer in this network, the weights do not reach it, or the picture is too small for it.
+            UserError: the network has no such layer, the weights end before it, or the picture is too small for it.
         """
         names = tuple(layers)
         self._check(picture, names)
-        wanted: dict[Layer, str] = {layer(name): name for name in names if name != "input"}
-        aliases = {name: wanted.get(layer(name)) for name in names if name != "input"}
-        found = {"input": picture}
-        stop = deepest(names)
+        requested: dict[Layer, str] = {parse_layer(name): name for name in names if name != "input"}
+        # Two aliases of one layer are computed under one of the two names.
+        aliases = {name: requested.get(parse_layer(name)) for name in names if name != "input"}
+        features = {"input": picture}
+        stop = find_deepest_step(names)
         sequence = self.architecture.sequence
         steps = sequence[: sequence.index(stop) + 1] if stop else ()
         x = self.preprocess(picture)
         for _, block in itertools.groupby(steps, lambda step: step.split("_")[0]):
-            through = functools.partial(self._through, tuple(block), wanted)
-            x, maps = (jax.checkpoint(through) if self.rematerialise else through)(x)
-            found |= maps
-        return {name: found[aliases.get(name) or name] for name in names}
+            run_block = functools.partial(self._run_steps, tuple(block), requested)
+            x, block_features = (jax.checkpoint(run_block) if self.rematerialise else run_block)(x)
+            features |= block_features
+        return {name: features[aliases.get(name) or name] for name in names}
 
-    def guides(self, guides_RxHxW: Float[Array, "regions height width"], layers: Iterable[str]) -> Guides:
-        """Position weights ``T^2 / mean(T^2)``, T being region guides carried to each layer by the network's pooling.
+    def guides(self, guides_RxHxW: RegionGuides, layers: Iterable[str]) -> Guides:
+        """Return position weights ``T^2 / mean(T^2)``, for T the region guides, pooled to each layer.
 
         Args:
-            guides_RxHxW: float32 [R, H, W], at least 0; their scale does not matter.
-            layers: as for ``features``.
+            guides_RxHxW: float32 [R, H, W], 0 or more; their scale does not matter.
+            layers: names of layers; see ``features``.
 
         Returns:
-            {name as asked: float32 [R, h, w]}, each region's of mean 1, or all 0 where nothing of it is left.
+            {layer: float32 [R, h, w]}, of mean 1 for each region, or all 0 if pooling has left nothing of the region.
 
         Raises:
-            UserError: no such layer, or the guides are too small for it.
+            UserError: there is no such layer, the guides are not [R, H, W], or they are too small for a layer.
 
         Reference: Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style
         Transfer", 2017, section 4.
-        Differs from the authors' code, which scales guides down, or takes the positions that see the region, or those
-        that see nothing else.
+        Differs from the authors' code, which scales the guides down, or selects the positions that see the region, or
+        those that see nothing else.
         """
         guides_RxHxW = jnp.asarray(guides_RxHxW, jnp.float32)
         if guides_RxHxW.ndim != 3:
-            raise UserError(f"region guides are [R, H, W], one [H, W] for each region, not {[*guides_RxHxW.shape]}")
-        halvings = {name: 0 if name == "input" else layer(name).halvings for name in layers}
-        most = max(halvings, key=halvings.__getitem__, default="input")
-        if min(guides_RxHxW.shape[1:]) < 2 ** halvings.get(most, 0):
+            raise UserError(f"region guides must be [R, H, W], one [H, W] for each region, not {[*guides_RxHxW.shape]}")
+        halvings = {name: 0 if name == "input" else parse_layer(name).halvings for name in layers}
+        last = max(halvings, key=halvings.__getitem__, default="input")
+        if min(guides_RxHxW.shape[1:]) < 2 ** halvings.get(last, 0):
             _, h, w = guides_RxHxW.shape
             raise UserError(
-                f"region guides of {w}x{h} pixels are too small for {most}: at least {2 ** halvings[most]} a side"
+                f"region guides of {w}x{h} pixels are too small for {last}, "
+                f"which needs at least {2 ** halvings[last]} on each side"
             )
-        carried = [jnp.moveaxis(guides_RxHxW, 0, -1)]  # regions stand where a map's channels do
-        for _ in range(halvings.get(most, 0)):
-            carried.append(convolution.pool(carried[-1], self.pooling))
-        weights = [jnp.moveaxis(_position_weights(T), -1, 0) for T in carried]
+        pooled = [jnp.moveaxis(guides_RxHxW, 0, -1)]  # pooling expects the regions on the axis of the channels
+        for _ in range(halvings.get(last, 0)):
+            pooled.append(convolution.pool(pooled[-1], self.pooling))
+        weights = [jnp.moveaxis(_normalise_guides(T), -1, 0) for T in pooled]
         return {name: weights[count] for name, count in halvings.items()}
 
-    def _through(self, steps: tuple[str, ...], wanted: Mapping[Layer, str], x: FeatureMap) -> tuple[FeatureMap, dict]:
-        """What comes out of some steps, and {name: map} of those that are wanted."""
-        found = {}
+    def _run_steps(
+        self, steps: tuple[str, ...], requested: Mapping[Layer, str], x: FeatureMap
+    ) -> tuple[Float[Array, "_ _ _"], dict[str, Float[Array, "_ _ _"]]]:
+        """Return the output of these steps, and {name: feature map} of the requested layers among them."""
+        features = {}
         for step in steps:
             if step.endswith("pool"):
                 x = convolution.pool(x, self.pooling)
             else:
                 before_relu = self.convolutions[step](x.astype(self.dtype), self._padding_at(step))
-                if name := wanted.get(Layer(step, before_relu=True)):
-                    found[name] = before_relu
+                if name := requested.get(Layer(step, before_relu=True)):
+                    features[name] = before_relu
                 x = convolution.relu(before_relu)
-            if name := wanted.get(Layer(step)):
-                found[name] = x
-        return x, found
+            if name := requested.get(Layer(step)):
+                features[name] = x
+        return x, features
 
     def _padding_at(self, step: str) -> Padding:
         return "zero" if self.padding == "edge" and step != self.architecture.convolutions[0] else self.padding
 
-    def _check(self, picture: Picture, names: tuple[str, ...]) -> None:
+    def _check(self, picture: PictureLike, names: tuple[str, ...]) -> None:
         if picture.ndim != 3 or picture.shape[-1] != 3:
-            raise UserError(f"a picture is [H, W, 3], not {[*picture.shape]}: batches go through jax.vmap")
+            raise UserError(f"a picture must be [H, W, 3], not {[*picture.shape]}: use jax.vmap for batches")
         for name in names:
             if name == "input":
                 continue
             if self.architecture.convolutions_to(name)[-1] not in self.convolutions:
-                held = list(self.convolutions)[-1]
-                raise UserError(f"layer {name} is deeper than these weights, which end at {held}")
-            if min(picture.shape[:2]) < (least := smallest_side([name])):
+                last = list(self.convolutions)[-1]
+                raise UserError(f"layer {name} is deeper than these weights, which end at {last}")
+            if min(picture.shape[:2]) < (smallest := find_smallest_side([name])):
                 h, w, _ = picture.shape
-                raise UserError(f"a picture of {w}x{h} pixels is too small for {name}: at least {least} a side")
+                raise UserError(
+                    f"a picture of {w}x{h} pixels is too small for {name}, which needs at least {smallest} on each side"
+                )
 
 
-def _position_weights(T_HxWxR: Float[Array, "h w regions"]) -> Float[Array, "h w regions"]:
+def _normalise_guides(T_HxWxR: Float[Array, "h w regions"]) -> Float[Array, "h w regions"]:
     squares = T_HxWxR**2
     mean = squares.mean(axis=(0, 1))
-    # An odd row that pooling drops may hold all of a region: weights of zero, not 0/0.
+    # An odd row that pooling drops may be all of a region: its weights are then zero, not 0/0.
     return jnp.where(mean > 0, squares / jnp.where(mean > 0, mean, 1), 0)

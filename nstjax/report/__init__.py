@@ -1,6 +1,7 @@
-"""What a run leaves to look at: a sheet of its snapshots, the curves of its losses, and one page with everything.
+"""The report of a run or a sweep.
 
-A sweep leaves the same of its members together: a grid of their pictures, a table, and a page.
+A run gets a contact sheet of its snapshots, the curves of its losses, and a page with everything. A sweep gets a grid
+of its members' pictures, a table, and a page. Pages are HTML files that need no other file and no network.
 """
 
 from nstjax.report.contact_sheet import contact_sheet

@@ -1,4 +1,4 @@
-"""The curves of a run: the total and each term against the step, a panel each."""
+"""The curves of a run: the total and each term against the step, each in a panel."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nstjax.callbacks import TIMES
-from nstjax.system.files import whole_file
+from nstjax.system.files import open_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 1_000
-"""Of a curve, more or less; it is less wide than that on any screen."""
+"""Approximate number of points to which a curve is thinned; no screen shows more."""
 
 _WIDTH, _TOTAL, _TERM, _REST = 440, 120, 88, 30
-"""In units of the plot: its width, the height of the total's panel and of each term's, and of what is below them."""
+"""Width of the plot, and heights of the total's panel, of a term's panel and of the space below, in points."""
 
 _INK, _MUTED, _RULE, _LINE = "#222222", "#666666", "#dddddd", "#2b6a99"
 
 _SETTINGS: dict[Any, Any] = {
-    # Letters stay letters, in whatever font the reader has. The first font below is the one that is measured.
+    # Text stays text, in a font that the reader has. The first font below is the one that is measured.
     "svg.fonttype": "none",
     "font.sans-serif": ["DejaVu Sans", "Helvetica Neue", "Arial"],
-    "svg.hashsalt": "nstjax",  # names inside the file are drawn at random without it
+    "svg.hashsalt": "nstjax",  # without it, names inside the file are random
     "font.size": 11.5,
     "axes.titlesize": 12.5,
     "axes.spines.top": False,
@@ -48,14 +48,14 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | None]]) -> None:
     """Write a plot of the total and of every term against the step; equal metrics give equal bytes.
 
-    A panel's axis is logarithmic where all its values are positive and far apart, by a factor of 30 to a million.
+    The axis of a panel is logarithmic if all its values are positive and span a factor between 30 and a million.
 
     Args:
-        path: an SVG file.
+        path: the SVG file to write.
         metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps. A value that is None or not finite
-            leaves a gap. Times may be among them and are no curves.
+            leaves a gap. Times may be included and are not drawn.
     """
-    # Imported here: it takes half a second, which only those who plot shall wait for.
+    # Imported here: matplotlib takes half a second, which only those who draw should wait for.
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -63,21 +63,21 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
     steps = np.array(metrics["step"], dtype=float)
     heights = [_TOTAL if name == "total" else _TERM for name in names]
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # not the user's own settings, which may ask for LaTeX
+        matplotlib.rcdefaults()  # the user's settings may ask for LaTeX
         matplotlib.rcParams.update(_SETTINGS)
         figure = Figure(figsize=(_WIDTH / 72, (sum(heights) + _REST) / 72), layout="constrained")
         panels = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for name, axes in zip(names, panels, strict=True):
-            _panel(axes, name, steps, np.array(metrics[name], dtype=float))
+            _draw_panel(axes, name, steps, np.array(metrics[name], dtype=float))
         panels[-1].set_xlabel("step", color=_MUTED)
-        # Without the date, and without the addresses that the other entries bring along.
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with whole_file(path) as file:
-            figure.savefig(file, format="svg", metadata=nothing)
+        # The date would differ between equal runs, and the other entries contain addresses.
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with open_atomic(path) as file:
+            figure.savefig(file, format="svg", metadata=no_metadata)
 
 
-def _panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) -> None:
-    """One curve under its name, with its last value on the right."""
+def _draw_panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) -> None:
+    """Draw a curve below its name, with its last value on the right."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
     axes.set_title(name, loc="left", color=_INK, weight="bold", parse_math=False)
@@ -90,39 +90,39 @@ def _panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) -> No
         axes.set_yticks([])
         axes.text(0.5, 0.5, "not finite", transform=axes.transAxes, ha="center", va="center", color=_MUTED)
         return
-    axes.set_title(_number(finite[-1], digits=4), loc="right", color=_MUTED)
+    axes.set_title(_format_number(finite[-1], digits=4), loc="right", color=_MUTED)
     low, high = finite.min(), finite.max()
-    # Beyond a million, a term started at zero but for rounding: on a logarithmic axis nothing else would be seen.
+    # Beyond a million, a term started at zero up to rounding: a logarithmic axis would show nothing else.
     if low > 0 and 30 * low < high < 1e6 * low:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 100 * low else (1,), numticks=4))
         axes.yaxis.set_minor_locator(LogLocator(subs=()))
     else:
         axes.yaxis.set_major_locator(MaxNLocator(3, steps=round_steps))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value, digits=10)))
-    kept = _thinned(values)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_number(value, digits=10)))
+    kept = _thin_out(values)
     marker = {"marker": "o", "markersize": 3} if len(finite) <= 40 else {}
     axes.plot(
         steps[kept], values[kept], color=_INK if name == "total" else _LINE, linewidth=1.4, clip_on=False, **marker
     )
 
 
-def _thinned(values: np.ndarray) -> np.ndarray:
-    """Which values to draw: of each stretch the lowest, the highest and a missing one, so that no peak is lost."""
+def _thin_out(values: np.ndarray) -> np.ndarray:
+    """Return the indices to draw: the extremes and a missing value of each stretch, so that no peak is lost."""
     if len(values) <= _POINTS:
         return np.arange(len(values))
     kept = {0, len(values) - 1}
     for stretch in np.array_split(np.arange(len(values)), _POINTS // 2):
-        there = np.isfinite(values[stretch])
-        if there.any():
-            finite = stretch[there]
+        is_finite = np.isfinite(values[stretch])
+        if is_finite.any():
+            finite = stretch[is_finite]
             kept |= {finite[values[finite].argmin()], finite[values[finite].argmax()]}
-        kept.update(stretch[~there][:1])
+        kept.update(stretch[~is_finite][:1])
     return np.array(sorted(kept))
 
 
-def _number(value: float, *, digits: int) -> str:
-    """As people write it: 12,345, 0.0123, 1.5 × 10⁻⁷."""
+def _format_number(value: float, *, digits: int) -> str:
+    """Return a number as people write it: 12,345, 0.0123, 1.5 × 10⁻⁷."""
     rounded = float(f"{value:.{digits}g}")
     if rounded == 0 or 1e-3 <= abs(rounded) < 1e6:
         text = f"{rounded:,.10g}"

@@ -1,4 +1,4 @@
-"""The pictures of a sweep in one file, in the rows and columns of what was varied; and its numbers as a table."""
+"""The pictures of a sweep in one file, in rows and columns, and the numbers of a sweep as a table."""
 
 import csv
 import io
@@ -6,23 +6,24 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from nstjax.report.labels import Labels
-from nstjax.report.pictures import put, save, size_within
-from nstjax.system.files import whole_file
+from nstjax.report.pictures import scale_size
+from nstjax.report.sheet import Sheet, measure_labels
+from nstjax.system.files import open_atomic
 
 _LARGEST = 6_000
-"""What the pictures take together, at most, in pixels; more of them are smaller."""
+"""Largest width and largest height of all pictures together, in pixels; many pictures become smaller."""
 
 _SMALLEST_TEXT = 16
-"""In pixels. It grows with the grid, which a screen shows the smaller the larger it is."""
+"""Smallest size of the labels, in pixels. Large grids get larger labels, since a screen shows them scaled down."""
 
-_ROOM = 8
-"""What a label may take where its picture is smaller, in heights of the text; beyond that it is wrapped."""
+_LABEL_WIDTH = 8
+"""Width that a label gets next to a smaller picture before it is wrapped, in multiples of the text size."""
+
+_LINE_HEIGHT = 1.25
+"""Height of a line of text, in multiples of the text size."""
 
 _NAME = "#666666"
-"""The colour of an axis's name; its values are black."""
+"""Colour of the name of an axis; its values are black."""
 
 
 def grid(
@@ -35,77 +36,93 @@ def grid(
     pictures: Sequence[Sequence[Path | None]],
     width: int = 320,
 ) -> None:
-    """Write the pictures in rows and columns, with the values that made them above and at the left.
+    """Write pictures in rows and columns, with the values that made them above and on the left.
 
     Args:
-        path: a PNG file.
-        column_axis: what differs from column to column, such as "style weight".
+        path: the PNG file to write.
+        column_axis: name of the setting that differs between columns, such as "style weight".
         columns: its values.
-        row_axis: what differs from row to row; None where there is one row, which then has no label.
+        row_axis: name of the setting that differs between rows; None if there is one row, which then has no label.
         rows: its values; ``[""]`` without a row_axis.
-        pictures: [row][column], all of one size; None leaves the place empty.
-        width: of each in the grid, in pixels; never enlarged.
+        pictures: picture files [row][column], all of the same size; None leaves a cell empty.
+        width: largest width of a picture in the grid, in pixels; smaller pictures are not enlarged.
     """
-    size = _size([file for row in pictures for file in row if file], width, columns=len(columns), rows=len(rows))
+    files = [file for row in pictures for file in row if file]
+    size = _scale_cell(files, width, columns=len(columns), rows=len(rows))
     em = max(_SMALLEST_TEXT, round(min(len(columns) * size[0] / 72, size[0] / 8)))
-    gap, room = round(0.75 * em), _ROOM * em
-    labels = Labels([column_axis, row_axis or "", *columns, *rows], em)
+    gap, label_width = round(0.75 * em), _LABEL_WIDTH * em
+    sheet = Sheet(em)
 
-    # As far apart as the pictures or the labels ask; then what lies above, then what lies at the left, and the places.
-    step_x = max(size[0], min(room, labels.longest([column_axis, *columns]))) + gap
+    # Above the pictures: the name of the column axis, and below it the values.
+    step_x = max(size[0], min(label_width, sheet.measure([column_axis, *columns]))) + gap
     span_x = len(columns) * step_x - gap
-    values_x = [labels.draw(it, width=step_x - gap, lines=3) for it in columns]
-    name_x = labels.draw(column_axis, width=span_x, lines=2, fill=_NAME)
-    top = gap + name_x.height + gap // 2 + max(it.height for it in values_x) + gap // 2
+    name_x = sheet.add_label(column_axis, width=span_x, lines=2, horizontal="center", vertical="top", colour=_NAME)
+    values_x = [
+        sheet.add_label(value, width=step_x - gap, lines=3, horizontal="center", vertical="bottom") for value in columns
+    ]
+    top = gap + measure_labels([name_x])[1] + gap // 2 + measure_labels(values_x)[1] + gap // 2
 
+    # On the left of the pictures: the name of the row axis, turned, and the values.
     left, step_y, values_y, name_y = gap, size[1] + gap, [], None
     if row_axis is not None:
-        lines = max(2, size[1] // labels.line)
-        values_y = [labels.draw(it, width=max(room, size[0] // 2), lines=lines, align="right") for it in rows]
-        step_y = gap + max(size[1], min(room, labels.longest([row_axis])) // len(rows), *(it.height for it in values_y))
-        name_y = labels.draw(row_axis, width=len(rows) * step_y - gap, lines=2, fill=_NAME)
-        name_y = name_y.transpose(Image.Transpose.ROTATE_90)
-        left += name_y.width + gap + max(it.width for it in values_y) + gap
+        lines = max(2, int(size[1] / (_LINE_HEIGHT * em)))
+        value_width = max(label_width, size[0] // 2)
+        values_y = [
+            sheet.add_label(value, width=value_width, lines=lines, horizontal="right", vertical="center")
+            for value in rows
+        ]
+        widest, highest = measure_labels(values_y)
+        step_y = gap + max(size[1], min(label_width, sheet.measure([row_axis])) // len(rows), highest)
+        name_y = sheet.add_label(
+            row_axis,
+            width=len(rows) * step_y - gap,
+            lines=2,
+            horizontal="left",
+            vertical="center",
+            colour=_NAME,
+            rotation=90,
+        )
+        left += measure_labels([name_y])[0] + gap + widest + gap
     span_y = len(rows) * step_y - gap
 
-    sheet = Image.new("RGB", (left + span_x + gap, top + span_y + gap), "white")
-    xs = [left + index * step_x + (step_x - gap) // 2 for index in range(len(columns))]  # the middles of the places
-    ys = [top + index * step_y + (step_y - gap) // 2 for index in range(len(rows))]
-    sheet.paste(name_x, (left + (span_x - name_x.width) // 2, gap))
-    for x, label in zip(xs, values_x, strict=True):
-        sheet.paste(label, (x - label.width // 2, top - gap // 2 - label.height))
+    sheet.resize(left + span_x + gap, top + span_y + gap)
+    middles_x = [left + index * step_x + (step_x - gap) // 2 for index in range(len(columns))]
+    middles_y = [top + index * step_y + (step_y - gap) // 2 for index in range(len(rows))]
+    name_x.set_position((left + span_x // 2, gap))
+    for x, label in zip(middles_x, values_x, strict=True):
+        label.set_position((x, top - gap // 2))
     if name_y:
-        sheet.paste(name_y, (gap, top + (span_y - name_y.height) // 2))
-    for y, label in zip(ys, values_y, strict=row_axis is not None):
-        sheet.paste(label, (left - gap - label.width, y - label.height // 2))
-    for y, files in zip(ys, pictures, strict=True):
-        for x, file in zip(xs, files, strict=True):
+        name_y.set_position((gap, top + span_y // 2))
+    for y, label in zip(middles_y, values_y, strict=row_axis is not None):
+        label.set_position((left - gap, y))
+    for y, row in zip(middles_y, pictures, strict=True):
+        for x, file in zip(middles_x, row, strict=True):
             if file:
-                put(sheet, file, size, (x - size[0] // 2, y - size[1] // 2))
-    save(path, sheet)
+                sheet.add_picture(file, size, (x - size[0] // 2, y - size[1] // 2))
+    sheet.save(path)
 
 
 def table(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows as CSV; the keys, in the order in which they first appear, are its header.
+    """Write rows as CSV; the header is their keys, in the order in which they first appear.
 
     Args:
-        path: a CSV file.
-        rows: {key: value}; one that a row has not is empty in it. A float is read back to the bit.
+        path: the CSV file to write.
+        rows: {key: value}; a key that a row lacks is an empty field. Floats are written with all their digits.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*dict.fromkeys(key for row in rows for key in row)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with whole_file(path) as file:
-        # A file's name may hold what is no character.
+    with open_atomic(path) as file:
+        # The name of a file may hold undecodable bytes.
         file.write(text.getvalue().encode(errors="backslashreplace"))
 
 
-def _size(files: Sequence[Path], width: int, *, columns: int, rows: int) -> tuple[int, int]:
-    """Of each picture in the grid; where there is none, of a place."""
+def _scale_cell(files: Sequence[Path], width: int, *, columns: int, rows: int) -> tuple[int, int]:
+    """Return the (width, height) of each picture in the grid; of an empty cell if there are no pictures."""
     width = max(1, min(width, _LARGEST // columns))
     if not files:
         return width, width
-    size = size_within(files[0], width)
-    high = max(1, _LARGEST // rows)
-    return size if size[1] <= high else size_within(files[0], max(1, size[0] * high // size[1]))
+    size = scale_size(files[0], width)
+    height = max(1, _LARGEST // rows)
+    return size if size[1] <= height else scale_size(files[0], max(1, size[0] * height // size[1]))

@@ -1,82 +1,108 @@
-"""What the pages have in common: embedded pictures, facts, the tables of a record, and the style sheet."""
+"""The parts that the pages of runs and sweeps share: templates, embedded pictures and the tables of a record."""
 
 import base64
+import functools
 import io
 import os
 from collections.abc import Mapping
-from html import escape
-from importlib import resources
-from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
-from nstjax.system.files import whole_file
+from nstjax.system.files import open_atomic
 
-_LONG = 5
-"""A table with more lines than this is folded."""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_FOLDED = 5
+"""Entries up to which a group of the record is shown unfolded."""
 
 
-def write_page(path: str | os.PathLike[str], template: str, **parts: str) -> None:
-    """Write a page.
+class Embedded(NamedTuple):
+    """A picture inside a page.
 
     Args:
-        path: an HTML file.
-        template: the name of its template, a file beside this one.
-        parts: HTML for the template's places; the place of the style sheet is filled here.
+        source: its data URL.
+        width: its width in pixels.
+        height: its height in pixels.
+        description: its name, for those who cannot see it.
     """
-    room = resources.files("nstjax.report")
-    text, style = (room.joinpath(name).read_text(encoding="utf-8") for name in (template, "style.css"))
-    with whole_file(path) as file:
-        # A file's name may hold what is no character.
-        file.write(Template(text).substitute(parts, style=style).encode(errors="xmlcharrefreplace"))
+
+    source: str
+    width: int
+    height: int
+    description: str
 
 
-def embedded(image: Image.Image, description: str, *, longest: int) -> str:
-    """The picture itself, as lossy WebP, with its size, so that nothing moves while the page is laid out.
+class Group(NamedTuple):
+    """A group of entries of a record.
 
     Args:
-        image: which is shrunk in place where it is larger.
-        description: for those who cannot see it.
-        longest: the long side of what is embedded, at most, in pixels.
+        name: heading of the group.
+        entries: {name: value}.
+        is_open: shown unfolded.
+    """
+
+    name: str
+    entries: Mapping[str, Any]
+    is_open: bool
+
+
+def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> None:
+    """Render a template into a page.
+
+    Args:
+        path: the HTML file to write.
+        template: name of a file in ``templates/``.
+        values: the variables of the template; text is escaped.
+    """
+    text = _load_templates().get_template(template).render(values)
+    with open_atomic(path) as file:
+        # The name of a file may hold undecodable bytes.
+        file.write(text.encode(errors="xmlcharrefreplace"))
+
+
+@functools.cache
+def _load_templates() -> "Environment":
+    # Imported here, for those who only import the package.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("nstjax.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def embed(image: Image.Image, description: str, *, longest: int) -> Embedded:
+    """Return a picture as lossy WebP in a data URL.
+
+    Args:
+        image: the picture; shrunk in place if it is larger.
+        description: its name, for those who cannot see it.
+        longest: largest long side of the embedded picture, in pixels.
     """
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=90)
     data = base64.b64encode(buffer.getvalue()).decode()
-    size = f'width="{image.width}" height="{image.height}"'
-    return f'<img src="data:image/webp;base64,{data}" {size} alt="{escape(description)}">'
+    return Embedded(f"data:image/webp;base64,{data}", image.width, image.height, description)
 
 
-def fact_list(facts: Mapping[str, str]) -> str:
-    """What to know at a glance, in order; nothing where there is nothing."""
-    if not facts:
-        return ""
-    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
-    return f'<dl class="facts">{rows}</dl>'
-
-
-def record_tables(record: Mapping[str, Any]) -> str:
-    """A table for each group of the record, the settings first, and one of what is in no group."""
+def group_record(record: Mapping[str, Any]) -> list[Group]:
+    """Return the groups of a record, the settings first, and last a group of the entries that are in no group."""
     groups = {"settings": record["config"]}
-    groups |= {name: it for name, it in record.items() if isinstance(it, Mapping) and name != "config"}
-    rest = {name: it for name, it in record.items() if not isinstance(it, Mapping)}
-    tables = []
-    for name, group in {**groups, "other": rest}.items():
-        if group:
-            table = _shown(group)
-            state = "" if table.count("<dd>") > _LONG else " open"
-            tables.append(f"<details{state}><summary>{escape(name.capitalize())}</summary>{table}</details>")
-    return "".join(tables)
+    groups |= {name: value for name, value in record.items() if isinstance(value, Mapping) and name != "config"}
+    groups["other"] = {name: value for name, value in record.items() if not isinstance(value, Mapping)}
+    return [
+        Group(name.capitalize(), entries, _count_entries(entries) <= _FOLDED)
+        for name, entries in groups.items()
+        if entries
+    ]
 
 
-def _shown(value: Any) -> str:
-    """A value of the record in HTML; mappings as tables."""
-    if isinstance(value, Mapping):
-        rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{_shown(it)}</dd>" for name, it in value.items())
-        return f"<dl>{rows}</dl>" if rows else "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(_shown(it) for it in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else escape(str(value))
+def _count_entries(entries: Mapping[str, Any]) -> int:
+    nested = (value for value in entries.values() if isinstance(value, Mapping))
+    return len(entries) + sum(_count_entries(value) for value in nested)

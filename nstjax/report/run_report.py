@@ -1,4 +1,4 @@
-"""What is drawn of the run of a folder: its sheet, its curves, its page."""
+"""The report of the run in a folder: its contact sheet, its curves and its page."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,69 +7,68 @@ import numpy as np
 from PIL import Image
 
 from nstjax import images
-from nstjax.callbacks import Record
+from nstjax.callbacks import LogLine
 from nstjax.errors import UserError
 from nstjax.experiment.record import RunRecord
 from nstjax.report.contact_sheet import contact_sheet
 from nstjax.report.curves import curves
 from nstjax.report.run_page import page
-from nstjax.storage import status
 from nstjax.storage.run_folder import RunFolder
-from nstjax.storage.status import Status, duration
-from nstjax.system.files import writing
+from nstjax.storage.status import Status, format_duration, read_status
+from nstjax.system.files import write_error_context
 
 _MOST_FRAMES = 40
-"""On the page, of the snapshots: it holds the pictures themselves."""
+"""Largest number of snapshots on the page, which embeds the pictures."""
 
 
 def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
-    """Draw the sheet, the curves and the page of a run, finished or not.
+    """Write the contact sheet, the curves and the page of a run, finished or not.
 
     Args:
-        folder: of the run.
-        warn: told of snapshots that cannot be read and are left out.
+        folder: the folder of the run.
+        warn: called with a message for each snapshot that cannot be read and is left out.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         UserError: there is no run in the folder.
-        NotWritten: one of them could not be written.
+        NotWritten: a file could not be written.
     """
     run = folder.read_record()
     inputs = folder.read_inputs(run)
-    lines, snapshots = folder.read_log(), _readable(folder.snapshots(), warn)
+    lines, snapshots = folder.read_log(), _keep_readable(folder.list_snapshots(), warn)
     sheet, plot, target = (folder.path / name for name in ("sheet.png", "curves.svg", "report.html"))
-    with writing(sheet):
+    with write_error_context(sheet):
         if snapshots:
             contact_sheet(sheet, snapshots)
-    with writing(plot):
+    with write_error_context(plot):
         if lines:
             curves(plot, {name: [line[name] for line in lines] for name in lines[0]})
-    with writing(target):
+    with write_error_context(target):
         page(
             target,
             title=inputs.title,
             record=run,
-            facts=_facts(run, status.of(folder), lines),
+            facts=_list_facts(run, read_status(folder), lines),
             content=inputs.content,
             styles=inputs.styles,
             regions=inputs.regions,
-            result=_result(folder),
-            snapshots={step: snapshots[step] for step in _spread([*snapshots])},
+            result=_read_result(folder),
+            snapshots={step: snapshots[step] for step in _choose_steps([*snapshots])},
             curves=plot.read_text(encoding="utf-8") if lines else None,
         )
     return target
 
 
-def _facts(run: RunRecord, now: Status, lines: list[Record]) -> dict[str, str]:
-    facts = {"steps": f"{now.step:,} of {now.steps:,}"}
-    if now.diverged:
+def _list_facts(run: RunRecord, status: Status, lines: list[LogLine]) -> dict[str, str]:
+    facts = {"steps": f"{status.step:,} of {status.steps:,}"}
+    if status.diverged:
         facts["steps"] += ", then the loss diverged"
     if lines:
-        facts["loss"] = f"{now.losses['total']:.5g}"
-        facts["time"] = duration(lines[-1]["wall_seconds"])
-        facts["speed"] = f"{now.seconds_per_step:.3g} s a step"
+        facts["loss"] = f"{status.losses['total']:.5g}"
+        facts["time"] = format_duration(lines[-1]["wall_seconds"])
+        facts["speed"] = f"{status.seconds_per_step:.3g} s a step"
     return facts | {
         "experiment": run["experiment"]["name"],
         "weights": run["weights"]["flavour"],
@@ -77,27 +76,27 @@ def _facts(run: RunRecord, now: Status, lines: list[Record]) -> dict[str, str]:
     }
 
 
-def _result(folder: RunFolder) -> np.ndarray | None:
+def _read_result(folder: RunFolder) -> np.ndarray | None:
     try:
         picture = images.read(folder.output)
     except UserError:
-        return None  # there is none before the run is finished or stopped
+        return None  # the picture is written when the run is finished or stopped
     return picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
 
 
-def _readable(snapshots: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:
-    found = {}
+def _keep_readable(snapshots: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:
+    readable = {}
     for step, path in snapshots.items():
         try:
             with Image.open(path) as picture:
                 picture.load()
-            found[step] = path
+            readable[step] = path
         except OSError as error:
             warn(f"the snapshot {path} is left out: {error}")
-    return found
+    return readable
 
 
-def _spread(steps: list[int]) -> list[int]:
-    """So many of them as the page takes, evenly, the first and the last among them."""
+def _choose_steps(steps: list[int]) -> list[int]:
+    """Choose steps for the page, evenly spaced, including the first and the last."""
     chosen = np.linspace(0, len(steps) - 1, min(len(steps), _MOST_FRAMES)).round().astype(int)
     return [steps[index] for index in chosen]

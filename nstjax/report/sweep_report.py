@@ -1,114 +1,121 @@
-"""What is drawn of a sweep: its grid, its table, its page."""
+"""The report of the sweep in a folder: its grid, its table and its page."""
 
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from nstjax.experiment.inputs import title_of
-from nstjax.experiment.plan import shown
+from nstjax.experiment.inputs import format_title
+from nstjax.experiment.plan import format_value
 from nstjax.report import run_report
 from nstjax.report.grid import grid, table
 from nstjax.report.sweep_page import Cell, sweep_page
-from nstjax.storage import status
-from nstjax.storage.status import Status
+from nstjax.storage.status import Status, read_sweep_status
 from nstjax.storage.sweep_folder import Plan, SweepFolder
-from nstjax.system.files import writing
+from nstjax.system.files import write_error_context
+
+T = TypeVar("T")
+
+
+class _Layout(NamedTuple):
+    """The places of a sweep's members in rows and columns.
+
+    Args:
+        column_axis: name of the setting that differs between columns.
+        columns: its values.
+        row_axis: name of the setting that differs between rows; None if there is one row.
+        rows: its values; ``[""]`` if there is one row.
+    """
+
+    column_axis: str
+    columns: list[str]
+    row_axis: str | None
+    rows: list[str]
+
+    def arrange(self, items: Sequence[T]) -> list[list[T]]:
+        """Return [row][column] of items, one for each member."""
+        width = len(self.columns)
+        return [[*items[index * width : (index + 1) * width]] for index in range(len(self.rows))]
 
 
 def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
-    """Draw the grid, the table and the page of a sweep, and the pages of its members, finished or not.
+    """Write the grid, the table and the page of a sweep, and the reports of its members, finished or not.
 
     Args:
-        folder: of the sweep.
-        warn: told of what cannot be drawn.
+        folder: the folder of the sweep.
+        warn: called with a message for each picture that cannot be read and is left out.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         UserError: there is no sweep in the folder.
-        NotWritten: one of them could not be written.
+        NotWritten: a file could not be written.
     """
-    plan, homes, found = folder.read(), folder.members(), status.of_sweep(folder)
-    for home, it in zip(homes, found, strict=True):
-        if it is not None:
-            run_report.write(home, warn)
-    column_axis, columns, row_axis, rows, places = _layout(plan)
-    pictures = [home.output if home.output.exists() else None for home in homes]
-    with writing(folder.path / "grid.png"):
+    plan, members, statuses = folder.read_plan(), folder.member_folders(), read_sweep_status(folder)
+    for member, status in zip(members, statuses, strict=True):
+        if status is not None:
+            run_report.write(member, warn)
+    layout = _lay_out(plan)
+    pictures = [member.output if member.output.exists() else None for member in members]
+    with write_error_context(folder.path / "grid.png"):
         if any(pictures):
-            shapes = {"column_axis": column_axis, "columns": columns, "row_axis": row_axis, "rows": rows}
-            grid(folder.path / "grid.png", **shapes, pictures=_placed(pictures, places))
-    labels, members = {axis.name: axis.label for axis in plan.axes}, [_losses(it) for it in found]
-    with writing(folder.path / "table.csv"):
+            grid(folder.path / "grid.png", **layout._asdict(), pictures=layout.arrange(pictures))
+    numbers = [_list_numbers(status) for status in statuses]
+    with write_error_context(folder.path / "table.csv"):
+        labels = {axis.name: axis.label for axis in plan.axes}
         lines = [
-            {"member": name, **{labels[axis]: value for axis, value in assignment.items()}, **losses}
-            for name, assignment, losses in zip(plan.names(), plan.assignments(), members, strict=True)
+            {"member": name, **{labels[axis]: value for axis, value in assignment.items()}, **values}
+            for name, assignment, values in zip(plan.member_names(), plan.assignments(), numbers, strict=True)
         ]
         table(folder.path / "table.csv", lines)
     cells = [
-        Cell(name, picture, f"members/{name}/report.html", {it: _short(value) for it, value in _facts(losses).items()})
-        for name, picture, losses in zip(plan.names(), pictures, members, strict=True)
+        Cell(name, picture, f"members/{name}/report.html", _list_facts(values))
+        for name, picture, values in zip(plan.member_names(), pictures, numbers, strict=True)
     ]
-    record = next(home.read_record() for home in homes if home.config.exists())
+    record = next(member.read_record() for member in members if member.config.exists())
     target = folder.path / "report.html"
-    ended = sum(it is not None and it.ended for it in found)
-    with writing(target):
+    ended = sum(status is not None and status.ended for status in statuses)
+    with write_error_context(target):
         sweep_page(
             target,
-            title=title_of(record["pictures"]["names"]),
-            facts={"members": f"{ended} of {len(found)} finished", "experiment": record["experiment"]["name"]},
-            record=_common(record, plan),
-            column_axis=column_axis,
-            columns=columns,
-            row_axis=row_axis,
-            rows=rows,
-            cells=_placed(cells, places),
+            title=format_title(record["pictures"]["names"]),
+            facts={"members": f"{ended} of {len(statuses)} finished", "experiment": record["experiment"]["name"]},
+            record=_keep_shared(record, plan),
+            **layout._asdict(),
+            cells=layout.arrange(cells),
         )
     return target
 
 
-def _layout(plan: Plan) -> tuple[str, list[str], str | None, list[str], list[tuple[int, int]]]:
-    """The last axis goes to the right, all others down; paired ones all to the right. And each member's place."""
+def _lay_out(plan: Plan) -> _Layout:
+    """Lay the last axis out in columns and the others in rows; paired axes in one row."""
     if plan.paired or len(plan.axes) < 2:
-        columns = [", ".join(shown(value) for value in it.values()) for it in plan.assignments()]
-        label = ", ".join(axis.label for axis in plan.axes) or "the only member"
-        return label, columns, None, [""], [(0, index) for index in range(len(columns))]
+        columns = [", ".join(map(format_value, assignment.values())) for assignment in plan.assignments()]
+        return _Layout(", ".join(axis.label for axis in plan.axes) or "the only member", columns, None, [""])
     *down, right = plan.axes
-    rows = [", ".join(map(shown, it)) for it in itertools.product(*(axis.values for axis in down))]
-    places = list(itertools.product(range(len(rows)), range(len(right.values))))
-    return right.label, [shown(it) for it in right.values], ", ".join(axis.label for axis in down), rows, places
+    rows = [", ".join(map(format_value, values)) for values in itertools.product(*(axis.values for axis in down))]
+    return _Layout(right.label, [*map(format_value, right.values)], ", ".join(axis.label for axis in down), rows)
 
 
-def _placed(things: Sequence[Any], places: Sequence[tuple[int, int]]) -> list[list[Any]]:
-    rows: dict[int, list[Any]] = {}
-    for (row, _), thing in zip(places, things, strict=True):
-        rows.setdefault(row, []).append(thing)
-    return [*rows.values()]
-
-
-def _losses(now: Status | None) -> dict[str, Any]:
-    if now is None:
+def _list_numbers(status: Status | None) -> dict[str, Any]:
+    """Return the numbers of a member for the table; none if it was not begun."""
+    if status is None:
         return {}
-    return {"step": now.step, **now.losses, **({"diverged": "yes"} if now.diverged else {})}
+    return {"step": status.step, **status.losses, **({"diverged": "yes"} if status.diverged else {})}
 
 
-def _facts(member: dict[str, Any]) -> dict[str, Any]:
-    """What the page says of a member: its loss first."""
-    losses = {("loss" if name == "total" else name): it for name, it in member.items()}
-    return {"loss": losses.pop("loss", "none yet"), **losses}
+def _list_facts(numbers: dict[str, Any]) -> dict[str, str]:
+    """Return the facts of a member for the page: its loss first."""
+    losses = {("loss" if name == "total" else name): value for name, value in numbers.items()}
+    facts = {"loss": losses.pop("loss", "none yet"), **losses}
+    return {name: f"{value:.5g}" if isinstance(value, float) else format_value(value) for name, value in facts.items()}
 
 
-def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else shown(value)
-
-
-def _common(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """The record but for what differs between the members."""
+def _keep_shared(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return the record without the settings that differ between members."""
     varied = {axis.name for axis in plan.axes}
-    config = {name: it for name, it in record["config"].items() if name not in varied}
-    config["loss_weights"] = {term: it for term, it in config["loss_weights"].items() if term not in varied}
-    return {
-        name: it for name, it in {**record, "config": config}.items() if name not in ("sweep", "taken_out", "sha256")
-    }
+    config = {name: value for name, value in record["config"].items() if name not in varied}
+    config["loss_weights"] = {term: value for term, value in config["loss_weights"].items() if term not in varied}
+    shared = {**record, "config": config}
+    return {name: value for name, value in shared.items() if name not in ("sweep", "taken_out", "sha256")}

@@ -1,1 +1,1 @@
-"""One run: from pictures to a result, and from its folder on."""
+"""Single runs: ``stylize`` and ``resume``, the loop, and the files that a run writes."""

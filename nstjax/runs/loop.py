@@ -1,6 +1,6 @@
-"""The host's side of the steps: chunk after chunk, with what is logged, kept and shown between them.
+"""The loop: chunk after chunk of steps, on the host, with logging and saving between them.
 
-One loop, for the state of one run and for those of many, stacked along a leading axis.
+The same loop serves one run and a group of runs, whose states are stacked along a leading axis.
 """
 
 import math
@@ -13,127 +13,145 @@ import jax
 import numpy as np
 
 from nstjax import optimise
-from nstjax.callbacks import TIMES, Listener, Record
+from nstjax.callbacks import TIMES, Listener, LogLine
 from nstjax.errors import Diverged
 from nstjax.experiment.config import Config
 from nstjax.optimise import Method, State
-from nstjax.runs.stages import Stage, at
-from nstjax.runs.writer import Keeper
+from nstjax.runs.stages import Stage, find_stage
+from nstjax.runs.writer import Writer
 from nstjax.storage.run_folder import RunFolder
 
 CHUNK_SECONDS = 1.0
-"""How long a chunk aims to last: short enough to show progress, long enough to cost nothing."""
+"""Seconds that a chunk aims to take: short enough to show progress, long enough to cost nothing."""
 
 
-def make_steps(
+def run_loop(
     config: Config,
-    begun: State | None,
-    records: list[list[Record]],
+    restored: State | None,
+    logs: list[list[LogLine]],
     stages: Sequence[Stage],
-    tell: Listener,
-    keeper: Keeper,
-) -> tuple[State, list[list[Record]], Method]:
-    """Size after size, chunk after chunk, until the steps are made, every loss has diverged, or a stop is wanted.
+    listener: Listener,
+    writer: Writer,
+) -> tuple[State, list[list[LogLine]], Method]:
+    """Make steps until all are made, every run has diverged, or the listener wants to stop.
 
     Args:
-        config: of the run; of many runs, of any of them.
-        begun: the state to go on from, as it was read; with a leading axis where it is that of many runs. None: step 0.
-        records: for each run, of the steps made before; those of further logged steps are added.
-        stages: of the run; compiled where there are steps to make.
-        tell: of many runs it hears the mean.
-        keeper: told of every run.
+        config: settings of the run; for a group, those of any of its runs.
+        restored: the state to continue from, as read from a checkpoint, stacked for a group; None to start at step 0.
+        logs: for each run, the lines logged so far; new lines are appended.
+        stages: the stages, from coarse to fine. They are compiled when they are needed.
+        listener: told of progress; for a group, of the mean over its runs.
+        writer: told of every run.
 
     Returns:
-        (the state at the end, the records, the method of its size).
+        (the last state, the logs, the method at the size of that state).
     """
-    number = 0 if begun is None else at(stages, int(np.max(begun.step)))
-    state = stages[0].first() if begun is None else stages[number].placed(begun)
-    names = ("total", *stages[0].method.objective.names)
-    reached, failed = _each(state.step), _each(state.failed)
+    index = 0 if restored is None else find_stage(stages, int(np.max(restored.step)))
+    stage = stages[index]
+    state = stage.make_initial_state() if restored is None else stage.device_put(restored)
+    steps, failed = _per_run(state.step), _per_run(state.failed)
+    if steps.max() < config.steps:
+        stages[find_stage(stages, int(steps.max()) + 1)].compile()
+    names = ("total", *stage.method.objective.names)
+    # A member of a group that diverged before a resume makes no further line.
+    latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
-    if reached.max() < config.steps:
-        stages[at(stages, int(reached.max()) + 1)].compiled()
-    before = max((lines[-1] for lines in records if lines), key=lambda line: line["wall_seconds"], default={})
-    wall = time.perf_counter() - before.get("wall_seconds", 0)
-    cpu = time.process_time() - before.get("cpu_seconds", 0)
-    tell.started(int(reached.max()), config.steps)
+    # The clocks go on from where the last process stopped.
+    last_line = max((log[-1] for log in logs if log), key=lambda line: line["wall_seconds"], default={})
+    wall_start = time.perf_counter() - last_line.get("wall_seconds", 0)
+    cpu_start = time.process_time() - last_line.get("cpu_seconds", 0)
+
+    listener.started(int(steps.max()), config.steps)
     try:
-        latest: list[Record] = [{} for _ in records]
-        keeper.reached(state, latest, stages[number].method)
-        while reached.max() < config.steps and not failed.all() and not tell.wants_to_stop():
-            if reached.max() == stages[number].end:
-                keeper.finish(state)
-                number += 1
-                height, width = stages[number].shape
-                tell.notice(f"going on at {width}x{height} pixels")
-                state = stages[number].carried(state)
+        writer.update(state, latest, stage.method)
+        while steps.max() < config.steps and not failed.all() and not listener.wants_to_stop():
+            if steps.max() == stage.end:
+                writer.save(state)
+                index += 1
+                stage = stages[index]
+                height, width = stage.shape
+                listener.notice(f"continuing at {width}x{height} pixels")
+                state = stage.resize(state)
                 continue
-            program = stages[number].compiled()
-            before_chunk = time.perf_counter()
-            length = chunk_length(config, int(reached.max()), stages[number].end, seconds_per_step)
+
+            # One chunk.
+            program = stage.compile()
+            chunk_start = time.perf_counter()
+            length = choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
             state, metrics = jax.block_until_ready(program.chunk(state, program.problem, np.int32(length)))
             now = time.perf_counter()
-            made, failing = _each(state.step) - reached, _each(state.failed) & ~failed
-            seconds_per_step = (now - before_chunk) / max(made.max(), 1)
+            counts, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
+            seconds_per_step = (now - chunk_start) / max(counts.max(), 1)
+
+            # Its metrics.
             times = {
                 "seconds_per_step": seconds_per_step,
-                "wall_seconds": now - wall,
-                "cpu_seconds": time.process_time() - cpu,
+                "wall_seconds": now - wall_start,
+                "cpu_seconds": time.process_time() - cpu_start,
             }
-            # jit returns dictionaries in alphabetical order; people want the terms' own.
-            values = {name: np.asarray(metrics[name]).reshape(len(records), -1) for name in names}
-            logged: dict[int, list[Record]] = defaultdict(list)
-            for run, lines in enumerate(records):
-                # The step that failed made no step, but its loss says why.
-                for offset in range(made[run] + failing[run]):
+            # jit returns dictionaries in alphabetical order; people want the terms in the experiment's order.
+            values = {name: np.asarray(metrics[name]).reshape(len(logs), -1) for name in names}
+            logged: dict[int, list[LogLine]] = defaultdict(list)
+            for run, log in enumerate(logs):
+                # A step that diverged changed nothing, but its loss says why.
+                for offset in range(counts[run] + newly_failed[run]):
+                    step = int(steps[run]) + offset
                     losses = {name: float(array[run, offset]) for name, array in values.items()}
-                    latest[run] = {**losses, **times}
-                    step = int(reached[run]) + offset
-                    if config.is_logged(step) or offset == made[run]:
-                        lines.append({"step": step, **losses, **times})
-                        keeper.logged(run, lines[-1])
-                        logged[step].append(lines[-1])
+                    latest[run] = {"step": step, **losses, **times}
+                    if config.is_logged(step) or offset == counts[run]:
+                        log.append(latest[run])
+                        writer.log(run, latest[run])
+                        logged[step].append(latest[run])
             for step in sorted(logged):
-                tell.logged(_mean(logged[step]))
-            reached, failed = _each(state.step), _each(state.failed)
-            tell.advanced(int(reached.max()), {name: it for name, it in _mean(latest).items() if name not in TIMES})
-            keeper.reached(state, latest, stages[number].method)
-        keeper.finish(state)
+                listener.logged(_mean(logged[step]))
+
+            steps, failed = _per_run(state.step), _per_run(state.failed)
+            means = {name: value for name, value in _mean(latest).items() if name not in TIMES}
+            listener.advanced(int(steps.max()), means)
+            writer.update(state, latest, stage.method)
+        writer.save(state)
     finally:
-        tell.finished()
-    return state, records, stages[number].method
+        listener.finished()
+    return state, logs, stage.method
 
 
-def _each(values: Any) -> np.ndarray:
+def _per_run(values: Any) -> np.ndarray:
     return np.atleast_1d(np.asarray(values))
 
 
-def _mean(records: list[Record]) -> Record:
-    """Of many runs' values; of one run's, itself."""
-    return {name: type(it)(np.mean([record[name] for record in records])) for name, it in records[0].items()}
+def _mean(lines: list[LogLine]) -> LogLine:
+    """Return the mean over runs."""
+    return {name: type(value)(np.mean([line[name] for line in lines])) for name, value in lines[0].items()}
 
 
-def chunk_length(config: Config, step: int, end: int, seconds_per_step: float) -> int:
-    """Steps until something is due: a snapshot, a checkpoint, the end of a size, or a sign of life."""
-    due = [at for at in (*config.snapshots, end) if at > step]
+def choose_chunk_length(config: Config, step: int, end: int, seconds_per_step: float) -> int:
+    """Return the number of steps until a snapshot, a checkpoint, the end of a stage, or a sign of life is due.
+
+    Args:
+        config: settings of the run.
+        step: number of steps made so far.
+        end: number of steps at which the stage ends.
+        seconds_per_step: measured in the last chunk.
+    """
+    due = [stop for stop in (*config.snapshots, end) if stop > step]
     due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
     return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
 
 
-def check(state: State, records: list[Record], folder: RunFolder | None) -> None:
-    """That the run has not diverged.
+def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None) -> None:
+    """Raise if the loss of a run has diverged.
 
     Raises:
-        Diverged: it has; says at which step, how, and what may mend it.
+        Diverged: it has; the message says at which step, how, and what may help.
     """
     if not state.failed:
         return
-    step, last, lowest = int(state.step), records[-1], float(state.lowest)
+    step, last, lowest = int(state.step), log[-1], float(state.lowest)
     losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
     if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
-        what = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
+        problem = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
     else:
-        what = f"the loss or its gradient is not finite at step {step}"
-    mend = "try a lower learning rate or lower weights" if step else "it is the start's: look at the terms"
-    kept = f"; the picture before it is {folder.output}" if folder else ""
-    raise Diverged(f"{what} ({losses}): {mend}{kept}")
+        problem = f"the loss or its gradient is not finite at step {step}"
+    remedy = "try a lower learning rate or lower weights" if step else "the start itself fails: check the terms"
+    picture = f"; the picture before it is {folder.output}" if folder else ""
+    raise Diverged(f"{problem} ({losses}): {remedy}{picture}")

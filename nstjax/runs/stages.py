@@ -1,4 +1,4 @@
-"""The stages of a run: its sizes one after the other, each with its pictures and its program."""
+"""The stages of a run: one for each size of the picture, from coarse to fine."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import jax
 
 from nstjax import multiscale
-from nstjax.experiment.inputs import Inputs, at_each_size
-from nstjax.experiment.resolve import Resolved, at_size
+from nstjax.experiment.inputs import Inputs, resize_to_each_size
+from nstjax.experiment.resolve import Resolved, resize_run
 from nstjax.optimise import Method, State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
@@ -16,76 +16,85 @@ from nstjax.runs.compiling import Program
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One size of a run, or of many runs that are computed together.
+    """One size of a run, or of a group of runs that are computed together.
 
     Args:
         shape: (H, W) of the picture.
-        end: how many steps are made when it ends.
-        method: at this size.
-        form: the shapes of its state.
-        first: makes the state before step 0; of the first stage alone.
-        carried: makes its state of the last one of the stage before.
-        placed: puts a state that was read where this stage wants it.
-        compiled: its program; compiled once.
+        end: number of steps of the run after which the stage ends.
+        method: the method at this size.
+        abstract_state: a state of this stage, with ``ShapeDtypeStruct`` leaves.
+        make_initial_state: makes the state before step 0; called for the first stage only.
+        resize: turns the last state of the stage before into the first state of this one.
+        device_put: puts a state that was read from a checkpoint on the devices.
+        compile: returns the program; compiles it at the first call.
     """
 
     shape: tuple[int, int]
     end: int
     method: Method
-    form: State
-    first: Callable[[], State]
-    carried: Callable[[State], State]
-    placed: Callable[[State], State]
-    compiled: Callable[[], Program]
+    abstract_state: State
+    make_initial_state: Callable[[], State]
+    resize: Callable[[State], State]
+    device_put: Callable[[State], State]
+    compile: Callable[[], Program]
 
 
-def at(stages: Sequence[Stage], step: int) -> int:
-    """The number of the stage to which a state after so many steps belongs; what ends a stage belongs to it."""
-    return next((number for number, stage in enumerate(stages) if step <= stage.end), len(stages) - 1)
+def find_stage(stages: Sequence[Stage], step: int) -> int:
+    """Return the index of the stage that a state after `step` steps belongs to.
+
+    The state at the end of a stage belongs to that stage, not to the next.
+    """
+    return next((index for index, stage in enumerate(stages) if step <= stage.end), len(stages) - 1)
 
 
-def form_at(stages: Sequence[Stage]) -> Callable[[int], State]:
-    """Step -> the shapes of the state."""
-    return lambda step: stages[at(stages, step)].form
+def get_abstract_state(stages: Sequence[Stage], step: int) -> State:
+    """Return the abstract state after `step` steps."""
+    return stages[find_stage(stages, step)].abstract_state
 
 
-def of_run(run: Resolved, inputs: Inputs, compile_it: Callable[[Resolved, Inputs], Program]) -> list[Stage]:
-    """The stages of one run.
+def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Resolved, Inputs], Program]) -> list[Stage]:
+    """Make the stages of one run.
 
     Args:
-        run: resolved.
+        resolved: the run.
         inputs: its pictures.
-        compile_it: compiles it at one size.
+        compile_size: compiles the run at one size.
     """
-    levels = [(at_size(run, it), it) for it in at_each_size(inputs, run.config)]
-    found: list[Stage] = []
-    for end, (level, pictures) in zip(run.config.size_ends, levels, strict=True):
-        carried = carry(found[-1].method if found else level.method, level.method, pictures)
-        found.append(
+    sizes = [(resize_run(resolved, pictures), pictures) for pictures in resize_to_each_size(inputs, resolved.config)]
+    stages: list[Stage] = []
+    for end, (run, pictures) in zip(resolved.config.size_ends, sizes, strict=True):
+        before = stages[-1].method if stages else run.method
+        stages.append(
             Stage(
-                shape_of(pictures),
-                end,
-                level.method,
-                compiling.state_form(level, pictures),
-                functools.partial(_first, level, pictures),
-                jax.jit(carried),
-                functools.partial(compiling.placed, resolved=level, inputs=pictures),
-                functools.cache(functools.partial(compile_it, level, pictures)),
+                shape=get_shape(pictures),
+                end=end,
+                method=run.method,
+                abstract_state=compiling.make_abstract_state(run, pictures),
+                make_initial_state=functools.partial(_make_initial_state, run, pictures),
+                resize=jax.jit(make_resize(before, run.method, pictures)),
+                device_put=functools.partial(compiling.device_put, resolved=run, inputs=pictures),
+                compile=functools.cache(functools.partial(compile_size, run, pictures)),
             )
         )
-    return found
+    return stages
 
 
-def shape_of(pictures: Inputs) -> tuple[int, int]:
+def get_shape(pictures: Inputs) -> tuple[int, int]:
     """Return the (H, W) of the picture that is optimised."""
     height, width, _ = pictures.content.shape
     return height, width
 
 
-def _first(level: Resolved, pictures: Inputs) -> State:
-    return compiling.placed(compiling.first_state(level, pictures), level, pictures)
+def make_resize(before: Method, after: Method, pictures: Inputs) -> Callable[[State], State]:
+    """Return the function that resizes a state to the size of `pictures`.
+
+    Args:
+        before: the method at the size of the state.
+        after: the method at the size of the pictures.
+        pictures: the pictures at the next size.
+    """
+    return functools.partial(multiscale.resize_state, shape=get_shape(pictures), before=before, after=after)
 
 
-def carry(before: Method, after: Method, pictures: Inputs) -> Callable[[State], State]:
-    """Make the function that carries a state to the size of other pictures, and to their method."""
-    return functools.partial(multiscale.carried, shape=shape_of(pictures), before=before, after=after)
+def _make_initial_state(resolved: Resolved, pictures: Inputs) -> State:
+    return compiling.device_put(compiling.make_initial_state(resolved, pictures), resolved, pictures)

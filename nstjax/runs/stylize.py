@@ -1,4 +1,19 @@
-"""The host's side of a run: chunk after chunk, with what is logged, kept and shown between them."""
+"""One run, from two pictures to the result. Read this file from top to bottom.
+
+In order, and where to find each step:
+
+    1. load the experiment: settings and terms             experiment/experiment.py, and its presets
+    2. read and resize the pictures                        experiment/inputs.py
+    3. choose the weights, settle every open setting       experiment/resolve.py
+    4. split the run into stages, one for each size        runs/stages.py
+    5. create the folder, with all that a resume needs     storage/run_folder.py
+    6. compile                                             runs/compiling.py
+    7. loop over chunks of steps                           runs/loop.py; one step: optimise.py, its loss: objective.py
+       and write metrics, snapshots and checkpoints        runs/writer.py
+    8. save the picture, write the report                  report/
+
+``stylize`` does it all, ``run`` does 3 to 8, and ``resume`` reads 1 to 3 from a folder and goes on with 4, 6, 7 and 8.
+"""
 
 import contextlib
 import functools
@@ -14,67 +29,24 @@ import jax
 import numpy as np
 
 from nstjax import images, optimise, report
-from nstjax.callbacks import Listener, Record
+from nstjax.callbacks import Listener, LogLine
 from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, finished, prepare
+from nstjax.experiment.inputs import Inputs, Source, prepare, restore_colours
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.resolve import Resolved, resolve, restore
 from nstjax.images.masks import Mask
 from nstjax.optimise import Method, State
-from nstjax.runs import compiling, stages
+from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
-from nstjax.runs.loop import check, make_steps
-from nstjax.runs.stages import Stage
-from nstjax.runs.writer import FolderKeeper, Keeper
+from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.runs.stages import Stage, get_abstract_state, make_stages
+from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
-from nstjax.system.files import writing
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a run leaves.
-
-    Args:
-        picture: float32 [H, W, 3], sRGB, in [0, 1].
-        alpha: [H, W], the content's transparency; None where it had none.
-        metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
-            that many steps; terms before their weights, the total with them.
-        steps: how many steps were made; fewer than asked for where the listener wanted to stop.
-        diverged: whether the loss left all bounds at that step.
-        record: the resolved configuration, as in ``config.json``.
-        folder: of the run; None where nothing was written.
-    """
-
-    picture: np.ndarray = field(repr=False)
-    alpha: np.ndarray | None = field(repr=False)
-    metrics: dict[str, np.ndarray] = field(repr=False)
-    steps: int
-    diverged: bool
-    record: dict[str, Any] = field(repr=False)
-    folder: Path | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to do."""
-        return self.diverged or self.steps == self.record["config"]["steps"]
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture: PNG, JPEG, WebP or TIFF by its extension; a PNG carries the resolved configuration.
-
-        Raises:
-            UserError: unknown extension, or it cannot be written there.
-        """
-        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(_public(self.record))})
-        return Path(path)
-
-
-def _public(run: RunRecord) -> RunRecord:
-    """A record without the folders of whoever made it: pictures are shown around."""
-    return {**run, "config": {**run["config"], "weights": Path(run["config"]["weights"]).name}}
+from nstjax.system.files import write_error_context
 
 
 def stylize(
@@ -87,23 +59,25 @@ def stylize(
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
     **settings: Any,
-) -> Result:
+) -> "Result":
     """Draw the content of one picture in the style of another.
 
     Args:
-        content: path, ``example:NAME``, or array [H, W, 3] in [0, 1].
-        style: likewise; several are blended, in shares of ``style_weights``.
-        content_mask: which regions the content has: a picture's file with a colour for each, or an array [R, h, w].
-        style_masks: of each style; a region of the content is drawn in the style of the region of its colour.
+        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1].
+        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; several styles are blended, in shares of
+            ``blend_shares``.
+        content_mask: the regions of the content: a picture file with a colour for each, or an array [R, h, w].
+        style_masks: the regions of each style; a region of the content is drawn in the style of the region that has
+            the same colour.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the run in; nothing is written without one.
-        listener: told what happens.
+        listener: told of progress; can stop the run.
         settings: changes to the experiment's ``Config``: ``size=256, steps=300, loss_weights={"style": 10}``.
 
     Raises:
-        UserError: a mistake in what was asked for, in one line.
-        Diverged: the loss left all bounds.
-        Failure: something that is kept could not be written.
+        UserError: the arguments contain a mistake; the message is one line.
+        Diverged: the loss diverged.
+        Failure: a file of the run could not be written.
     """
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
@@ -118,35 +92,35 @@ def run(
     *,
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
-) -> Result:
-    """``stylize`` for an experiment whose settings are final and pictures that are prepared already."""
-    tell = listener or Listener()
+) -> "Result":
+    """Run an experiment on prepared pictures; see ``stylize``."""
+    listener = listener or Listener()
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_new()
         if experiment.config.tensorboard:
-            tensorboard.require()
-    resolved = resolve(experiment, inputs, tell)
+            tensorboard.check_installed()
+    resolved = resolve(experiment, inputs, listener)
     inputs = resolved.inputs
-    sizes = _stages(experiment, resolved, inputs, tell)
+    stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
-        sizes[-1].compiled()
-        state, (records,), method = make_steps(resolved.config, None, [[]], sizes, tell, Keeper())
-        check(state, records, None)
-        return result_of(resolved, inputs, state, method, records, None)
-    with folder.held():
-        folder.check_new()  # again: another process may have been faster
+        stages[-1].compile()
+        state, (log,), method = run_loop(resolved.config, None, [[]], stages, listener, Writer())
+        raise_if_diverged(state, log, None)
+        return make_result(resolved, inputs, state, method, log, None)
+    with folder.lock():
+        folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
-        # Before the program is compiled, which may take minutes, as the learning of the weights may have.
+        # Before compiling, which may take minutes, and so may the learning of the weights.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
-        tell.keeping(str(folder.path))
+        listener.resumable(str(folder.path))
         try:
-            sizes[-1].compiled()  # the largest first: that it does not fit should be said before any step is made
-            sizes[0].compiled()
+            stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
+            stages[0].compile()
         except UserError:
             folder.discard()
             raise
-        return _go_on(folder, resolved, inputs, sizes, tell)
+        return _run_in_folder(folder, resolved, inputs, stages, listener)
 
 
 def resume(
@@ -155,113 +129,172 @@ def resume(
     steps: int | None = None,
     experiment: Experiment | None = None,
     listener: Listener | None = None,
-) -> Result:
-    """Go on with a run from its newest whole checkpoint, as if nothing had happened.
+) -> "Result":
+    """Continue a run from its newest whole checkpoint, as if it had not been stopped.
+
+    A member of a sweep is first detached from its sweep, and is a single run from then on.
 
     Args:
         path: the run's folder.
-        steps: extend the run to so many steps in all. A schedule still ends where it was to end.
-        experiment: whose terms are minimised, where the run began with one that was made in Python; the file of any
-            other is in the folder.
-        listener: told what happens.
+        steps: extends the run to this number of steps in all. A schedule still ends where it was to end.
+        experiment: supplies the terms if they were made in Python. Terms from a file are read from the folder.
+        listener: told of progress; can stop the run.
 
     Raises:
-        UserError: there is no run, another process is at work on it, or what it needs is missing or was changed.
-        Diverged: the loss left all bounds.
-        Failure: all checkpoints are damaged, or something could not be written.
+        UserError: there is no run, another process works on it, or something that it needs is missing or was changed.
+        Diverged: the loss diverged.
+        Failure: all checkpoints are damaged, or a file of the run could not be written.
     """
-    tell = listener or Listener()
+    listener = listener or Listener()
     folder = RunFolder(path)
     if "sweep" in folder.read_record():
-        with folder.held():  # with its group, which must not be at work
-            _take_out(folder, experiment, tell)
-    with folder.held():
-        run = folder.read_record()
+        with folder.lock():  # holds the whole group, whose checkpoints are read
+            _detach_member(folder, experiment, listener)
+    with folder.lock():
+        run_record = folder.read_record()
         if steps is not None:
-            run = record.extended(run, steps)
-        inputs = folder.read_inputs(run)
-        experiment = experiment or folder.read_experiment(run)
-        resolved = restore(run, experiment, inputs, folder.weights, tell)
-        tell.keeping(str(folder.path))
-        return _go_on(folder, resolved, inputs, _stages(experiment, resolved, inputs, tell), tell)
+            run_record = record.extend(run_record, steps)
+        inputs = folder.read_inputs(run_record)
+        experiment = experiment or folder.read_experiment(run_record)
+        resolved = restore(run_record, experiment, inputs, folder.weights, listener)
+        listener.resumable(str(folder.path))
+        stages = _make_stages(experiment, resolved, inputs, listener)
+        return _run_in_folder(folder, resolved, inputs, stages, listener)
 
 
-def _take_out(folder: RunFolder, experiment: Experiment | None, tell: Listener) -> None:
-    """Make of a sweep's member a run of its own, with its slice of the group's state; its record says so.
-
-    It goes on by another program than the group's, so the last bits of what follows may differ.
-    """
-    run = folder.read_record()
-    group = run.pop("sweep")
-    inputs = folder.read_inputs(run)
-    experiment = experiment or folder.read_experiment(run)
-    resolved = restore(run, experiment, inputs, folder.weights, tell)
-    one = stages.form_at(_stages(experiment, resolved, inputs, tell))
-
-    def stacked(step: int) -> State:
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), one(step))
-
-    keep = resolved.config.checkpoint_keep
-    with contextlib.closing(Checkpoints(folder.checkpoints, run=group["identity"], keep=keep)) as theirs:
-        state = theirs.restore(stacked, tell.warning)
-    mine = None if state is None else jax.tree.map(lambda leaf: leaf[group["index"]], state)
-    step = 0 if mine is None else int(mine.step)
-    alone = record.sealed({**run, "taken_out": {**group, "step": step}})
-    if mine is not None:
-        run_id = record.identity(alone)
-        with contextlib.closing(Checkpoints(folder.path / "checkpoints", run=run_id, keep=keep)) as own:
-            own.save(step, mine)
-            own.wait()
-    folder.write_record(alone)
-    tell.notice(f"taken out of its sweep at step {step:,}: from here on a run of its own")
-
-
-def _stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, tell: Listener) -> list[Stage]:
-    def compile_it(resolved: Resolved, inputs: Inputs) -> Program:
-        tell.compiling()
-        with experiment.blamed():
+def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> list[Stage]:
+    def compile_size(resolved: Resolved, inputs: Inputs) -> Program:
+        listener.compiling()
+        with experiment.error_context():
             return compiling.compile(resolved, inputs)
 
-    with experiment.blamed():
-        return stages.of_run(resolved, inputs, compile_it)
+    with experiment.error_context():
+        return make_stages(resolved, inputs, compile_size)
 
 
-def _go_on(folder: RunFolder, resolved: Resolved, inputs: Inputs, sizes: list[Stage], tell: Listener) -> Result:
-    """Bring the run of a folder from where it stands to its end."""
-    config, run = resolved.config, resolved.record
-    finish = functools.partial(finished, inputs=inputs, config=config)
-    keeper = FolderKeeper([folder], config, [finish], checkpoints=folder.checkpoints, identity=record.identity(run))
+def _run_in_folder(
+    folder: RunFolder, resolved: Resolved, inputs: Inputs, stages: list[Stage], listener: Listener
+) -> "Result":
+    """Run from the newest checkpoint, or from step 0, to the end, and write everything to the folder."""
+    config = resolved.config
+    postprocess = functools.partial(restore_colours, inputs=inputs, config=config)
+    identity = record.identity(resolved.record)
+    writer = FolderWriter([folder], config, [postprocess], checkpoints=folder.checkpoints, identity=identity)
     try:
-        state, records = keeper.begin(stages.form_at(sizes), tell)
-        folder.write_record(run)  # it may be extended
-        state, (records,), method = make_steps(config, state, records, sizes, tell, keeper)
-        result = result_of(resolved, inputs, state, method, records, folder)
-        with writing(folder.output):
+        state, logs = writer.restore(functools.partial(get_abstract_state, stages), listener)
+        folder.write_record(resolved.record)  # its number of steps may be new
+        state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
+        result = make_result(resolved, inputs, state, method, log, folder)
+        with write_error_context(folder.output):
             result.save(folder.output)
         if result.ended:
-            report.write(folder, tell.warning)
-        check(state, records, folder)
+            report.write(folder, listener.warning)
+        raise_if_diverged(state, log, folder)
         return result
     except NotWritten as error:
-        raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
+        raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error
     finally:
-        keeper.close()
+        writer.close()
 
 
-def result_of(
+def _detach_member(folder: RunFolder, experiment: Experiment | None, listener: Listener) -> None:
+    """Make a single run of a sweep's member: copy its slice of the group's state, and say so in its record.
+
+    Its program differs from the group's, so the last bits of its further steps may differ.
+    """
+    run_record = folder.read_record()
+    group = run_record.pop("sweep")
+    inputs = folder.read_inputs(run_record)
+    experiment = experiment or folder.read_experiment(run_record)
+    resolved = restore(run_record, experiment, inputs, folder.weights, listener)
+    stages = _make_stages(experiment, resolved, inputs, listener)
+    keep = resolved.config.checkpoint_keep
+
+    def get_group_state(step: int) -> State:
+        state = get_abstract_state(stages, step)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group["size"], *leaf.shape), leaf.dtype), state)
+
+    with contextlib.closing(Checkpoints(folder.checkpoints, run=group["identity"], keep=keep)) as checkpoints:
+        group_state = checkpoints.restore(get_group_state, listener.warning)
+    state = None if group_state is None else jax.tree.map(lambda leaf: leaf[group["index"]], group_state)
+    step = 0 if state is None else int(state.step)
+    detached = record.seal({**run_record, "taken_out": {**group, "step": step}})
+    if state is not None:
+        identity = record.identity(detached)
+        with contextlib.closing(Checkpoints(folder.path / "checkpoints", run=identity, keep=keep)) as checkpoints:
+            checkpoints.save(step, state)
+            checkpoints.wait()
+    folder.write_record(detached)
+    listener.notice(f"detached from its sweep at step {step:,}: it is a single run from now on")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The result of a run.
+
+    Args:
+        picture: float32 [H, W, 3], sRGB, in [0, 1].
+        alpha: [H, W], the content's transparency; None if it had none.
+        metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
+            that number of steps. Terms are before their weights; the total is the weighted sum.
+        steps: number of steps made; fewer than asked for if the listener stopped the run.
+        diverged: whether the loss diverged at that step.
+        record: the resolved configuration, as in ``config.json``.
+        folder: the folder of the run; None if nothing was written.
+    """
+
+    picture: np.ndarray = field(repr=False)
+    alpha: np.ndarray | None = field(repr=False)
+    metrics: dict[str, np.ndarray] = field(repr=False)
+    steps: int
+    diverged: bool
+    record: dict[str, Any] = field(repr=False)
+    folder: Path | None
+
+    @property
+    def ended(self) -> bool:
+        """True if all steps are made or the loss has diverged."""
+        return self.diverged or self.steps == self.record["config"]["steps"]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture as PNG, JPEG, WebP or TIFF, by its extension. A PNG carries the resolved configuration.
+
+        Raises:
+            UserError: the extension is unknown, or the file cannot be written.
+        """
+        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(_remove_folders(self.record))})
+        return Path(path)
+
+
+def _remove_folders(run_record: RunRecord) -> RunRecord:
+    """Remove the user's folders from a record, since pictures are published."""
+    config = run_record["config"]
+    return {**run_record, "config": {**config, "weights": Path(config["weights"]).name}}
+
+
+def make_result(
     resolved: Resolved,
     inputs: Inputs,
     state: State,
     method: Method,
-    records: list[Record],
+    log: list[LogLine],
     folder: RunFolder | None,
 ) -> Result:
-    """What a run leaves that has come to this state, by this method, which is that of its size."""
-    picture = finished(np.asarray(optimise.picture(state, method=method)), inputs, resolved.config)
+    """Make the result of a run from its last state.
+
+    Args:
+        resolved: the run.
+        inputs: its pictures.
+        state: the last state.
+        method: the method at the size of that state.
+        log: the logged lines.
+        folder: the folder of the run, if it has one.
+    """
+    picture = restore_colours(np.asarray(optimise.picture(state, method=method)), inputs, resolved.config)
     return Result(
         picture=picture,
         alpha=None if inputs.alpha is None else images.resample(inputs.alpha, *picture.shape[:2]),
-        metrics={name: np.array([it[name] for it in records]) for name in (records[0] if records else ())},
+        metrics={name: np.array([line[name] for line in log]) for name in (log[0] if log else ())},
         steps=int(state.step),
         diverged=bool(state.failed),
         record=resolved.record,

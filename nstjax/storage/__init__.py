@@ -1,1 +1,1 @@
-"""What lies on the disk: the folders of runs and sweeps, checkpoints, status, event files."""
+"""Everything on disk: the folders of runs and sweeps, checkpoints, status, TensorBoard's event files."""

@@ -1,15 +1,15 @@
-"""A run's folder, its whole truth:
+"""The folder of a run, which holds everything about it.
 
-    config.json     the record: every setting resolved, and what the run was made with
-    inputs/         what it was given: prepared pictures, weights that no file holds, the experiment's file
-    checkpoints/    the states to go on from
+    config.json     the run's record: every resolved setting, and what the run was made with
+    inputs/         prepared pictures, weights that no other file holds, and the experiment's file
+    checkpoints/    states to resume from
     metrics.jsonl   a line for each logged step
-    snapshots/      pictures on the way
+    snapshots/      pictures of intermediate steps
     output.png      the result
-    progress.json   how far it was a few seconds ago, for those who watch
+    progress.json   the progress a few seconds ago, for observers
 
-Going on needs the first three. Every file appears whole or not at all, but for the lines of the metrics: a last line
-that was cut short is no line.
+Resuming needs the first three. Every file appears whole or not at all, except for the lines of the metrics: a truncated
+last line is ignored.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ import filelock
 import numpy as np
 
 from nstjax import images
-from nstjax.callbacks import Record
+from nstjax.callbacks import LogLine
 from nstjax.errors import Failure, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, from_pictures
+from nstjax.experiment.inputs import Inputs, from_arrays
 from nstjax.experiment.record import RunRecord
 from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
-from nstjax.system.files import whole_file, writing
+from nstjax.system.files import open_atomic, write_error_context
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path, stem: str) -> Iterator[Path]:
-    """A new folder ``folder/stem-N`` with the first N from 1 that is not taken; removed if it is empty at the end."""
-    with writing(folder):
+def create_numbered_folder(folder: Path, stem: str) -> Iterator[Path]:
+    """Create the folder ``folder/stem-N`` with the first free N from 1; remove it if it is still empty at the end."""
+    with write_error_context(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
             path = folder / f"{stem}-{number}"
@@ -57,14 +57,14 @@ def new_folder(folder: Path, stem: str) -> Iterator[Path]:
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, in order, whole or not."""
+    """Return the steps of the checkpoints in a folder, in order, damaged ones included."""
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
 class RunFolder:
-    """The folder of one run; nothing is made before ``create``."""
+    """The folder of one run; nothing is created before ``create``."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
@@ -73,62 +73,59 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where its states lie."""
-        return self._home() / "checkpoints"
+        """Folder of the run's states."""
+        return self._state_folder() / "checkpoints"
 
-    def _home(self) -> Path:
-        """Where its checkpoints and its lock lie: those of a sweep's member with its group's."""
+    def _state_folder(self) -> Path:
+        """Return the folder of the checkpoints and the lock; for a member of a sweep it is that of its group."""
         try:
             return self.path / json.loads(self.config.read_text(encoding="utf-8"))["sweep"]["group"]
         except (OSError, ValueError, TypeError, KeyError):
             return self.path
 
     def check_new(self) -> None:
-        """That a run can begin here.
+        """Raise if a run cannot start here.
 
         Raises:
-            UserError: it holds a run already, is no folder, or cannot be written.
+            UserError: the folder already holds a run or other files, is not a folder, or cannot be written.
         """
         if self.config.exists() or self.checkpoints.exists():
             raise UserError(
-                f"{self.path} already holds a run: go on with it by nstjax resume {self.path}, or choose another --out"
+                f"{self.path} already holds a run: continue it with nstjax resume {self.path}, or choose another --out"
             )
-        there = {it.name for it in self.path.iterdir()} if self.path.is_dir() else set()
-        if other := there - {".lock", "inputs"}:  # which a run leaves that was killed as it began
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if other := names - {".lock", "inputs"}:  # left by a run that was killed as it started
             raise UserError(f"{self.path} is not empty ({min(other)} is in it): choose another --out")
-        existing = next(it for it in (self.path, *self.path.absolute().parents) if it.exists())
+        existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         try:
             tempfile.TemporaryFile(dir=existing).close()
         except OSError as error:
-            raise UserError(
-                f"cannot write into the folder {self.path}: {error.strerror}; choose another --out"
-            ) from None
+            raise UserError(f"cannot write into {self.path}: {error.strerror}; choose another --out") from None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder while this process lives; it is freed by whatever ends the process.
+    def lock(self) -> Iterator[None]:
+        """Lock the folder; the lock is released however the process ends.
 
         Raises:
-            UserError: another living process holds it.
+            UserError: another living process holds the lock.
         """
-        with writing(self.path):
+        with write_error_context(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = self._lock()
-        with writing(Path(lock.lock_file)):
+        lock = self._file_lock()
+        with write_error_context(Path(lock.lock_file)):
             try:
-                # A moment's patience: ``is_held`` holds it for a moment, too.
+                # Wait a moment, because ``is_locked`` also takes the lock for a moment.
                 lock.acquire(timeout=1)
             except filelock.Timeout:
-                mend = "wait until it has ended, or stop it"
-                raise UserError(f"another process is at work in {self.path}: {mend}") from None
+                raise UserError(f"another process is working in {self.path}: wait for it, or stop it") from None
         try:
             yield
         finally:
             lock.release()
 
-    def is_held(self) -> bool:
-        """Whether a living process holds the folder."""
-        lock = self._lock()
+    def is_locked(self) -> bool:
+        """Return True if a living process holds the lock."""
+        lock = self._file_lock()
         if not Path(lock.lock_file).exists():
             return False
         try:
@@ -136,39 +133,39 @@ class RunFolder:
         except filelock.Timeout:
             return True
         except OSError:
-            return False  # nobody writes where nobody can
+            return False  # nobody works in a read-only folder
         lock.release()
         return False
 
-    def _lock(self) -> filelock.BaseFileLock:
-        return filelock.FileLock(self._home() / ".lock")
+    def _file_lock(self) -> filelock.BaseFileLock:
+        return filelock.FileLock(self._state_folder() / ".lock")
 
     def create(
         self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: str | None = None
     ) -> None:
-        """Write all that a run is given, and its record last: a folder without one holds no run.
+        """Write everything that a run is given, and its record last: a folder without a record holds no run.
 
         Args:
-            run: its record.
-            inputs: its prepared pictures.
-            weights: where no file outside holds them.
-            experiment: the text of its experiment's file.
+            run: the run's record.
+            inputs: prepared pictures.
+            weights: weights that no other file holds.
+            experiment: text of the experiment's file.
         """
         folder = self.path / "inputs"
-        with writing(folder):
+        with write_error_context(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, array in inputs.pictures().items():
-                with whole_file(folder / f"{name}.npy") as file:
+            for name, array in inputs.to_arrays().items():
+                with open_atomic(folder / f"{name}.npy") as file:
                     np.save(file, array)
             if weights is not None:
                 write_weights(self.weights, weights)
             if experiment is not None:
-                with whole_file(folder / "experiment.py") as file:
+                with open_atomic(folder / "experiment.py") as file:
                     file.write(experiment.encode())
         self.write_record(run)
 
     def discard(self) -> None:
-        """Take back what ``create`` has written."""
+        """Remove what ``create`` has written."""
         self.config.unlink()
         shutil.rmtree(self.path / "inputs")
         (self.path / ".lock").unlink(missing_ok=True)
@@ -177,128 +174,127 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """Where the weights lie that no file outside holds."""
+        """Path of the weights that no other file holds."""
         return self.path / "inputs" / "weights.safetensors"
 
     def write_record(self, run: RunRecord) -> None:
         """Write ``config.json``."""
-        with writing(self.config), whole_file(self.config) as file:
+        with write_error_context(self.config), open_atomic(self.config) as file:
             file.write(json.dumps(run, indent=2).encode() + b"\n")
 
     def read_record(self) -> RunRecord:
-        """The run's record.
+        """Return the run's record.
 
         Raises:
-            UserError: there is no run here, or its record cannot be obeyed.
+            UserError: there is no run here, or this version cannot follow its record.
         """
         if not self.config.exists():
-            raise UserError(f"no run in {self.path}: expected a folder that nstjax run has made")
+            raise UserError(f"no run in {self.path}: expected a folder made by nstjax run")
         return record.read(self.config)
 
     def read_inputs(self, run: RunRecord) -> Inputs:
-        """The pictures that the run was given.
+        """Return the run's prepared pictures.
 
         Raises:
-            UserError: one is missing, or is not the one that the record names.
+            UserError: a picture is missing, or differs from the one that the record names.
         """
         arrays: dict[str, np.ndarray] = {}
-        recorded = dict(run["pictures"])
-        names = recorded.pop("names")
-        for name, expected in recorded.items():
+        manifest = dict(run["pictures"])
+        names = manifest.pop("names")
+        for name, expected in manifest.items():
             path = self.path / "inputs" / f"{name}.npy"
             try:
                 arrays[name] = np.load(path, allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
-                raise UserError(f"cannot read {path}, which the run needs to go on: {error}") from None
+                raise UserError(f"cannot read {path}, which is needed to resume the run: {error}") from None
             if hashlib.sha256(arrays[name].tobytes()).hexdigest() != expected["sha256"]:
-                raise UserError(f"{path} is not the picture that the run began with: put that one back")
-        return from_pictures(arrays, names)
+                raise UserError(f"{path} is not the picture that the run began with: restore the original")
+        return from_arrays(arrays, names)
 
     def read_experiment(self, run: RunRecord) -> Experiment:
-        """The experiment of the run, from the copy of its file.
+        """Return the run's experiment, from the copy of its file.
 
         Raises:
-            UserError: there is none, or it was changed.
+            UserError: there is no copy, or it was changed.
         """
         path, expected = self.path / "inputs" / "experiment.py", run["experiment"]
         if expected["sha256"] is None:
-            raise UserError(
-                f"the terms of {self.path} were made in Python: go on there, by nstjax.resume(folder, experiment=…)"
-            )
+            how = "resume it there with nstjax.resume(folder, experiment=…)"
+            raise UserError(f"the terms of {self.path} were defined in Python: {how}")
         experiment = load(path)
         if experiment.sha256 != expected["sha256"]:
-            raise UserError(f"{path} was changed after the run began: undo the change, or begin a new run with it")
+            raise UserError(f"{path} was changed after the run began: undo the change, or start a new run with it")
         return experiment
 
     def log(self, line: Mapping[str, float]) -> None:
         """Append a line to the metrics."""
-        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
-            file.write(_json_line(line))
+        with write_error_context(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(_format_line(line))
 
-    def read_log(self) -> list[Record]:
-        """The logged steps; a loss that was not a number is NaN."""
+    def read_log(self) -> list[LogLine]:
+        """Return the logged steps; a loss that was not finite is NaN."""
         try:
             lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
-            parsed = [_parsed(line) for line in lines]
+            parsed = [_parse_line(line) for line in lines]
         except FileNotFoundError:
             return []
         except ValueError as error:
-            mend = "mend it, or remove the file, which loses the curves"
-            raise Failure(f"{self.metrics} has a line that is no logged step ({error}): {mend}") from None
+            how = "correct it, or remove the file, which loses the curves"
+            raise Failure(f"{self.metrics} has a line that is not a logged step ({error}): {how}") from None
         return [*{line["step"]: line for line in parsed}.values()]
 
-    def rewind_log(self, step: int) -> list[Record]:
-        """Drop the lines of this step and later ones; returns those that stay."""
-        kept = [line for line in self.read_log() if line["step"] < step]
-        with writing(self.metrics), whole_file(self.metrics) as file:
-            file.writelines(_json_line(line).encode() for line in kept)
-        return kept
+    def rewind_log(self, step: int) -> list[LogLine]:
+        """Drop the lines of this and later steps, and return the remaining ones."""
+        remaining = [line for line in self.read_log() if line["step"] < step]
+        with write_error_context(self.metrics), open_atomic(self.metrics) as file:
+            file.writelines(_format_line(line).encode() for line in remaining)
+        return remaining
 
-    def secure_log(self) -> None:
-        """Return once the metrics are on the disk, so that no checkpoint outlives lines from before it."""
+    def sync_log(self) -> None:
+        """Wait until the metrics are on disk, so that no checkpoint outlives earlier lines."""
         if self.metrics.exists():
-            with writing(self.metrics), self.metrics.open("rb") as file:
+            with write_error_context(self.metrics), self.metrics.open("rb") as file:
                 os.fsync(file.fileno())
 
     def write_snapshot(self, step: int, picture: np.ndarray) -> None:
-        """The picture after some steps."""
+        """Write the picture after the given step."""
         path = self.path / "snapshots" / f"{step:06d}.png"
-        with writing(path):
+        with write_error_context(path):
             path.parent.mkdir(exist_ok=True)
             images.save(path, picture)
 
-    def snapshots(self) -> dict[int, Path]:
-        """{step: file} of the pictures kept so far."""
+    def list_snapshots(self) -> dict[int, Path]:
+        """Return {step: file} of the snapshots written so far."""
         paths = (self.path / "snapshots").glob("[0-9]*.png")
         return dict(sorted((int(path.stem), path) for path in paths))
 
     def write_progress(self, line: Mapping[str, float]) -> None:
-        """Say how far the run is."""
-        with writing(self.progress), whole_file(self.progress) as file:
-            file.write(_json_line(line).encode())
+        """Write the progress of the run."""
+        with write_error_context(self.progress), open_atomic(self.progress) as file:
+            file.write(_format_line(line).encode())
 
-    def read_progress(self) -> Record | None:
-        """What was said last of how far the run is; None where nothing was."""
+    def read_progress(self) -> LogLine | None:
+        """Return the progress last written; None if there is none."""
         try:
-            return _parsed(self.progress.read_text(encoding="utf-8"))
+            return _parse_line(self.progress.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove the files that a killed process was writing."""
         for folder in (self.path, self.path / "inputs", self.path / "snapshots"):
             for path in folder.glob(".*.part"):
                 path.unlink()
 
 
-def _parsed(line: str) -> Record:
+def _parse_line(line: str) -> LogLine:
     values = json.loads(line)
     if not isinstance(values, dict) or "step" not in values:
         raise ValueError("it has no step")
-    return {name: math.nan if it is None else it for name, it in values.items()}
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
-def _json_line(values: Mapping[str, float]) -> str:
-    # JSON has no NaN: a loss that is not a number is null.
+def _format_line(values: Mapping[str, float]) -> str:
+    # JSON has no NaN: a loss that is not finite becomes null.
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return json.dumps(finite) + "\n"

@@ -1,65 +1,65 @@
-"""How far the run of a folder is, read from its files alone: no array library, and nothing is disturbed."""
+"""Progress of a run, read from the files of its folder: needs no array library and does not disturb the run."""
 
 import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nstjax.callbacks import TIMES, Record
-from nstjax.experiment.record import config_of
+from nstjax.callbacks import TIMES, LogLine
+from nstjax.experiment.record import parse_config
 from nstjax.storage.run_folder import RunFolder, checkpoint_steps
 from nstjax.storage.sweep_folder import SweepFolder
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is.
+    """The progress of a run.
 
     Args:
-        step: made so far, as far as the files say.
-        steps: to be made in all.
-        losses: the newest known.
-        seconds_per_step: lately; None before the first.
-        checkpoint: the step of the newest checkpoint; None where there is none.
-        checkpoint_age: seconds since it was written.
-        held: whether a living process is at work on it.
-        diverged: whether its loss left all bounds at this step.
+        step: number of steps made, according to the files.
+        steps: number of steps to make in all.
+        losses: newest known losses.
+        seconds_per_step: recent speed; None before the first step.
+        checkpoint: step of the newest checkpoint; None if there is none.
+        checkpoint_age: seconds since that checkpoint was written.
+        running: whether a living process holds the folder.
+        diverged: whether the loss diverged at this step.
     """
 
     step: int
     steps: int
-    losses: Record
+    losses: LogLine
     seconds_per_step: float | None
     checkpoint: int | None
     checkpoint_age: float | None
-    held: bool
+    running: bool
     diverged: bool
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do."""
+        """True if there is nothing more to do."""
         return self.diverged or self.step == self.steps
 
     @property
     def seconds_left(self) -> float | None:
-        """Until all steps are made, at the present speed."""
+        """Seconds until all steps are made, at the present speed."""
         return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
 
 
-def of(folder: RunFolder) -> Status:
-    """The status of a run.
+def read_status(folder: RunFolder) -> Status:
+    """Return the status of a run.
 
     Raises:
         UserError: there is no run in the folder.
     """
-    config = config_of(folder.read_record())
-    # A line's step is the one that its values come before; the progress counts the steps made.
+    config = parse_config(folder.read_record())
+    # A log line has the number of steps made before its values, the progress the number of steps made.
     log = folder.read_log()
     logged = {**log[-1], "step": log[-1]["step"] + 1} if log else {"step": 0}
     progress = folder.read_progress() or {"step": 0}
     newest = progress if progress.get("failed") or progress["step"] > logged["step"] else logged
-    whole = (it for it in checkpoint_steps(folder.checkpoints) if (folder.checkpoints / str(it) / "seal.json").exists())
-    checkpoint = max(whole, default=None)
+    paths = (folder.checkpoints / str(step) for step in checkpoint_steps(folder.checkpoints))
+    checkpoint = max((int(path.name) for path in paths if (path / "seal.json").exists()), default=None)
     age = None if checkpoint is None else time.time() - (folder.checkpoints / str(checkpoint)).stat().st_mtime
     return Status(
         step=int(max(newest["step"], checkpoint or 0)),
@@ -68,59 +68,59 @@ def of(folder: RunFolder) -> Status:
         seconds_per_step=newest.get("seconds_per_step"),
         checkpoint=checkpoint,
         checkpoint_age=age,
-        held=folder.is_held(),
+        running=folder.is_locked(),
         diverged=bool(newest.get("failed")),
     )
 
 
-def lines(status: Status, folder: RunFolder) -> Iterator[str]:
-    """The status for people."""
+def format_status(status: Status, folder: RunFolder) -> Iterator[str]:
+    """Yield the lines that describe a run's status."""
     yield f"step {status.step:,} of {status.steps:,}"
     if status.losses:
         yield "loss " + "  ".join(f"{name} {value:.5g}" for name, value in status.losses.items())
     if status.seconds_per_step is not None:
-        yield f"speed {status.seconds_per_step:.3g} s a step"
+        yield f"speed {status.seconds_per_step:.3g} s per step"
     if status.checkpoint is None:
         yield "no checkpoint yet"
     else:
-        yield f"last checkpoint at step {status.checkpoint:,}, {duration(status.checkpoint_age or 0)} ago"
-    if status.held:
-        left = "" if status.seconds_left is None else f", {duration(status.seconds_left)} left"
-        yield f"a process is at work on it{left}"
+        yield f"last checkpoint at step {status.checkpoint:,}, {format_duration(status.checkpoint_age or 0)} ago"
+    if status.running:
+        left = "" if status.seconds_left is None else f", {format_duration(status.seconds_left)} left"
+        yield f"a process is working on it{left}"
     elif status.diverged:
-        yield "its loss diverged: begin again with a lower learning rate or lower weights"
+        yield "its loss diverged: start again with a lower learning rate or lower weights"
     elif status.step < status.steps:
-        yield f"no process is at work on it: nstjax resume {shlex.quote(str(folder.path))}"
+        yield f"no process is working on it: nstjax resume {shlex.quote(str(folder.path))}"
     elif folder.output.exists():
         yield f"finished: {folder.output}"
     else:
-        yield f"finished, but its picture is gone: nstjax resume {shlex.quote(str(folder.path))} draws it again"
+        yield f"finished, but its picture is missing: nstjax resume {shlex.quote(str(folder.path))} draws it again"
 
 
-def of_sweep(sweep: SweepFolder) -> list[Status | None]:
-    """The status of each member; None of one that was not begun."""
-    return [of(home) if home.config.exists() else None for home in sweep.members()]
+def read_sweep_status(sweep: SweepFolder) -> list[Status | None]:
+    """Return the status of each member; None for a member that has not started."""
+    return [read_status(folder) if folder.config.exists() else None for folder in sweep.member_folders()]
 
 
-def sweep_lines(sweep: SweepFolder) -> Iterator[str]:
-    """The status of a sweep for people: of each member a line, and then of the whole."""
-    names, found = sweep.read().names(), of_sweep(sweep)
+def format_sweep_status(sweep: SweepFolder) -> Iterator[str]:
+    """Yield a line for each member of a sweep, and the lines that describe the whole."""
+    names, members = sweep.read_plan().member_names(), read_sweep_status(sweep)
     width = max(map(len, names))
-    for name, it in zip(names, found, strict=True):
-        if it is None:
-            yield f"{name:{width}}  not begun"
+    for name, member in zip(names, members, strict=True):
+        if member is None:
+            yield f"{name:{width}}  not started"
             continue
-        loss = f"  loss {it.losses['total']:.5g}" if it.losses else ""
-        note = "  diverged" if it.diverged else "  in work" if it.held else ""
-        yield f"{name:{width}}  step {it.step:,} of {it.steps:,}{loss}{note}"
-    ended = sum(it is not None and it.ended for it in found)
-    yield f"{ended} of {len(found)} members are finished"
-    if ended < len(found) and not any(it is not None and it.held for it in found):
-        yield f"no process is at work on it: nstjax resume {shlex.quote(str(sweep.path))}"
+        loss = f"  loss {member.losses['total']:.5g}" if member.losses else ""
+        note = "  diverged" if member.diverged else "  running" if member.running else ""
+        yield f"{name:{width}}  step {member.step:,} of {member.steps:,}{loss}{note}"
+    ended = sum(member is not None and member.ended for member in members)
+    yield f"{ended} of {len(members)} members are finished"
+    if ended < len(members) and not any(member is not None and member.running for member in members):
+        yield f"no process is working on it: nstjax resume {shlex.quote(str(sweep.path))}"
 
 
-def duration(seconds: float) -> str:
-    """A time for people: 42 s, 3 min 20 s, 5 h 10 min, 2 d 3 h."""
+def format_duration(seconds: float) -> str:
+    """Return a readable duration: 42 s, 3 min 20 s, 5 h 10 min, 2 d 3 h."""
     seconds = round(seconds)
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if seconds >= size:

@@ -1,11 +1,12 @@
-"""A sweep's folder:
+"""The folder of a sweep.
 
-    sweep.json      what differs between the members, and who they are
-    members/NAME/   a run's folder each
-    groups/NAME/    those that are computed together: group.json, and the checkpoints of their one state
+    sweep.json      the axes of the sweep, which determine its members
+    members/NAME/   the run's folder of each member
+    groups/NAME/    members that are computed together: group.json, and the checkpoints of their joint state
     grid.png, table.csv, report.html
 
-A group is named by its first member and its size. Whoever works on it holds it, as a run's folder is held.
+A group is named after its first member and its size. The process that works on a group locks its folder, as a run's
+folder is locked.
 """
 
 import json
@@ -17,33 +18,33 @@ from typing import Any
 
 from nstjax.errors import UserError
 from nstjax.experiment import record
-from nstjax.experiment.plan import Axis, assignments, member_name
+from nstjax.experiment.plan import Axis, combine_axes, member_name
 from nstjax.storage.run_folder import RunFolder
-from nstjax.system.files import whole_file, writing
+from nstjax.system.files import open_atomic, write_error_context
 
 SCHEMA = 1
-"""Of ``sweep.json``; a change of its form is a new number."""
+"""Version of the format of ``sweep.json``."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep is.
+    """The axes of a sweep and how they combine.
 
     Args:
-        axes: what differs.
-        paired: whether the values go together, in place of every combination.
+        axes: the settings or pictures that differ between members.
+        paired: whether the values are paired instead of combined in every way.
     """
 
     axes: tuple[Axis, ...]
     paired: bool
 
     def assignments(self) -> list[dict[str, Any]]:
-        """{axis: value} of each member."""
-        return assignments(self.axes, paired=self.paired)
+        """Return {axis: value} of each member."""
+        return combine_axes(self.axes, paired=self.paired)
 
-    def names(self) -> list[str]:
-        """The folder's name of each member."""
-        return [member_name(it) for it in self.assignments()]
+    def member_names(self) -> list[str]:
+        """Return the folder name of each member."""
+        return [member_name(assignment) for assignment in self.assignments()]
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class Group:
     """Members that are computed together.
 
     Args:
-        members: their numbers.
-        size: how many are computed; what the members lack is filled up with the last of them, and dropped.
-        devices: over which they are spread.
-        identity: a checksum of what their state depends on.
+        members: numbers of the members.
+        size: number of members computed; missing ones are copies of the last member, and are dropped.
+        devices: number of devices that the members are spread over.
+        identity: checksum of everything that their state depends on.
     """
 
     members: tuple[int, ...]
@@ -63,53 +64,55 @@ class Group:
     identity: str
 
     @property
-    def computed(self) -> tuple[int, ...]:
-        """The members with those that fill up."""
+    def padded_members(self) -> tuple[int, ...]:
+        """Members including the copies that fill up the group."""
         return self.members + self.members[-1:] * (self.size - len(self.members))
 
 
 class SweepFolder:
-    """The folder of a sweep; nothing is made before ``create``."""
+    """The folder of a sweep; nothing is created before ``create``."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.index = self.path / "sweep.json"
 
-    def check_new(self, plan: Plan, mine: Sequence[int], *, shared: bool) -> None:
-        """That a sweep can begin here.
+    def check_new(self, plan: Plan, members: Sequence[int], *, shared: bool) -> None:
+        """Raise if a sweep cannot start here.
 
         Args:
-            plan: what it is.
-            mine: the members that this process is to begin.
-            shared: whether other processes may have begun others.
+            plan: the plan of the sweep.
+            members: numbers of the members that this process is to start.
+            shared: whether other processes may have started other members.
 
         Raises:
-            UserError: there is one already, or it cannot be written.
+            UserError: there is a sweep already, or the folder cannot be written.
         """
         if shared and self.path.is_dir():
-            begun = [RunFolder(self.path / "members" / plan.names()[it]).config.exists() for it in mine]
-            if not any(begun) and (not self.index.exists() or self.read() == plan):
+            names = plan.member_names()
+            started = [RunFolder(self.path / "members" / names[number]).config.exists() for number in members]
+            if not any(started) and (not self.index.exists() or self.read_plan() == plan):
                 return
         if self.index.exists():
             raise UserError(
-                f"{self.path} already holds a sweep: nstjax resume {self.path} goes on with it; or choose another --out"
+                f"{self.path} already holds a sweep: continue it with nstjax resume {self.path}, or choose another "
+                "--out"
             )
         RunFolder(self.path).check_new()
 
     def exists(self) -> bool:
-        """Whether a sweep is here."""
+        """Return True if there is a sweep here."""
         return self.index.exists()
 
     def create(self, plan: Plan) -> None:
-        """Write what it is."""
+        """Write the plan of the sweep."""
         content: dict[str, Any] = {"schema": SCHEMA, **json.loads(json.dumps(asdict(plan)))}
-        with writing(self.index):
+        with write_error_context(self.index):
             self.path.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.index) as file:
+            with open_atomic(self.index) as file:
                 file.write(json.dumps({**content, "sha256": record.digest(content)}, indent=2).encode() + b"\n")
 
-    def read(self) -> Plan:
-        """What the sweep is.
+    def read_plan(self) -> Plan:
+        """Return the plan of the sweep.
 
         Raises:
             UserError: there is none, or it was changed.
@@ -119,37 +122,37 @@ class SweepFolder:
             digest = content.pop("sha256")
             schema = content.pop("schema")
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{self.index} is no record of a sweep ({error})") from None
+            raise UserError(f"{self.index} is not the record of a sweep ({error})") from None
         if schema != SCHEMA:
-            raise UserError(f"{self.index} has schema {schema}, and this nstjax reads {SCHEMA}")
+            raise UserError(f"{self.index} has schema {schema}, but this nstjax reads {SCHEMA}")
         if digest != record.digest({"schema": schema, **content}):
-            raise UserError(f"{self.index} was changed after the sweep began: undo the change, or begin a new one")
-        return Plan(tuple(Axis(it["name"], tuple(it["values"])) for it in content["axes"]), content["paired"])
+            raise UserError(f"{self.index} was changed after the sweep began: undo the change, or start a new sweep")
+        return Plan(tuple(Axis(axis["name"], tuple(axis["values"])) for axis in content["axes"]), content["paired"])
 
-    def members(self) -> list[RunFolder]:
-        """The folder of each member."""
-        return [RunFolder(self.path / "members" / name) for name in self.read().names()]
+    def member_folders(self) -> list[RunFolder]:
+        """Return the folder of each member."""
+        return [RunFolder(self.path / "members" / name) for name in self.read_plan().member_names()]
 
     def group_folder(self, group: Group) -> RunFolder:
-        """Where its checkpoints and its lock lie."""
+        """Return the folder of a group's checkpoints and lock."""
         return RunFolder(self.path / "groups" / f"{group.members[0]:04d}-{group.size}")
 
     def write_group(self, group: Group) -> None:
-        """Say who is computed together."""
+        """Write the file that says which members are computed together."""
         path = self.group_folder(group).path / "group.json"
-        with writing(path):
+        with write_error_context(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
+            with open_atomic(path) as file:
                 file.write(json.dumps(asdict(group)).encode() + b"\n")
 
-    def begun(self) -> dict[int, RunFolder]:
-        """The members that have a folder, by their numbers."""
-        return {number: it for number, it in enumerate(self.members()) if it.config.exists()}
+    def started_members(self) -> dict[int, RunFolder]:
+        """Return {number: folder} of the members that have started."""
+        return {number: folder for number, folder in enumerate(self.member_folders()) if folder.config.exists()}
 
-    def groups(self) -> list[Group]:
-        """Those that were begun, in order."""
-        found = []
+    def read_groups(self) -> list[Group]:
+        """Return the groups that have started, in order."""
+        groups = []
         for path in sorted((self.path / "groups").glob("*/group.json")):
             content = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Group(**{**content, "members": tuple(content["members"])}))
-        return found
+            groups.append(Group(**{**content, "members": tuple(content["members"])}))
+        return groups

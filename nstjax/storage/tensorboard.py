@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nstjax.callbacks import TIMES, Record
+from nstjax.callbacks import TIMES, LogLine
 from nstjax.errors import UserError
 
 
-def require() -> None:
-    """That event files can be written.
+def check_installed() -> None:
+    """Raise if event files cannot be written.
 
     Raises:
-        UserError: the library is not installed.
+        UserError: tensorboardX is not installed.
     """
     try:
         import tensorboardX  # noqa: F401
@@ -21,30 +21,30 @@ def require() -> None:
 
 
 class Events:
-    """Writes event files.
+    """Writer of event files.
 
     Args:
-        folder: to write them into.
-        step: from which the run goes on; TensorBoard hides what older files have of it and later ones.
+        folder: folder of the event files.
+        step: first step to be written; TensorBoard then hides this and later steps of older files.
     """
 
     def __init__(self, folder: Path, step: int):
         from tensorboardX import SummaryWriter
 
-        # Files are named by the second, and two parts of a run may begin within one.
+        # Files are named by the second, and two parts of a run may start within the same one.
         self._writer = SummaryWriter(str(folder), purge_step=step or None, filename_suffix=f".{step}")
 
-    def losses(self, line: Record) -> None:
-        """The total, the terms and the speed of a step."""
+    def write_losses(self, line: LogLine) -> None:
+        """Write the total, the terms and the speed of a step."""
         for name, value in line.items():
             if name not in TIMES:
                 self._writer.add_scalar(f"loss/{name}", value, int(line["step"]))
         self._writer.add_scalar("seconds_per_step", line["seconds_per_step"], int(line["step"]))
 
-    def picture(self, step: int, picture: np.ndarray) -> None:
-        """The picture [H, W, 3] after some steps."""
+    def write_picture(self, step: int, picture: np.ndarray) -> None:
+        """Write the picture [H, W, 3] after the given step."""
         self._writer.add_image("picture", picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Flush and close the file."""
         self._writer.close()

@@ -1,1 +1,1 @@
-"""Many runs as one program: their members, groups, devices and processes."""
+"""Sweeps: many runs as one program, in groups, over devices and processes."""

@@ -1,6 +1,7 @@
-"""Many resolved runs as one compiled program, and their states, stacked along a leading axis.
+"""A sweep's members as one compiled program, with their states stacked along a leading axis.
 
-They share the method, the network, and the targets that are the same for all; those are there once.
+Members share the method, the network, and the targets that are the same for all of them. What they share is in memory
+once.
 """
 
 import functools
@@ -20,197 +21,208 @@ from nstjax.callbacks import Listener
 from nstjax.errors import UserError
 from nstjax.experiment.inputs import Inputs
 from nstjax.experiment.resolve import Resolved
-from nstjax.optimise import Method, Problem, State, chunk
+from nstjax.optimise import Method, Problem, State, trace_chunk
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
 from nstjax.system import devices
 from nstjax.types import Term
 
-_MARGIN = 0.9
-"""Of the free memory, what a group may take: the rest is for what the estimate does not see."""
+_MEMORY_SHARE = 0.9
+"""The share of the free memory that a group may take. The rest is for what the estimate does not see."""
 
 
 class Members:
-    """The runs of a sweep.
+    """The members of a sweep, at one size of the picture.
 
     Args:
-        runs: each of them.
-        inputs: of each; pictures that are the same are the same arrays.
-        devices: over which they are spread.
+        runs: the run of each member.
+        inputs: the pictures of each member; equal pictures are the same arrays.
+        devices: the devices that the members are spread over.
 
     Attributes:
-        method: that they share.
-        pictures: of one of them.
+        method: the method that all members share.
+        pictures: the pictures of the first member.
 
     Raises:
-        UserError: the pictures or the targets are not of one shape.
+        UserError: the pictures or the targets differ in shape.
     """
 
     def __init__(self, runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]):
         self._runs, self._inputs = runs, inputs
         self.method, self._network, self._config = runs[0].method, runs[0].network, runs[0].config
         self.pictures = inputs[0]
-        mesh = Mesh(np.array(devices), ("members",), axis_types=(AxisType.Auto,))
-        self._mesh = mesh
-        self._spread, self._whole = (NamedSharding(mesh, PartitionSpec(it)) for it in ("members", None))
-        if len(shapes := {it.content.shape for it in inputs}) > 1:
+        self._mesh = Mesh(np.array(devices), ("members",), axis_types=(AxisType.Auto,))
+        self._spread = NamedSharding(self._mesh, PartitionSpec("members"))
+        self._whole = NamedSharding(self._mesh, PartitionSpec(None))
+        if len(shapes := {pictures.content.shape for pictures in inputs}) > 1:
             sizes = ", ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
-            raise UserError(f"the content pictures of a sweep must be of one size, not {sizes}: crop them alike")
-        self._make_targets = jax.jit(compiling.targets_of(runs[0], inputs[0]))
-        self._given = {pair(it): it for it in inputs}
-        forms = [jax.eval_shape(self._make_targets, self._network, compiling.given(it)) for it in self._given.values()]
+            raise UserError(f"the content pictures of a sweep must be of one size, not {sizes}: crop them to one size")
+        self._compute_targets = jax.jit(compiling.make_target_function(runs[0], inputs[0]))
+        self._distinct_inputs = {identify_pictures(pictures): pictures for pictures in inputs}
+        forms = [
+            jax.eval_shape(self._compute_targets, self._network, compiling.collect_pictures(pictures))
+            for pictures in self._distinct_inputs.values()
+        ]
         if any(str(form) != str(forms[0]) for form in forms):
             raise UserError("the style pictures of this sweep give targets of different shapes: crop them to one size")
-        self._targets_form, self._guides_form = forms[0]
-        contents, styles = ({given[which] for given in self._given} for which in (0, 1))
-        several = {"content": len(contents) > 1, "style": len(styles) > 1}
+        self._abstract_targets, self._abstract_guides = forms[0]
+        contents, styles = ({identity[k] for identity in self._distinct_inputs} for k in (0, 1))
+        differs = {"content": len(contents) > 1, "style": len(styles) > 1}
         terms = (term for term in self.method.objective.terms if isinstance(term, Term))
-        self._varying = frozenset(term.name for term in terms if several[term.target])
+        self._varying = frozenset(term.name for term in terms if differs[term.target])
         self._targets: dict[Any, Any] = {}
         self._compiled: dict[int, Any] = {}
 
     @property
-    def devices(self) -> int:
-        """Over how many they are spread."""
+    def device_count(self) -> int:
+        """Number of devices that the members are spread over."""
         return self._mesh.size
 
-    def needed_memory(self, compiled: Any) -> float:
-        """Bytes that a program takes where the devices' memory lies."""
-        shared = self._mesh.size if jax.default_backend() == "cpu" else 1
-        return shared * compiling.needed_memory(compiled)
+    def measure_memory(self, compiled: Any) -> float:
+        """Return the bytes that a program takes in the memory that ``devices.available_memory`` looks at."""
+        # On a CPU all devices share one memory.
+        sharing = self._mesh.size if jax.default_backend() == "cpu" else 1
+        return sharing * compiling.measure_memory(compiled)
 
-    def form(self, size: int) -> State:
-        """The shapes of the state of so many, and where they lie."""
-        one = jax.eval_shape(lambda: compiling.first_state(self._runs[0], self._inputs[0]))
-        return self._form(one, self._spread, size)
+    def make_abstract_state(self, size: int) -> State:
+        """Make a stacked state of `size` members with ``ShapeDtypeStruct`` leaves."""
+        single = compiling.make_abstract_state(self._runs[0], self._inputs[0])
+        return _abstract(single, self._spread, size)
 
     def compile(self, size: int) -> Any:
-        """The program of so many, which is a multiple of the devices; compiled once."""
+        """Compile the program for `size` members, a multiple of the devices; at the first call only."""
         if size not in self._compiled:
             self._compiled[size] = self._compile(size)
         return self._compiled[size]
 
     def _compile(self, size: int) -> Any:
-        weights = {name: self._form(jnp.float32(0), self._spread, size) for name in self.method.objective.names}
+        weights = {name: _abstract(jnp.float32(0), self._spread, size) for name in self.method.objective.names}
         targets = {
-            name: self._form(it, self._spread, size) if name in self._varying else self._form(it, self._whole)
-            for name, it in self._targets_form.items()
+            name: _abstract(target, self._spread, size) if name in self._varying else _abstract(target, self._whole)
+            for name, target in self._abstract_targets.items()
         }
-        guides = self._form(self._guides_form, self._whole)
-        problem = Problem(self._form(self._network, self._whole), targets, weights, guides)
+        guides = _abstract(self._abstract_guides, self._whole)
+        problem = Problem(_abstract(self._network, self._whole), targets, weights, guides)
+        state = self.make_abstract_state(size)
         lowered = run_chunks.lower(
-            self.form(size), problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
+            state, problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
         )
-        return lowered.compile(compiling.compiler_options(self._config))
+        return lowered.compile(compiling.choose_compiler_options(self._config))
 
-    def first_state(self, members: Sequence[int]) -> State:
-        """Of these, before step 0."""
-        starts = jnp.stack([jnp.asarray(self._inputs[it].start) for it in members])
-        rates = jnp.array([self._runs[it].config.learning_rate for it in members], jnp.float32)
-        keys = jnp.stack([jax.random.key(self._runs[it].config.seed) for it in members])
-        return self.placed(jax.vmap(self._init)(starts, rates, keys))
+    def make_initial_state(self, members: Sequence[int]) -> State:
+        """Make the initial states of the given members, stacked."""
+        starts = jnp.stack([jnp.asarray(self._inputs[member].start) for member in members])
+        rates = jnp.array([self._runs[member].config.learning_rate for member in members], jnp.float32)
+        keys = jnp.stack([jax.random.key(self._runs[member].config.seed) for member in members])
+        return self.device_put(jax.vmap(self._init)(starts, rates, keys))
 
-    def placed(self, state: State) -> State:
-        """A stacked state, spread over the devices."""
+    def device_put(self, state: State) -> State:
+        """Spread a stacked state over the devices."""
         return jax.device_put(state, self._spread)
 
-    def program(self, members: Sequence[int]) -> Program:
-        """What these compute with."""
-        each = [self._targets_of(self._inputs[it]) for it in members]
+    def make_program(self, members: Sequence[int]) -> Program:
+        """Make the program of the given members, with their targets and weights."""
+        computed = [self._get_targets(self._inputs[member]) for member in members]
+        first_targets, guides = computed[0]
         targets = {}
-        for name, target in each[0][0].items():
+        for name, target in first_targets.items():
             if name in self._varying:
-                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(it[0][name] for it in each))
+                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _ in computed))
                 targets[name] = jax.device_put(stacked, self._spread)
             else:
                 targets[name] = jax.device_put(target, self._whole)
         weights = {
-            name: jnp.array([self._runs[it].config.loss_weights[name] for it in members], jnp.float32)
+            name: jnp.array([self._runs[member].config.loss_weights[name] for member in members], jnp.float32)
             for name in self.method.objective.names
         }
-        network, guides = jax.device_put((self._network, each[0][1]), self._whole)
+        network, guides = jax.device_put((self._network, guides), self._whole)
         problem = Problem(network, targets, jax.device_put(weights, self._spread), guides)
         return Program(problem, self.compile(len(members)))
 
     def _init(self, picture: Array, rate: Array, key: Array) -> State:
         return optimise.init(self.method, picture, learning_rate=rate, key=key)
 
-    def _targets_of(self, inputs: Inputs) -> Any:
-        which = pair(inputs)
-        if which not in self._targets:
-            self._targets[which] = self._make_targets(self._network, compiling.given(self._given[which]))
-        return self._targets[which]
-
-    @staticmethod
-    def _form(tree: Any, sharding: NamedSharding, *size: int) -> Any:
-        return jax.tree.map(lambda it: jax.ShapeDtypeStruct((*size, *it.shape), it.dtype, sharding=sharding), tree)
+    def _get_targets(self, inputs: Inputs) -> Any:
+        identity = identify_pictures(inputs)
+        if identity not in self._targets:
+            pictures = compiling.collect_pictures(self._distinct_inputs[identity])
+            self._targets[identity] = self._compute_targets(self._network, pictures)
+        return self._targets[identity]
 
 
-def pair(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
-    """What tells the pictures of members apart: which arrays they are."""
+def _abstract(tree: Any, sharding: NamedSharding, *size: int) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*size, *leaf.shape), leaf.dtype, sharding=sharding), tree)
+
+
+def identify_pictures(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
+    """Return a key that is equal for members whose content and styles are the same arrays."""
     return id(inputs.content), tuple(map(id, inputs.styles))
 
 
-def fitted(members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, tell: Listener) -> int:
-    """How many members at a time fit: a multiple of the devices.
+def choose_group_size(
+    members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, listener: Listener
+) -> int:
+    """Choose how many members are computed together: a multiple of the number of devices.
 
     Args:
-        members: of the sweep.
-        numbers: of those that this process computes.
-        inputs: of any of them.
-        group_size: how many; None where the memory decides.
-        tell: told how many they are.
+        members: all members of the sweep.
+        numbers: the members that this process computes.
+        inputs: the pictures of any member.
+        group_size: number of members asked for; None for as many as fit into memory.
+        listener: told of the choice.
 
     Raises:
-        UserError: not even one fits.
+        UserError: not even one member fits into memory.
     """
-    count, spread = len(numbers), members.devices
+    count, device_count = len(numbers), members.device_count
     if group_size is not None and group_size < 1:
         raise UserError(f"group-size must be at least 1, not {group_size}")
-    size = _multiple(min(group_size or count, count), spread)
+    size = _round_up(min(group_size or count, count), device_count)
     compiled = members.compile(size)
-    free = devices.free_memory()
-    if group_size is None and free is not None and members.needed_memory(compiled) > _MARGIN * free:
-        one, two = (members.needed_memory(members.compile(it * spread)) for it in (1, 2))
+    free = devices.available_memory()
+    if group_size is None and free is not None and members.measure_memory(compiled) > _MEMORY_SHARE * free:
+        # Memory is linear in the number of members on each device.
+        one, two = (members.measure_memory(members.compile(k * device_count)) for k in (1, 2))
         compiling.check_memory(one, inputs)
-        most = spread * (1 + int(max(_MARGIN * free - one, 0) / max(two - one, 1)))
-        size = _multiple(math.ceil(count / math.ceil(count / most)), spread)
+        most = device_count * (1 + int(max(_MEMORY_SHARE * free - one, 0) / max(two - one, 1)))
+        # As many groups as that takes, of about equal size.
+        size = _round_up(math.ceil(count / math.ceil(count / most)), device_count)
         members.compile(size)
-    on = f"{spread} devices" if spread > 1 else "one device"
-    tell.notice(f"{count} members, {min(size, count)} at a time, on {on}")
+    where = f"{device_count} devices" if device_count > 1 else "one device"
+    listener.notice(f"{count} members, {min(size, count)} at a time, on {where}")
     return size
 
 
-def _multiple(number: int, of: int) -> int:
-    return math.ceil(number / of) * of
+def _round_up(number: int, factor: int) -> int:
+    return math.ceil(number / factor) * factor
 
 
 @functools.partial(jax.jit, static_argnames=("method", "varying", "mesh"), donate_argnames="state")
 def run_chunks(
     state: State, problem: Problem, steps: int | Int[Array, ""], *, method: Method, varying: frozenset[str], mesh: Mesh
 ) -> tuple[State, dict[str, Float[Array, "n chunk"]]]:
-    """``run_chunk`` of many runs at a time, that share the method and the network.
+    """Make some steps of many runs that share the method and the network; see ``optimise.run_chunk``.
 
     Args:
-        state: stacked along a leading axis, whose length the mesh's divides; donated.
-        problem: the weights stacked, and the targets of ``varying``; the rest is shared, and there once.
-        steps: of each.
+        state: the stacked states, as many as a multiple of the devices; donated.
+        problem: the stacked weights, and the stacked targets of the terms in `varying`; all else is shared.
+        steps: number of steps of each run.
         method: static.
-        varying: the terms whose targets differ.
-        mesh: of one axis, "members", over which they are spread; each device goes on by itself.
+        varying: names of the terms whose targets differ between the runs; static.
+        mesh: a mesh with one axis, "members", that the runs are spread over; static. No device waits for another.
 
     Returns:
-        As of ``run_chunk``, stacked.
+        (state, metrics), as ``optimise.run_chunk`` returns them, stacked.
     """
 
-    def problem_of(stacked: Any, shared: Any) -> Any:
+    def make_specs(stacked: Any, shared: Any) -> Any:
         targets = {name: stacked if name in varying else shared for name in problem.targets}
         return Problem(shared, targets, stacked, shared)
 
     def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
-        one = functools.partial(chunk, method=method)
-        return jax.vmap(one, in_axes=(0, problem_of(0, None), None))(state, problem, steps)
+        run_one = functools.partial(trace_chunk, method=method)
+        return jax.vmap(run_one, in_axes=(0, make_specs(0, None), None))(state, problem, steps)
 
     spread, whole = PartitionSpec("members"), PartitionSpec()
-    specs = (spread, problem_of(spread, whole), whole)
+    specs = (spread, make_specs(spread, whole), whole)
     return jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(state, problem, steps)

@@ -1,5 +1,6 @@
-"""Which members of a sweep are computed together, and how that is changed while their state is kept."""
+"""Groups of members that are computed together: dividing members into groups, writing groups, splitting them."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -12,69 +13,120 @@ import numpy as np
 
 from nstjax.callbacks import Listener
 from nstjax.experiment import record
-from nstjax.experiment.resolve import Resolved
-from nstjax.runs.stages import form_at
+from nstjax.experiment.experiment import Experiment
+from nstjax.experiment.inputs import Inputs
+from nstjax.experiment.resolve import SELF_TAUGHT, Resolved
+from nstjax.runs.stages import get_abstract_state
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
-from nstjax.storage.sweep_folder import Group, SweepFolder
+from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members
-from nstjax.sweeps.stages import of_members
+from nstjax.sweeps.stages import make_group_stages
 
 
-def grouped(runs: Sequence[Resolved], numbers: Sequence[int], size: int, devices: int) -> list[Group]:
-    """Groups of some members, of one size; the last is filled up."""
+def make_groups(runs: Sequence[Resolved], numbers: Sequence[int], size: int, devices: int) -> list[Group]:
+    """Divide members into groups of one size.
+
+    Args:
+        runs: the run of each member of the sweep.
+        numbers: the members to divide.
+        size: number of runs that are computed together. The last group is filled up with copies of its last member.
+        devices: number of devices that a group is spread over.
+    """
     groups = []
-    for at in range(0, len(numbers), size):
-        members = tuple(numbers[at : at + size])
-        together = "".join(record.identity(runs[it].record) for it in members) + f" {size} on {devices}"
-        groups.append(Group(members, size, devices, hashlib.sha256(together.encode()).hexdigest()))
+    for start in range(0, len(numbers), size):
+        members = tuple(numbers[start : start + size])
+        text = "".join(record.identity(runs[member].record) for member in members) + f" {size} on {devices}"
+        groups.append(Group(members, size, devices, hashlib.sha256(text.encode()).hexdigest()))
     return groups
 
 
-def pointed(run: Resolved, member: int, home: RunFolder, group: Group, folder: SweepFolder) -> Resolved:
-    """The run with a record that says where its state is."""
+def point_to_group(run: Resolved, member: int, run_folder: RunFolder, group: Group, folder: SweepFolder) -> Resolved:
+    """Return the run with a record that says which group holds its state.
+
+    Args:
+        run: the run of the member.
+        member: its number.
+        run_folder: its folder.
+        group: the group that it belongs to.
+        folder: the folder of the sweep.
+    """
     pointer = {
-        "group": os.path.relpath(folder.group_folder(group).path, home.path),
+        "group": os.path.relpath(folder.group_folder(group).path, run_folder.path),
         "index": group.members.index(member),
         "size": group.size,
         "devices": group.devices,
         "identity": group.identity,
     }
-    return replace(run, record=record.sealed({**run.record, "sweep": pointer}))
+    return replace(run, record=record.seal({**run.record, "sweep": pointer}))
 
 
-def halved(
-    group: Group, levels: Sequence[Members], runs: list[Resolved], folder: SweepFolder, tell: Listener
-) -> list[Group]:
-    """Two groups in place of one that needs more memory than there is, from its last checkpoint on.
+def create_folders(
+    folder: SweepFolder,
+    plan: Plan,
+    groups: Sequence[Group],
+    runs: list[Resolved],
+    inputs: Sequence[Inputs],
+    experiment: Experiment,
+) -> None:
+    """Write the folders of the members and of the groups, and last the sweep's record.
+
+    A folder without that record holds no sweep.
 
     Args:
-        group: that is cut in two.
-        levels: all members of the sweep, at each size.
-        runs: of each; those of the group are pointed to their new places.
-        folder: of the sweep.
-        tell: told of it.
+        folder: the folder of the sweep.
+        plan: the plan of the sweep.
+        groups: the groups whose members are written.
+        runs: the run of each member; the records of the groups' members are changed to point to their groups.
+        inputs: the pictures of each member.
+        experiment: the experiment, whose source is kept.
+    """
+    run_folders = [RunFolder(folder.path / "members" / name) for name in plan.member_names()]
+    for group in groups:
+        for member in group.members:
+            runs[member] = run = point_to_group(runs[member], member, run_folders[member], group, folder)
+            learnt = run.weights if run.config.weights == SELF_TAUGHT else None
+            run_folders[member].create(run.record, inputs[member], weights=learnt, experiment=experiment.source)
+        folder.write_group(group)
+    folder.create(plan)
+
+
+def split_group(
+    group: Group, members_by_size: Sequence[Members], runs: list[Resolved], folder: SweepFolder, listener: Listener
+) -> list[Group]:
+    """Split a group that needs more memory than there is in two, which continue from its last checkpoint.
+
+    Args:
+        group: the group to split.
+        members_by_size: the members of the sweep, at each size.
+        runs: the run of each member; the records of the group's members are changed to point to their new groups.
+        folder: the folder of the sweep.
+        listener: told of the split.
+
+    Returns:
+        The new groups.
     """
     half = -(-group.size // (2 * group.devices)) * group.devices
-    tell.warning(f"out of memory with {group.size} members at a time: going on with {half}")
-    old, homes = folder.group_folder(group), folder.members()
+    listener.warning(f"out of memory with {group.size} members at a time: continuing with {half}")
+    old, run_folders = folder.group_folder(group), folder.member_folders()
     keep = runs[group.members[0]].config.checkpoint_keep
-    with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as theirs:
-        form = form_at(of_members(levels, group.computed, runs[0].config.size_ends))
-        state = theirs.restore(form, tell.warning)
-    parts = grouped(runs, group.members, half, group.devices)
+    stages = make_group_stages(members_by_size, group.padded_members, runs[0].config.size_ends)
+    with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as checkpoints:
+        state = checkpoints.restore(functools.partial(get_abstract_state, stages), listener.warning)
+    parts = make_groups(runs, group.members, half, group.devices)
     for part in parts:
-        place = folder.group_folder(part).path
+        path = folder.group_folder(part).path
         if state is not None:
-            which = np.array([group.members.index(it) for it in part.computed])
-            place.mkdir(parents=True, exist_ok=True)
-            with closing(Checkpoints(place / "checkpoints", run=part.identity, keep=keep)) as new:
-                new.save(int(np.max(state.step)), jax.tree.map(lambda leaf, which=which: leaf[which], state))
-                new.wait()
+            indices = np.array([group.members.index(member) for member in part.padded_members])
+            path.mkdir(parents=True, exist_ok=True)
+            with closing(Checkpoints(path / "checkpoints", run=part.identity, keep=keep)) as checkpoints:
+                part_state = jax.tree.map(lambda leaf, indices=indices: leaf[indices], state)
+                checkpoints.save(int(np.max(state.step)), part_state)
+                checkpoints.wait()
         for member in part.members:
             if "taken_out" not in runs[member].record:
-                runs[member] = pointed(runs[member], member, homes[member], part, folder)
-                homes[member].write_record(runs[member].record)
+                runs[member] = point_to_group(runs[member], member, run_folders[member], part, folder)
+                run_folders[member].write_record(runs[member].record)
         folder.write_group(part)
     shutil.rmtree(old.path)
     return parts

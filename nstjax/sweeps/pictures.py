@@ -9,66 +9,77 @@ import numpy as np
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
-from nstjax.experiment.inputs import Inputs, Source, from_pictures, prepare, restarted
-from nstjax.experiment.plan import PICTURES, settings
+from nstjax.experiment.inputs import Inputs, Source, from_arrays, prepare, replace_start
+from nstjax.experiment.plan import PICTURES, to_settings
 from nstjax.storage.sweep_folder import Plan
 
 
-def with_missing(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> list[Inputs]:
-    """The pictures of each member; of those that were never begun, from one that has the same.
+def prepare_members(
+    plan: Plan, experiment: Experiment, pictures: list[list[Any]], *, blend: Sequence[Source] = (), **masks: Any
+) -> list[Inputs]:
+    """Prepare the pictures of each member. Equal pictures are the same arrays.
+
+    Args:
+        plan: the plan of the sweep.
+        experiment: the experiment, with its settings.
+        pictures: the content pictures, and the styles.
+        blend: further styles, blended with each of the styles.
+        masks: masks, as ``prepare`` takes them.
+    """
+    axes = {axis.name: axis.values for axis in plan.axes}
+    prepared: dict[tuple[int, int], Inputs] = {}
+    with_start: dict[Any, Inputs] = {}
+    inputs = []
+    for assignment in plan.assignments():
+        config = experiment.replace(**to_settings(assignment)).config
+        content, style = (axes[name].index(assignment[name]) if name in axes else 0 for name in PICTURES)
+        pair = (content, style)
+        if pair not in prepared:
+            prepared[pair] = prepare(pictures[0][content], [pictures[1][style], *blend], experiment.config, **masks)
+        random = config.init_noise or config.init_deviation or config.init != "content"
+        start = (pair, config.seed if random else None, config.init_noise, config.init_deviation)
+        if start not in with_start:
+            with_start[start] = replace_start(prepared[pair], config)
+        inputs.append(with_start[start])
+    return inputs
+
+
+def complete_inputs(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> list[Inputs]:
+    """Return the pictures of all members, given those of the members that were begun.
+
+    A member that was never begun gets its pictures from one that has the same.
+
+    Args:
+        plan: the plan of the sweep.
+        config: settings of any member.
+        known: the pictures of the members that were begun, by their numbers.
 
     Raises:
-        UserError: none has.
+        UserError: no member that was begun has the same pictures.
     """
     assignments = plan.assignments()
 
-    def pictures(number: int) -> list[Any]:
-        return [assignments[number].get(it) for it in PICTURES]
+    def get_pictures(number: int) -> list[Any]:
+        return [assignments[number].get(name) for name in PICTURES]
 
-    found = []
+    completed = []
     for number, assignment in enumerate(assignments):
-        like = [it for other, it in known.items() if pictures(other) == pictures(number)]
-        if not like:
-            raise UserError(f"{plan.names()[number]} was never begun, and its pictures are not here: begin a new sweep")
-        found.append(known.get(number) or restarted(like[0], config.replace(**settings(assignment))))
-    return found
+        equal = [inputs for other, inputs in known.items() if get_pictures(other) == get_pictures(number)]
+        if not equal:
+            name = plan.member_names()[number]
+            raise UserError(f"{name} was never begun, and its pictures are not in the folder: begin a new sweep")
+        completed.append(known.get(number) or replace_start(equal[0], config.replace(**to_settings(assignment))))
+    return completed
 
 
-def pictures_of(
-    plan: Plan, experiment: Experiment, pictures: list[list[Any]], *, blend: Sequence[Source] = (), **masks: Any
-) -> list[Inputs]:
-    """The pictures of each member; equal ones are the same arrays.
-
-    Args:
-        plan: of the sweep.
-        experiment: with its settings.
-        pictures: the content pictures, and the styles.
-        blend: further styles, for each of the styles.
-        masks: as for ``inputs.prepare``.
-    """
-    pairs: dict[tuple[int, int], Inputs] = {}
-    starts: dict[Any, Inputs] = {}
-    found = []
-    for assignment in plan.assignments():
-        config = experiment.replace(**settings(assignment)).config
-        axes = {axis.name: axis.values for axis in plan.axes}
-        c, s = (axes[it].index(assignment[it]) if it in axes else 0 for it in PICTURES)
-        which = (c, s)
-        if which not in pairs:
-            pairs[which] = prepare(pictures[0][c], [pictures[1][s], *blend], experiment.config, **masks)
-        drawn = config.init_noise or config.init_deviation or config.init != "content"
-        start = (which, config.seed if drawn else None, config.init_noise, config.init_deviation)
-        if start not in starts:
-            starts[start] = restarted(pairs[which], config)
-        found.append(starts[start])
-    return found
-
-
-def shared(inputs: list[Inputs]) -> list[Inputs]:
-    """The same pictures, equal ones as one array."""
+def share_arrays(inputs: list[Inputs]) -> list[Inputs]:
+    """Return the same pictures, with equal ones as one array."""
     arrays: dict[bytes, np.ndarray] = {}
 
-    def one(array: np.ndarray) -> np.ndarray:
+    def share(array: np.ndarray) -> np.ndarray:
         return arrays.setdefault(hashlib.sha256(array.tobytes()).digest(), array)
 
-    return [from_pictures({name: one(array) for name, array in it.pictures().items()}, it.names) for it in inputs]
+    return [
+        from_arrays({name: share(array) for name, array in member.to_arrays().items()}, member.names)
+        for member in inputs
+    ]

@@ -1,4 +1,4 @@
-"""The stages of a sweep's members: sizes one after the other, each with a group's pictures and program."""
+"""The stages of a group of members: one for each size of the picture, from coarse to fine."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -7,42 +7,55 @@ from typing import Any
 
 import jax
 
-from nstjax.experiment.inputs import Inputs, at_each_size
-from nstjax.experiment.resolve import Resolved, at_size
+from nstjax.experiment.inputs import Inputs, resize_to_each_size
+from nstjax.experiment.resolve import Resolved, resize_run
 from nstjax.optimise import State
-from nstjax.runs.stages import Stage, carry, shape_of
-from nstjax.sweeps.batch import Members, pair
+from nstjax.runs.stages import Stage, get_shape, make_resize
+from nstjax.sweeps.batch import Members, identify_pictures
 
 
-def of_members(levels: Sequence[Members], computed: Sequence[int], size_ends: Sequence[int]) -> list[Stage]:
-    """The stages of the runs of a group; ``levels`` are all the sweep's members at each size."""
-    found: list[Stage] = []
-    for end, level in zip(size_ends, levels, strict=True):
-        carried = jax.jit(jax.vmap(carry(found[-1].method if found else level.method, level.method, level.pictures)))
-        found.append(
+def make_group_stages(
+    members_by_size: Sequence[Members], numbers: Sequence[int], size_ends: Sequence[int]
+) -> list[Stage]:
+    """Make the stages of a group.
+
+    Args:
+        members_by_size: the members of the sweep, at each size.
+        numbers: the members that are computed.
+        size_ends: for each size, the number of steps after which it ends.
+    """
+    stages: list[Stage] = []
+    for end, members in zip(size_ends, members_by_size, strict=True):
+        before = stages[-1].method if stages else members.method
+        resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures)))
+        stages.append(
             Stage(
-                shape_of(level.pictures),
-                end,
-                level.method,
-                level.form(len(computed)),
-                functools.partial(level.first_state, computed),
-                functools.partial(_then, carried, level.placed),
-                level.placed,
-                functools.cache(functools.partial(level.program, computed)),
+                shape=get_shape(members.pictures),
+                end=end,
+                method=members.method,
+                abstract_state=members.make_abstract_state(len(numbers)),
+                make_initial_state=functools.partial(members.make_initial_state, numbers),
+                resize=functools.partial(_compose, members.device_put, resize),
+                device_put=members.device_put,
+                compile=functools.cache(functools.partial(members.make_program, numbers)),
             )
         )
-    return found
+    return stages
 
 
-def _then(first: Callable[[State], Any], second: Callable[[Any], State], state: State) -> State:
-    return second(first(state))
+def _compose(outer: Callable[[Any], State], inner: Callable[[State], Any], state: State) -> State:
+    return outer(inner(state))
 
 
-def levels_of(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]) -> list[Members]:
-    """All members of a sweep at each of its sizes; pictures that are the same stay the same arrays."""
-    resized = {pair(it): at_each_size(it, runs[0].config) for it in {pair(it): it for it in inputs}.values()}
-    each = [(replace(resized[pair(it)][0], start=it.start), *resized[pair(it)][1:]) for it in inputs]
+def make_members(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]) -> list[Members]:
+    """Make all members of a sweep, at each of its sizes. Equal pictures stay the same arrays."""
+    distinct = {identify_pictures(pictures): pictures for pictures in inputs}
+    resized = {identity: resize_to_each_size(pictures, runs[0].config) for identity, pictures in distinct.items()}
+    by_member = []
+    for pictures in inputs:
+        first, *others = resized[identify_pictures(pictures)]
+        by_member.append([replace(first, start=pictures.start), *others])
     return [
-        Members([at_size(run, level) for run, level in zip(runs, pictures, strict=True)], pictures, devices)
-        for pictures in zip(*each, strict=True)
+        Members([resize_run(run, pictures) for run, pictures in zip(runs, by_size, strict=True)], by_size, devices)
+        for by_size in zip(*by_member, strict=True)
     ]

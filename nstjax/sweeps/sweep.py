@@ -1,7 +1,18 @@
-"""Many runs of one experiment at a time: the same loop over their stacked state.
+"""One experiment run with many settings and pictures, many runs at a time.
 
-What is computed together is a group: one program, one state, one root of checkpoints. Groups know nothing of each
-other.
+In order, and where to find each step:
+
+    1. list the members: one for each combination         experiment/plan.py
+    2. prepare their pictures                              sweeps/pictures.py
+    3. settle the settings of the first, vary the others   experiment/resolve.py
+    4. compile, choose how many members fit into memory    sweeps/batch.py
+    5. divide the members into groups                      sweeps/groups.py
+    6. create the folders                                  sweeps/groups.py, storage/sweep_folder.py
+    7. run group after group                               runs/loop.py
+    8. draw the grid, write the table and the report       report/
+
+A group is computed together: it has one program, one state, and one folder of checkpoints. Groups do not depend on each
+other. See README.md in this folder.
 """
 
 import functools
@@ -20,38 +31,38 @@ from nstjax.callbacks import Listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, finished, source_name
-from nstjax.experiment.plan import PICTURES, Axis, settings
-from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, varied
+from nstjax.experiment.inputs import Inputs, Source, restore_colours, source_name
+from nstjax.experiment.plan import PICTURES, Axis, to_settings
+from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
 from nstjax.images.masks import Mask
-from nstjax.runs.loop import check, make_steps
-from nstjax.runs.stages import form_at
-from nstjax.runs.stylize import Result, result_of
-from nstjax.runs.writer import FolderKeeper, Keeper
+from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.runs.stages import get_abstract_state
+from nstjax.runs.stylize import Result, make_result
+from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import status, tensorboard
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
-from nstjax.sweeps.batch import Members, fitted
-from nstjax.sweeps.groups import grouped, halved, pointed
-from nstjax.sweeps.pictures import pictures_of, shared, with_missing
-from nstjax.sweeps.stages import levels_of, of_members
-from nstjax.system.files import writing
+from nstjax.sweeps.batch import Members, choose_group_size
+from nstjax.sweeps.groups import create_folders, make_groups, point_to_group, split_group
+from nstjax.sweeps.pictures import complete_inputs, prepare_members, share_arrays
+from nstjax.sweeps.stages import make_group_stages, make_members
+from nstjax.system.files import write_error_context
 from nstjax.system.processes import Place
 
 ALONE = Place()
-"""The place of a process that shares nothing."""
+"""The place of a process that shares the sweep with no other."""
 
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What a sweep leaves.
+    """The result of a sweep.
 
     Args:
         assignments: {axis: value} of each member.
-        members: the result of each, in the same order; None of those that were not begun before a stop, that have
-            become runs of their own, or that are another process's.
-        finished: whether every member, whoever's it is, has made its steps or has diverged.
-        folder: of the sweep; None where nothing was written.
+        members: the result of each member, in the same order; None for members that were not begun before a stop, that
+            were detached from the sweep, or that belong to another process.
+        finished: whether every member, of every process, has made its steps or has diverged.
+        folder: the folder of the sweep; None if nothing was written.
     """
 
     assignments: list[dict[str, Any]]
@@ -76,70 +87,76 @@ def sweep(
     listener: Listener | None = None,
     **changes: Any,
 ) -> SweepResult:
-    """Run an experiment with every combination of some values, many of them at a time.
+    """Run an experiment with every combination of some values, many runs at a time.
 
     Args:
-        content: path, ``example:NAME``, or array [H, W, 3] in [0, 1]; or several of them, of one size.
-        style: likewise.
-        vary: {name: values}: of a term, for its weight; or "learning_rate", "seed", "init_noise".
-        paired: the first values together, then the second, in place of every combination.
-        blend: further styles, with which each of the styles is blended; see ``style_weights``.
-        content_mask: as for ``stylize``, where one content picture and one style are given.
-        style_masks: likewise, of the style and of those it is blended with.
+        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them, of one size.
+        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them.
+        vary: {name: values}; a name is a term, whose weight varies, or "learning_rate", "seed" or "init_noise".
+        paired: pair the first values, the second values and so on, instead of every combination.
+        blend: further styles, blended with each of the styles; see ``blend_shares``.
+        content_mask: the regions of the content, as for ``stylize``; only with one content picture and one style.
+        style_masks: the regions of the style and of the styles blended with it, as for ``stylize``.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the sweep in; nothing is written without one.
-        group_size: how many at a time; by default as many as fit into memory.
-        place: of this process among those that share the sweep, and its folder; see ``cluster.join``.
-        listener: told what happens; of losses, the mean of the group.
-        changes: to the experiment's ``Config``, for all members.
+        group_size: number of members that are computed together; by default as many as fit into memory.
+        place: this process among those that share the sweep and its folder; see ``system.processes``.
+        listener: told of progress, with the mean of the losses over the group; can stop the sweep.
+        changes: changes to the experiment's ``Config``, for all members.
 
     Raises:
-        UserError: a mistake in what was asked for, in one line.
-        Failure: something that is kept could not be written.
+        UserError: the arguments contain a mistake; the message is one line.
+        Failure: a file of the sweep could not be written.
     """
-    tell = listener or Listener()
+    listener = listener or Listener()
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
     experiment = experiment.replace(**changes)
-    pictures: list[list[Any]] = [[*it] if isinstance(it, list | tuple) else [it] for it in (content, style)]
+    pictures: list[list[Any]] = [
+        [*sources] if isinstance(sources, list | tuple) else [sources] for sources in (content, style)
+    ]
     axes = [
-        Axis(name, tuple(source_name(it) for it in sources))
+        Axis(name, tuple(source_name(source) for source in sources))
         for name, sources in zip(PICTURES, pictures, strict=True)
         if len(sources) > 1
     ]
     axes += [Axis(name, tuple(values)) for name, values in vary.items()]
     plan = Plan(tuple(axes), paired)
     folder = None if out is None else SweepFolder(out)
-    mine = range(place.index, len(plan.assignments()), place.count)
+    numbers = range(place.index, len(plan.assignments()), place.count)
     if folder is not None:
-        folder.check_new(plan, mine, shared=place.count > 1)
+        folder.check_new(plan, numbers, shared=place.count > 1)
         if experiment.config.tensorboard:
-            tensorboard.require()
+            tensorboard.check_installed()
     elif place.count > 1:
-        raise UserError("processes that share a sweep need a folder that all of them see: give out")
-    if content_mask is not None and any(len(it) > 1 for it in pictures):
-        raise UserError("masks are of one content picture and one style: begin a sweep for each of the pictures")
-    inputs = pictures_of(plan, experiment, pictures, blend=blend, content_mask=content_mask, style_masks=style_masks)
-    first = resolve(experiment, inputs[0], tell)
+        raise UserError("processes that share a sweep need a folder that all of them can read and write: give out")
+    if content_mask is not None and any(len(sources) > 1 for sources in pictures):
+        raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
+    prepare = functools.partial(prepare_members, blend=blend, content_mask=content_mask, style_masks=style_masks)
+    inputs = prepare(plan, experiment, pictures)
+    first = resolve(experiment, inputs[0], listener)
     if first.inputs is not inputs[0]:  # its weights ask for other sizes
-        settled = replace(experiment, config=experiment.config_for(first.weights.flavour.name))
-        inputs = pictures_of(plan, settled, pictures, blend=blend, content_mask=content_mask, style_masks=style_masks)
-    if first.config.weights == SELF_TAUGHT and any(len(it) > 1 for it in pictures):
-        tell.warning("the network is learnt from the first two pictures, and serves all members")
-    runs = [varied(first, experiment, it, settings(at)) for at, it in zip(plan.assignments(), inputs, strict=True)]
-    tell.compiling()
-    with experiment.blamed():
-        levels = levels_of(runs, inputs, jax.local_devices())
-        size = fitted(levels[-1], mine, inputs[0], group_size=group_size, tell=tell)
-    groups = grouped(runs, mine, size, levels[-1].devices)
+        inputs = prepare(plan, replace(experiment, config=experiment.config_for(first.weights.flavour.name)), pictures)
+    if first.config.weights == SELF_TAUGHT and any(len(sources) > 1 for sources in pictures):
+        listener.warning("the network is learnt from the first two pictures and used for all members")
+    runs = [
+        vary_run(first, experiment, member_inputs, to_settings(assignment))
+        for assignment, member_inputs in zip(plan.assignments(), inputs, strict=True)
+    ]
+    listener.compiling()
+    with experiment.error_context():
+        members_by_size = make_members(runs, inputs, jax.local_devices())
+        members = members_by_size[-1]
+        size = choose_group_size(members, numbers, inputs[0], group_size=group_size, listener=listener)
+    groups = make_groups(runs, numbers, size, members.device_count)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
         for group in groups:
-            _run(group, levels, runs, inputs, results, tell, None)
-        finished = all(it is not None and it.ended for it in results)
+            _run_group(group, members_by_size, runs, inputs, results, listener, None)
+        finished = all(result is not None and result.ended for result in results)
         return SweepResult(plan.assignments(), results, finished, None)
-    _create(folder, plan, groups, runs, inputs, experiment)
-    return _go_on(folder, plan, groups, levels, runs, inputs, tell)
+    create_folders(folder, plan, groups, runs, inputs, experiment)
+    return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
 
 
 def resume(
@@ -150,100 +167,88 @@ def resume(
     place: Place = ALONE,
     listener: Listener | None = None,
 ) -> SweepResult:
-    """Go on with a sweep, each group from its newest whole checkpoint.
+    """Continue a sweep, each group from its newest whole checkpoint.
 
     Args:
         path: the sweep's folder.
-        steps: extend every member to so many steps in all.
-        experiment: whose terms are minimised, where the sweep began with one that was made in Python.
-        place: of this process among those that go on with it; as many as there are now.
-        listener: told what happens.
+        steps: extends every member to this number of steps in all.
+        experiment: supplies the terms if they were made in Python. Terms from a file are read from the folder.
+        place: this process among those that continue the sweep; their number may differ from before.
+        listener: told of progress; can stop the sweep.
 
     Raises:
-        UserError: there is no sweep, another process is at work on it, or what it needs is missing or was changed.
-        Failure: all checkpoints of a group are damaged, or something could not be written.
+        UserError: there is no sweep, another process works on it, or something that it needs is missing or was changed.
+        Failure: all checkpoints of a group are damaged, or a file of the sweep could not be written.
     """
-    tell = listener or Listener()
+    listener = listener or Listener()
     folder = SweepFolder(path)
-    plan, homes = folder.read(), folder.begun()
-    groups = folder.groups()
+    plan, run_folders = folder.read_plan(), folder.started_members()
+    groups = folder.read_groups()
     if not groups:
         raise UserError(f"no member of {folder.path} was begun: begin the sweep again with another --out")
-    records = {number: home.read_record() for number, home in homes.items()}
+    records = {number: run_folder.read_record() for number, run_folder in run_folders.items()}
     if steps is not None:
-        records = {number: it if "taken_out" in it else record.extended(it, steps) for number, it in records.items()}
-    known = dict(zip(homes, shared([home.read_inputs(records[it]) for it, home in homes.items()]), strict=True))
-    head = min(homes)
-    experiment = experiment or homes[head].read_experiment(records[head])
-    first = restore(records[head], experiment, known[head], homes[head].weights, tell)
-    inputs = with_missing(plan, first.config, known)
+        records = {
+            number: run_record if "taken_out" in run_record else record.extend(run_record, steps)
+            for number, run_record in records.items()
+        }
+    read_inputs = [run_folder.read_inputs(records[number]) for number, run_folder in run_folders.items()]
+    known = dict(zip(run_folders, share_arrays(read_inputs), strict=True))
+    head = min(run_folders)
+    experiment = experiment or run_folders[head].read_experiment(records[head])
+    first = restore(records[head], experiment, known[head], run_folders[head].weights, listener)
+    inputs = complete_inputs(plan, first.config, known)
     runs = [
-        replace(first, config=record.config_of(records[number]), record=records[number])
+        replace(first, config=record.parse_config(records[number]), record=records[number])
         if number in records
-        else varied(first, experiment, it, settings(assignment))
-        for number, (assignment, it) in enumerate(zip(plan.assignments(), inputs, strict=True))
+        else vary_run(first, experiment, member_inputs, to_settings(assignment))
+        for number, (assignment, member_inputs) in enumerate(zip(plan.assignments(), inputs, strict=True))
     ]
     devices = jax.local_devices()
     if len(devices) != groups[0].devices:
-        tell.warning(f"{len(devices)} devices where the sweep began with {groups[0].devices}: the last bits may differ")
+        listener.warning(
+            f"{len(devices)} devices, but the sweep began with {groups[0].devices}: the last bits may differ"
+        )
     size = groups[0].size
-    levels = levels_of(runs, inputs, devices[: math.gcd(size, len(devices))])
-    # What was begun on other devices says from now on that it went on here.
-    groups = [replace(it, devices=levels[-1].devices) for it in groups]
-    placed = {number for group in groups for number in group.members}
-    missing = [number for number in range(len(runs)) if number not in placed]
-    units = [*groups, *grouped(runs, missing, size, levels[-1].devices)]
-    mine = units[place.index :: place.count]
+    members_by_size = make_members(runs, inputs, devices[: math.gcd(size, len(devices))])
+    device_count = members_by_size[-1].device_count
+    # The record of a group begun on other devices says from now on that it continued on these.
+    groups = [replace(group, devices=device_count) for group in groups]
+    begun = {number for group in groups for number in group.members}
+    missing = [number for number in range(len(runs)) if number not in begun]
+    all_groups = [*groups, *make_groups(runs, missing, size, device_count)]
+    selected = all_groups[place.index :: place.count]
     for group in groups:
         for number in group.members:
             if "taken_out" not in runs[number].record:
-                runs[number] = pointed(runs[number], number, homes[number], group, folder)
-    _create(folder, plan, [it for it in mine if it not in groups], runs, inputs, experiment)
-    tell.compiling()
-    with experiment.blamed():
-        return _go_on(folder, plan, mine, levels, runs, inputs, tell)
+                runs[number] = point_to_group(runs[number], number, run_folders[number], group, folder)
+    create_folders(folder, plan, [group for group in selected if group not in groups], runs, inputs, experiment)
+    listener.compiling()
+    with experiment.error_context():
+        return _run_groups(folder, plan, selected, members_by_size, runs, inputs, listener)
 
 
-def _create(
+def _run_groups(
     folder: SweepFolder,
     plan: Plan,
     groups: Sequence[Group],
+    members_by_size: Sequence[Members],
     runs: list[Resolved],
     inputs: Sequence[Inputs],
-    experiment: Experiment,
-) -> None:
-    """Write the members' folders, the groups, and the sweep's record last: a folder without one holds no sweep."""
-    homes = [RunFolder(folder.path / "members" / name) for name in plan.names()]
-    for group in groups:
-        for member in group.members:
-            runs[member] = pointed(runs[member], member, homes[member], group, folder)
-            learnt = runs[member].weights if runs[member].config.weights == SELF_TAUGHT else None
-            homes[member].create(runs[member].record, inputs[member], weights=learnt, experiment=experiment.source)
-        folder.write_group(group)
-    folder.create(plan)
-
-
-def _go_on(
-    folder: SweepFolder,
-    plan: Plan,
-    groups: Sequence[Group],
-    levels: Sequence[Members],
-    runs: list[Resolved],
-    inputs: Sequence[Inputs],
-    tell: Listener,
+    listener: Listener,
 ) -> SweepResult:
-    """Bring each group from where it stands to its end, and draw the whole."""
+    """Run the groups one after the other; write the report once every member of the sweep has ended."""
     results: list[Result | None] = [None] * len(runs)
-    tell.keeping(str(folder.path))
+    listener.resumable(str(folder.path))
     try:
         waiting = [*groups]
-        while waiting and not tell.wants_to_stop():
+        while waiting and not listener.wants_to_stop():
             group = waiting.pop(0)
             if len(groups) > 1:
-                tell.notice(f"a group of {len(group.members)}, and {len(waiting)} after it")
-            with folder.group_folder(group).held():
+                listener.notice(f"running a group of {len(group.members)}; groups left after it: {len(waiting)}")
+            with folder.group_folder(group).lock():
                 try:
-                    _run(group, levels, runs, inputs, results, tell, folder)
+                    _run_group(group, members_by_size, runs, inputs, results, listener, folder)
                 except jax.errors.JaxRuntimeError as error:
                     if "RESOURCE_EXHAUSTED" not in str(error):
                         raise
@@ -251,57 +256,59 @@ def _go_on(
                         raise Failure(
                             "out of memory with one member at a time: begin again with a smaller --size"
                         ) from error
-                    waiting = [*halved(group, levels, runs, folder, tell), *waiting]
-        finished = all(it is not None and it.ended for it in status.of_sweep(folder))
+                    waiting = [*split_group(group, members_by_size, runs, folder, listener), *waiting]
+        finished = all(member is not None and member.ended for member in status.read_sweep_status(folder))
         if finished:
-            report.write_sweep(folder, tell.warning)
+            report.write_sweep(folder, listener.warning)
         return SweepResult(plan.assignments(), results, finished, folder.path)
     except NotWritten as error:
-        raise NotWritten(f"{error}; mend that, then: nstjax resume {shlex.quote(str(folder.path))}") from error
+        raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error
 
 
-def _run(
+def _run_group(
     group: Group,
-    levels: Sequence[Members],
+    members_by_size: Sequence[Members],
     runs: Sequence[Resolved],
     inputs: Sequence[Inputs],
     results: list[Result | None],
-    tell: Listener,
+    listener: Listener,
     folder: SweepFolder | None,
 ) -> None:
-    """Bring one group to its end; fills in the results of its members, but of those that are runs of their own."""
-    mine = {index: it for index, it in enumerate(group.members) if "taken_out" not in runs[it].record}
-    if not mine:
+    """Run one group to its end, and fill in the results of its members, except those that were detached."""
+    attached = {k: member for k, member in enumerate(group.members) if "taken_out" not in runs[member].record}
+    if not attached:
         return
-    config = runs[next(iter(mine.values()))].config
-    stages = of_members(levels, group.computed, config.size_ends)
-    homes: list[RunFolder | None] = [None] * group.size
-    keeper, state = Keeper(), None
-    records: list[list[Any]] = [[] for _ in homes]
+    config = runs[next(iter(attached.values()))].config
+    stages = make_group_stages(members_by_size, group.padded_members, config.size_ends)
+    run_folders: list[RunFolder | None] = [None] * group.size
+    writer, state = Writer(), None
+    logs: list[list[Any]] = [[] for _ in run_folders]
     if folder is not None:
-        named = folder.members()
-        homes = [named[mine[index]] if index in mine else None for index in range(group.size)]
-        place = folder.group_folder(group).path / "checkpoints"
-        finish = [functools.partial(finished, inputs=inputs[it], config=config) for it in group.computed]
-        keeper = FolderKeeper(homes, config, finish, checkpoints=place, identity=group.identity)
+        all_folders = folder.member_folders()
+        run_folders = [all_folders[attached[k]] if k in attached else None for k in range(group.size)]
+        checkpoints = folder.group_folder(group).path / "checkpoints"
+        postprocess = [
+            functools.partial(restore_colours, inputs=inputs[member], config=config) for member in group.padded_members
+        ]
+        writer = FolderWriter(run_folders, config, postprocess, checkpoints=checkpoints, identity=group.identity)
     try:
-        if isinstance(keeper, FolderKeeper):
-            state, records = keeper.begin(form_at(stages), tell)
-            # They may be extended, or go on on other devices.
-            for index, member in mine.items():
-                cast("RunFolder", homes[index]).write_record(runs[member].record)
+        if isinstance(writer, FolderWriter):
+            state, logs = writer.restore(functools.partial(get_abstract_state, stages), listener)
+            # The number of steps or of devices may be new.
+            for k, member in attached.items():
+                cast("RunFolder", run_folders[k]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
-        state, records, method = make_steps(config, state, records, stages, tell, keeper)
+        state, logs, method = run_loop(config, state, logs, stages, listener, writer)
     finally:
-        keeper.close()
-    for index, member in mine.items():
-        one = jax.tree.map(lambda leaf, index=index: leaf[index], state)
-        home = homes[index]
-        results[member] = result = result_of(runs[member], inputs[member], one, method, records[index], home)
-        if home is not None:
-            with writing(home.output):
-                result.save(home.output)
+        writer.close()
+    for k, member in attached.items():
+        member_state, run_folder = jax.tree.map(lambda leaf, k=k: leaf[k], state), run_folders[k]
+        result = make_result(runs[member], inputs[member], member_state, method, logs[k], run_folder)
+        results[member] = result
+        if run_folder is not None:
+            with write_error_context(run_folder.output):
+                result.save(run_folder.output)
         try:
-            check(one, records[index], home)
+            raise_if_diverged(member_state, logs[k], run_folder)
         except Diverged as error:
-            tell.warning(str(error))
+            listener.warning(str(error))

@@ -1,1 +1,1 @@
-"""The machine: files that appear whole, memory, devices, signals, compiled programs kept on disk, processes."""
+"""The machine: atomic files, memory, devices, signals, compiled programs kept on disk, processes."""

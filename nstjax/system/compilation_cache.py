@@ -1,11 +1,11 @@
-"""Compiled programs that one process leaves to the next: JAX's persistent compilation cache, and where it lies.
+"""JAX's persistent compilation cache: where it lies, and how a process uses it.
 
-A program from the cache computes the same bytes as one that is compiled anew, since its file's name tells JAX all that
-it was compiled from, but for two things that JAX leaves out and the folder's name has in it. One is the processor:
-homes are shared between machines, and code for AVX-512 ends a process on a machine that has none. The other is the
-number of cores that a process may use, among which XLA divides its loops, and with them the order in which it adds up.
+A program from the cache computes the same bytes as a freshly compiled one, because its file name encodes everything it
+was compiled from, with two exceptions. JAX leaves both out, so the folder's name includes them. One is the processor:
+home folders are shared between machines, and code for AVX-512 crashes on a machine without it. The other is the number
+of cores that a process may use: XLA divides its loops among them, and that changes the order of additions.
 
-Whoever can write to the folder can have this process run what he likes, so it is its owner's alone.
+Anyone who can write to the folder can make this process run any code, so only its owner has access.
 """
 
 import contextlib
@@ -23,103 +23,106 @@ import jax
 from filelock import FileLock
 
 from nstjax.system import devices
-from nstjax.system.files import user_cache
+from nstjax.system.files import user_cache_path
 
 NONE = "none"
-"""In place of a folder: no cache."""
+"""Name given instead of a folder to disable the cache."""
 
 _SETTINGS = {
-    # Nearly all of the time goes into the few programs that take longer. Of the others there are dozens for every size
-    # of a picture, and JAX looks at all files whenever it adds one.
+    # Nearly all of the time goes into the few programs that take longer to compile. Each picture size adds dozens of
+    # others, and JAX lists all files whenever it adds one.
     "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": -1,
-    # XLA's own caches would put the folder's path into what a program is known by.
+    # XLA's own caches would make the folder's path part of a program's key.
     "jax_persistent_cache_enable_xla_caches": "none",
-    # Of a folder. Beyond that the programs go that were not used for longest. With a bound JAX locks the folder, too,
-    # so that several processes may use it.
+    # Size limit of a folder: beyond it JAX removes the least recently used programs. With a limit JAX also locks the
+    # folder, so that several processes can share it.
     "jax_compilation_cache_max_size": 2 << 30,
 }
 
 _LOCK_SECONDS = 10.0
 
-_TROUBLE = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)", re.DOTALL)
+_CACHE_ERROR = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)", re.DOTALL)
 
 
-def folder(place: str | os.PathLike[str] | None) -> Path:
-    """Where the programs for this machine lie: PLACE/JAXLIB-MACHINE.
+def locate_cache(place: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the programs compiled for this machine: PLACE/JAXLIB-MACHINE.
 
     Args:
-        place: None for the user's cache, beside the weights.
+        place: folder of all machines; None for the user's cache, next to the weights.
     """
-    root = user_cache() / "xla" if place is None else Path(place)
-    return root / f"{metadata.version('jaxlib')}-{_machine()}"
+    root = user_cache_path() / "xla" if place is None else Path(place)
+    return root / f"{metadata.version('jaxlib')}-{_machine_digest()}"
 
 
 @contextlib.contextmanager
-def cached(place: str | os.PathLike[str] | None, warn: Callable[[str], object]) -> Iterator[None]:
-    """Meanwhile, programs that JAX compiles are kept on the disk, and those found there are not compiled.
+def enable_cache(place: str | os.PathLike[str] | None, warn: Callable[[str], object]) -> Iterator[None]:
+    """Keep the programs that JAX compiles on disk, and load those that are already there instead of compiling them.
 
-    To be entered once in a process, and before the first program that matters, since JAX opens one cache and stays with
-    it. Whatever is wrong with the cache costs a compilation, and stops nothing.
+    Enter it once per process, and before the first program that matters, because JAX opens a single cache and keeps
+    it. A problem with the cache costs a compilation and never stops a run.
 
     Args:
-        place: see ``folder``; "none" for no cache. With None, what JAX's own variables JAX_COMPILATION_CACHE_DIR and
-            JAX_ENABLE_COMPILATION_CACHE say comes first; its other variables always do.
-        warn: told in one line what is wrong with the cache: at most once that it cannot be read, or not written.
+        place: see ``locate_cache``; "none" disables the cache. With None, JAX's variables JAX_COMPILATION_CACHE_DIR and
+            JAX_ENABLE_COMPILATION_CACHE take precedence; JAX's other variables always do.
+        warn: called with one line for a problem: at most once for reading and once for writing.
     """
     if place == NONE:
         jax.config.update("jax_enable_compilation_cache", False)
-    ours = place is not None or "JAX_COMPILATION_CACHE_DIR" not in os.environ
-    if not ours or not jax.config.values["jax_enable_compilation_cache"]:
+    is_ours = place is not None or "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    if not is_ours or not jax.config.values["jax_enable_compilation_cache"]:
         yield
         return
-    path = folder(place)
+    path = locate_cache(place)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path):
-            _sweep(path)
-    except (OSError, NotImplementedError) as error:  # the latter where the file system knows no locks
+        with _lock_folder(path):
+            _remove_leftovers(path)
+    except (OSError, NotImplementedError) as error:  # the latter if the file system has no locks
         reason = getattr(error, "strerror", None) or error
-        warn(f"compiled programs are not kept: cannot write {path} ({reason}); --compilation-cache DIR|none")
+        warn(
+            f"compiled programs are not kept: cannot write {path} ({reason}); "
+            "choose another folder with --compilation-cache DIR, or none"
+        )
         yield
         return
     jax.config.update("jax_compilation_cache_dir", str(path))
     for name, value in _SETTINGS.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
-    with _mending(path, warn):
+    with _handle_cache_errors(path, warn):
         yield
 
 
-def _machine() -> str:
-    """A digest of what of this machine XLA compiles for."""
-    # As XLA counts them: those that taskset or Slurm leave to this process, or what these variables say.
+def _machine_digest() -> str:
+    """Return a digest of the parts of this machine that XLA compiles for."""
+    # Counted as XLA does: the cores that taskset or Slurm leave to this process, or what these variables say.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    said = [os.environ.get(name) for name in ("NPROC", "PJRT_NPROC")]
-    known = [devices.processor(), _features(), cores, said]
-    return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+    variables = [os.environ.get(name) for name in ("NPROC", "PJRT_NPROC")]
+    parts = [devices.processor_name(), _cpu_features(), cores, variables]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def _features() -> list[str]:
-    """The instructions that the processor has; where that cannot be read, the machine's name stands for them."""
+def _cpu_features() -> list[str]:
+    """Return the processor's instruction sets; the machine's name if they cannot be read."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []  # not on Linux
-    # As x86 and as ARM have it; a set, since not all cores need be alike.
-    found = {line for line in lines if re.match(r"(flags|Features|CPU (implementer|variant|part))\s*:", line)}
-    return sorted(found) or [platform.node()]
+    # Fields of x86 and of ARM; a set, because the cores may differ.
+    features = {line for line in lines if re.match(r"(flags|Features|CPU (implementer|variant|part))\s*:", line)}
+    return sorted(features) or [platform.node()]
 
 
-def _locked(path: Path) -> FileLock:
-    """JAX's own lock of the folder."""
+def _lock_folder(path: Path) -> FileLock:
+    """Return JAX's own lock of the folder."""
     return FileLock(path / ".lockfile", timeout=_LOCK_SECONDS)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what a process that was killed, or a full disk, left half-written.
+def _remove_leftovers(path: Path) -> None:
+    """Remove half-written files of a killed process or a full disk.
 
-    JAX writes a program, then its time; a program without one would keep it from ever writing another.
+    JAX writes a program and then its access time; a program without one would keep JAX from ever writing another.
     """
     for program in path.glob("*-cache"):
         time = program.with_name(program.name.removesuffix("cache") + "atime")
@@ -129,27 +132,27 @@ def _sweep(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _mending(path: Path, warn: Callable[[str], object]) -> Iterator[None]:
-    """Meanwhile, JAX's warnings about the cache go to ``warn``, and a program that cannot be read is removed.
+def _handle_cache_errors(path: Path, warn: Callable[[str], object]) -> Iterator[None]:
+    """Pass JAX's warnings about the cache to ``warn``, and remove programs that cannot be read.
 
-    JAX compiles it again, but never writes over a file.
+    JAX compiles such a program again, but never overwrites a file.
     """
-    told = set()
+    reported = set()
 
-    def show(message: Warning | str, *details: Any, **more: Any) -> None:
-        trouble = _TROUBLE.match(str(message))
-        if trouble is None:
-            return shown(message, *details, **more)
-        what, program, reason = trouble.groups()
-        if what == "reading":
-            with contextlib.suppress(OSError), _locked(path):
+    def show(message: Warning | str, *details: Any, **options: Any) -> None:
+        match = _CACHE_ERROR.match(str(message))
+        if match is None:
+            return show_other(message, *details, **options)
+        action, program, reason = match.groups()
+        if action == "reading":
+            with contextlib.suppress(OSError), _lock_folder(path):
                 for damaged in path.glob(f"{program}-*"):
                     damaged.unlink()
-        if what not in told:
-            told.add(what)
-            does = "is compiled anew" if what == "reading" else "is not kept"
-            warn(f"{what} a compiled program in {path} failed ({reason.splitlines()[0]}): it {does}")
+        if action not in reported:
+            reported.add(action)
+            effect = "is compiled again" if action == "reading" else "is not kept"
+            warn(f"{action} a compiled program in {path} failed ({reason.splitlines()[0]}): it {effect}")
 
     with warnings.catch_warnings():
-        shown, warnings.showwarning = warnings.showwarning, show
+        show_other, warnings.showwarning = warnings.showwarning, show
         yield

@@ -1,4 +1,4 @@
-"""What JAX computes on, and how much memory it has left."""
+"""The devices that JAX computes on, and the memory that they have left."""
 
 import os
 import platform
@@ -20,15 +20,15 @@ class Device:
     count: int
 
 
-def current() -> Device:
-    """The device that JAX computes on by default, and how many of them this process has."""
+def current_device() -> Device:
+    """Return JAX's default device, and the number of such devices that this process has."""
     devices = jax.local_devices()
     kind = devices[0].device_kind
-    return Device(devices[0].platform, processor() if kind == "cpu" else kind, len(devices))
+    return Device(devices[0].platform, processor_name() if kind == "cpu" else kind, len(devices))
 
 
-def processor() -> str:
-    """The processor's name and its cores: on both depends in which order XLA adds up."""
+def processor_name() -> str:
+    """Return the processor's name and number of cores, which decide the order in which XLA adds up."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -38,16 +38,16 @@ def processor() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def free_memory() -> int | None:
-    """Bytes that are free on the default device; None where it does not tell."""
+def available_memory() -> int | None:
+    """Return the number of free bytes on the default device; None if the device does not report memory."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)
         return None if limit is None else limit - used
-    memory.give_back()
+    memory.release_freed_memory()
     free = psutil.virtual_memory().available
-    # In a container the limit of its group of processes counts, which the machine's own figures do not show.
+    # In a container the limit of its control group counts, which the machine's own figures do not show.
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
@@ -56,11 +56,11 @@ def free_memory() -> int | None:
     return min(free, limit - used)
 
 
-def lines() -> list[str]:
-    """What JAX sees, a line a device, for people."""
-    found = []
+def describe_devices() -> list[str]:
+    """Return a readable line for JAX's version and backend, and one for each device."""
+    lines = [f"jax {jax.__version__} computes on {jax.default_backend()}"]
     for device in jax.devices():
         stats = device.memory_stats() or {}
         limit = f", {stats['bytes_limit'] / 2**30:.1f} GiB" if "bytes_limit" in stats else ""
-        found.append(f"{device.platform}:{device.id} {device.device_kind}{limit} (process {device.process_index})")
-    return [f"jax {jax.__version__} computes on {jax.default_backend()}", *found]
+        lines.append(f"{device.platform}:{device.id} {device.device_kind}{limit} (process {device.process_index})")
+    return lines

@@ -13,16 +13,16 @@ from nstjax.errors import NotWritten, UserError
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file, open for writing, that takes its name only once it is written and on the disk.
+def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only once it is complete and on disk.
 
-    Until then, and after any failure, what stood under the name stands there still.
+    Until then, and after any failure, an existing file of that name stays as it is.
 
     Args:
-        path: where it shall lie; the folder must exist.
+        path: name of the finished file; its folder must exist.
     """
     path = Path(path)
-    # In the same folder, for a rename within one file system, and short, since the real name may be a long one.
+    # In the same folder, so that the rename stays within one file system. A short name, since the real one may be long.
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
@@ -35,11 +35,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """An error of the disk says what could not be written.
+def write_error_context(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into one that names the file.
 
     Raises:
-        NotWritten: in place of the operating system's error.
+        NotWritten: replaces an ``OSError``, or a ``UserError`` caused by one.
     """
     try:
         yield
@@ -51,6 +51,6 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
-def user_cache() -> Path:
-    """Return the folder for what can be made again: nstjax/ in ``$XDG_CACHE_HOME``, or what the system has for that."""
+def user_cache_path() -> Path:
+    """Return the folder for reproducible data: nstjax/ in ``$XDG_CACHE_HOME`` or in the system's cache folder."""
     return platformdirs.user_cache_path("nstjax", appauthor=False)

@@ -1,8 +1,8 @@
-"""Which of how many processes this one is.
+"""The index of this process, and the number of processes that share a sweep.
 
-Members of a sweep need nothing of each other, so the processes only have to agree on that. They meet by proxy: in a
-process of its own, which JAX's runtime ties to the others for as long as it lives, and which ends at once. So one that
-dies takes no other with it.
+Members of a sweep are independent, so the processes only have to agree on who computes which members. Each sends a
+subprocess to meet the others: JAX's runtime ties processes that have met together for as long as they live, and the
+subprocesses end at once. A process that dies therefore does not stop the others.
 """
 
 import json
@@ -24,7 +24,7 @@ jax.distributed.shutdown()
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those that work on a sweep."""
+    """The position of this process among those that work on a sweep."""
 
     index: int = 0
     count: int = 1
@@ -34,26 +34,26 @@ def join(*, coordinator: str | None = None, processes: int | None = None, index:
     """Meet the other processes, once, before anything is computed.
 
     Args:
-        coordinator: address and port of the first of them; None where Slurm, Kubernetes or a TPU pod tells.
-        processes: how many they are; likewise.
-        index: which of them this is, from 0; likewise.
+        coordinator: address and port of the first process; None if Slurm, Kubernetes or a TPU pod provides it.
+        processes: number of processes; None if the cluster provides it.
+        index: position of this process, from 0; None if the cluster provides it.
 
     Raises:
-        UserError: only some of the three are given, nobody tells the others, or the rest did not come.
+        UserError: only some of the three are given, the cluster does not provide them, or a process is missing.
     """
-    given = (coordinator, processes, index)
-    if any(it is None for it in given) and any(it is not None for it in given):
+    arguments = (coordinator, processes, index)
+    if any(value is None for value in arguments) and any(value is not None for value in arguments):
         raise UserError("--coordinator, --processes and --process-index go together: give all three, or --distributed")
     if processes is not None and index is not None and not 0 <= index < processes:
         raise UserError(f"--process-index must be from 0 to {processes - 1}, not {index}")
-    # It computes nothing, and shall leave the memory of a GPU alone.
+    # The subprocess computes nothing, and must not reserve the memory of a GPU.
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    command = [sys.executable, "-c", _MEETING, json.dumps(given)]
-    met = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if met.returncode != 0:
-        reason = (met.stderr.strip().splitlines() or ["no reason was given"])[-1]
+    command = [sys.executable, "-c", _MEETING, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise UserError(
             f"the processes did not find each other ({reason}): outside Slurm, Kubernetes and TPU pods give each "
-            "--coordinator HOST:PORT, --processes and --process-index"
+            "process --coordinator HOST:PORT, --processes and --process-index"
         )
-    return Place(*json.loads(met.stdout.splitlines()[-1]))
+    return Place(*json.loads(done.stdout.splitlines()[-1]))

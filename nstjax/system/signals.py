@@ -1,7 +1,7 @@
-"""What SIGINT and SIGTERM do: the first is a wish, heard between steps; the second ends the process.
+"""Handling of SIGINT and SIGTERM: the first requests a stop after the current steps; the second ends the process.
 
-Python runs a signal's handler only between two of its own instructions, so not while XLA compiles, which may take
-minutes. A thread that the operating system wakes at once sees to it that a stop is a stop.
+Python runs a signal handler only between two of its own instructions, and therefore not while XLA compiles, which may
+take minutes. A thread that the operating system wakes immediately makes sure that the process ends anyway.
 """
 
 import os
@@ -13,22 +13,23 @@ import time
 from types import FrameType
 
 GRACE = 1.0
-"""Seconds that a stop at once is given to close files before the process ends without."""
+"""Seconds to close files after an immediate stop, before the process is ended."""
 
 
 class Signals:
-    """While entered, catches SIGINT and SIGTERM; only in the main thread.
+    """A context that catches SIGINT and SIGTERM; for the main thread only.
 
     Args:
-        received: the first one; None before.
-        patient: whether the first one shall be a wish, since there are steps to finish; else it stops at once, too.
-        farewell: printed at a stop at once.
+        received: number of the first signal that requested a stop; None before.
+        graceful: whether the first signal only requests a stop, because there are steps to finish; otherwise it stops
+            the process immediately.
+        stop_message: printed at an immediate stop.
     """
 
     def __init__(self):
         self.received: int | None = None
-        self.patient = False
-        self.farewell = "nstjax: stopped"
+        self.graceful = False
+        self.stop_message = "nstjax: stopped"
         self._handlers = {}
         self._leaving = False
         self._heard = 0
@@ -38,40 +39,40 @@ class Signals:
         self._wake, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._former = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        self._handlers = {it: signal.signal(it, self._on_signal) for it in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for it, handler in self._handlers.items():
-            signal.signal(it, handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(self._former)
-        if not self._leaving:  # else the watch goes on: what Python still does at its end may take long
+        if not self._leaving:  # otherwise keep watching: Python's own shutdown may take long
             self._waker.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._heard += 1
-        if self.patient and self.received is None:
+        if self.graceful and self.received is None:
             self.received = number
             return
         if not self._leaving:
             self._leaving = True
-            # The exit may come amid something of Python's own that drops it with a traceback; the watch ends it then.
+            # SystemExit may be raised where Python drops it and prints a traceback; the watcher then ends the process.
             sys.unraisablehook = lambda unraisable: None
-            print(self.farewell, file=sys.stderr)
+            print(self.stop_message, file=sys.stderr)
         raise SystemExit(128 + number)
 
     def _watch(self) -> None:
         with self._wake:
             while number := self._wake.recv(1):
                 self._arrived += 1
-                # A first one that is a wish is heard when the steps under way are made.
-                if self._arrived > 1 or not self.patient:
+                # A first signal that only requests a stop is handled once the current steps are done.
+                if self._arrived > 1 or not self.graceful:
                     threading.Thread(target=self._end, args=(number[0], self._arrived), daemon=True).start()
 
     def _end(self, number: int, count: int) -> None:
         time.sleep(GRACE)
         if self._leaving or self._heard < count:
             if not self._leaving:
-                print(self.farewell, file=sys.stderr, flush=True)
+                print(self.stop_message, file=sys.stderr, flush=True)
             os._exit(128 + number)

@@ -1,3 +1,5 @@
+import argparse
+import dataclasses
 import json
 import re
 import signal
@@ -10,20 +12,21 @@ import numpy as np
 import pytest
 from conftest import smooth_picture
 from PIL import Image
-from quick_run import EXPERIMENT, QUICK, process, without_import_times
+from quick_run import EXPERIMENT, QUICK, drop_import_times, run_process
 
 from nstjax import images
-from nstjax.cli import main
+from nstjax.cli import main, options
+from nstjax.experiment.config import Config
 
-# Bad input: one line, exit code 2, nothing left behind, jax not started.
+# Bad input: one line, exit code 2, nothing left behind, JAX not imported.
 
 
-def _truncated(path):
+def _write_truncated(path):
     Path("whole.png").write_bytes(Path("content.png").read_bytes())
     path.write_bytes(Path("content.png").read_bytes()[:-200])
 
 
-def _bomb(path):
+def _write_bomb(path):
     Image.new("1", (3000, 3000)).save(path)
 
 
@@ -31,9 +34,9 @@ BAD = {
     "missing picture": (["run", "nowhere.png", "style.png"], "nowhere.png"),
     "a folder": (["run", ".", "style.png"], "folder"),
     "an empty file": (["run", "bad.png", "style.png"], "empty", lambda path: path.touch()),
-    "a truncated file": (["run", "bad.png", "style.png"], "truncated|cut short|incomplete", _truncated),
+    "a truncated file": (["run", "bad.png", "style.png"], "truncated|cut short|incomplete", _write_truncated),
     "not a picture": (["run", "bad.png", "style.png"], "picture", lambda path: path.write_text("hello " * 99)),
-    "a bomb": (["run", "bad.png", "style.png", "--pixel-limit", "1000000"], "pixel-limit", _bomb),
+    "a bomb": (["run", "bad.png", "style.png", "--pixel-limit", "1000000"], "pixel-limit", _write_bomb),
     "too small for the layers": (["run", "content.png", "style.png", "--size", "6"], "too small for layer"),
     "a size beyond reason": (
         ["run", "content.png", "style.png", "--size", "30000", "--enlarge"],
@@ -62,44 +65,44 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(place, case):
-    arguments, message, *make = BAD[case]
-    for it in make:
-        it(place / "bad.png")
-    before = sorted(place.rglob("*"))
-    done = process(*arguments)
+def test_bad_input_is_one_line_and_leaves_nothing(workspace, case):
+    arguments, message, *writers = BAD[case]
+    for write in writers:
+        write(workspace / "bad.png")
+    before = sorted(workspace.rglob("*"))
+    done = run_process(*arguments)
     assert done.returncode == 2, done.stderr
-    lines = without_import_times(done.stderr)
+    lines = drop_import_times(done.stderr)
     assert len(lines) == 1 and lines[0].startswith("nstjax: "), lines
     assert re.search(message, lines[0]), lines[0]
     assert done.stdout == ""
-    assert sorted(place.rglob("*")) == before
+    assert sorted(workspace.rglob("*")) == before
     assert not re.search(r"\| +jax$", done.stderr, re.MULTILINE), "jax was imported"
 
 
-def test_weights_that_are_too_shallow_are_refused_before_anything_is_written(place, capsys):
-    before = sorted(place.rglob("*"))
+def test_weights_that_are_too_shallow_are_refused_before_anything_is_written(workspace, capsys):
+    before = sorted(workspace.rglob("*"))
     assert main([*QUICK, "--layers", "style=relu3_1"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "block3_conv1" in error and "block2_conv1" in error
-    assert sorted(place.rglob("*")) == before
+    assert sorted(workspace.rglob("*")) == before
 
 
-def test_a_picture_too_large_for_memory_is_said_before_step_0(place, capsys, monkeypatch):
-    monkeypatch.setattr("nstjax.system.devices.free_memory", lambda: 300_000)
+def test_a_picture_too_large_for_memory_is_reported_before_step_0(workspace, capsys, monkeypatch):
+    monkeypatch.setattr("nstjax.system.devices.available_memory", lambda: 300_000)
     assert main([*QUICK, "--out", "out"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     size = int(re.search(r"--size (\d+) would fit", line)[1])
     assert 8 <= size < 32
     assert not Path("out").exists()
-    monkeypatch.setattr("nstjax.system.devices.free_memory", lambda: 300_000 * 4)
+    monkeypatch.setattr("nstjax.system.devices.available_memory", lambda: 300_000 * 4)
     assert main([*QUICK, "--out", "out", "--size", str(size)]) == 0
 
 
 # What a run leaves.
 
 
-def test_a_run_leaves_its_folder(place, capsys):
+def test_a_run_leaves_its_folder(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--snapshots", "0,3,8", "--log-every", "3", "--save", "mine.webp"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "picture: mine.webp\nrun: out\n"
@@ -110,38 +113,35 @@ def test_a_run_leaves_its_folder(place, capsys):
     written = ["config.json", "curves.svg", *inputs, "metrics.jsonl", "output.png", "report.html", "sheet.png"]
     assert files == [".lock", *written, *snapshots]
     metrics = [json.loads(line) for line in Path("out/metrics.jsonl").read_text().splitlines()]
-    assert [it["step"] for it in metrics] == [0, 3, 6, 7]
-    for it in metrics:
+    assert [line["step"] for line in metrics] == [0, 3, 6, 7]
+    for line in metrics:
         # In float32 on the device, in float64 here.
-        total = it["content"] + it["style"] + 0.1 * it["tv"]
-        np.testing.assert_allclose(it["total"], total, rtol=1e-5)
-        assert it["seconds_per_step"] > 0 and it["cpu_seconds"] > 0
+        total = line["content"] + line["style"] + 0.1 * line["tv"]
+        np.testing.assert_allclose(line["total"], total, rtol=1e-5)
+        assert line["seconds_per_step"] > 0 and line["cpu_seconds"] > 0
     assert metrics[-1]["total"] < metrics[0]["total"]
     printed = [line for line in captured.err.splitlines() if line.startswith("step ")]
-    assert len(printed) == 4 and all(
-        f"total {it['total']:.5g}" in line for it, line in zip(metrics, printed, strict=True)
-    )
+    assert len(printed) == 4
+    assert all(f"total {line['total']:.5g}" in text for line, text in zip(metrics, printed, strict=True))
     record = json.loads(Path("out/config.json").read_text())
     assert record["config"]["steps"] == 8 and record["config"]["pooling"] == "max"
     assert record["weights"]["deepest"] == "block2_conv1" and len(record["weights"]["sha256"]) == 64
     with Image.open("out/output.png") as output:
-        # In a picture, which is shown around, there is no path of this machine.
-        record["config"]["weights"] = "vgg.safetensors"
-        # In a picture, which is shown around, there is no path of this machine.
+        # Pictures are passed on, so they contain no path of this machine.
         record["config"]["weights"] = "vgg.safetensors"
         assert output.size == (32, 24) and json.loads(output.text["nstjax"]) == record
     assert Path("out/inputs/experiment.py").read_text() == EXPERIMENT
     np.testing.assert_array_equal(images.read("mine.webp").rgb, images.read("out/output.png").rgb)
 
 
-def test_the_same_run_gives_the_same_bytes_in_another_process(place):
+def test_the_same_run_gives_the_same_bytes_in_another_process(workspace):
     assert main([*QUICK, "--out", "one", "--init", "noise", "--seed", "3"]) == 0
-    done = process(*QUICK, "--out", "two", "--init", "noise", "--seed", "3")
+    done = run_process(*QUICK, "--out", "two", "--init", "noise", "--seed", "3")
     assert done.returncode == 0, done.stderr
     assert Path("one/output.png").read_bytes() == Path("two/output.png").read_bytes()
 
 
-def test_a_folder_that_holds_a_run_is_not_written_over(place, capsys):
+def test_a_folder_with_a_run_is_not_overwritten(workspace, capsys):
     assert main([*QUICK, "--out", "out"]) == 0
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
     assert main([*QUICK, "--out", "out"]) == 2
@@ -149,12 +149,12 @@ def test_a_folder_that_holds_a_run_is_not_written_over(place, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
 
 
-def test_runs_without_a_name_are_numbered(place):
+def test_runs_without_a_name_are_numbered(workspace):
     assert main(QUICK) == 0 and main(QUICK) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["content-style-1", "content-style-2"]
 
 
-def test_alpha_is_given_back(place):
+def test_the_result_has_the_alpha_of_the_content(workspace):
     rgba = np.dstack([smooth_picture(30, 40), np.linspace(0.2, 1, 40 * 30).reshape(30, 40)])
     Image.fromarray(np.uint8(rgba * 255)).save("content.png")
     assert main([*QUICK, "--out", "out", "--size", "none"]) == 0
@@ -176,19 +176,19 @@ def test_alpha_is_given_back(place):
         ["--steps", "0"],
     ],
 )
-def test_every_setting_runs(place, options):
+def test_every_setting_runs(workspace, options):
     if options[:2] == ["--init", "style.png"]:
         images.save("style.png", smooth_picture(60, 80, seed=1))
     assert main([*QUICK, "--out", "out", "--steps", "3", *options]) == 0
     assert images.read("out/output.png").rgb.std() > 0
 
 
-def test_a_start_of_another_shape_is_refused(place, capsys):
+def test_a_start_of_another_shape_is_refused(workspace, capsys):
     assert main([*QUICK, "--init", "style.png"]) == 2
     assert "another shape" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(place, capsys):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"not finite at step [1-9] \(total .*\): try a lower learning rate", error)
@@ -205,7 +205,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_mistake_in_an_experiment_is_one_line_that_says_where(place, capsys, case):
+def test_a_mistake_in_an_experiment_is_one_line_with_its_place(workspace, capsys, case):
     old, new, message = BROKEN[case]
     assert old in EXPERIMENT
     Path("quick.py").write_text(EXPERIMENT.replace(old, new))
@@ -215,7 +215,7 @@ def test_a_mistake_in_an_experiment_is_one_line_that_says_where(place, capsys, c
     assert not Path("out").exists()
 
 
-def test_a_shortened_run_keeps_the_snapshots_it_reaches(place):
+def test_a_shortened_run_keeps_the_snapshots_it_reaches(workspace):
     text = EXPERIMENT.replace("steps=8,", "steps=8,\n    snapshots=(2, 8),")
     Path("quick.py").write_text(text)
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
@@ -225,7 +225,7 @@ def test_a_shortened_run_keeps_the_snapshots_it_reaches(place):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_run_after_its_steps(place, number, code):
+def test_a_signal_ends_a_run_after_its_steps(workspace, number, code):
     command = [sys.executable, "-m", "nstjax", *QUICK, "--out", "out", "--steps", "1000000", "--log-every", "10"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = Path("out/metrics.jsonl")
@@ -233,11 +233,11 @@ def test_a_signal_ends_a_run_after_its_steps(place, number, code):
         if metrics.exists() and metrics.read_text().count("\n") > 1:
             break
         time.sleep(0.1)
-    begun = time.monotonic()
+    start = time.monotonic()
     run.send_signal(number)
     out, err = run.communicate(timeout=60)
     assert run.returncode == code, err
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10
     assert "picture: out/output.png" in out
     assert re.search(r"stopped after [\d,]+ of 1,000,000 steps; to go on: nstjax resume out\n$", err)
     assert images.read("out/output.png").rgb.shape == (24, 32, 3)
@@ -253,7 +253,7 @@ def test_presets_and_devices(capsys):
     assert "cpu" in capsys.readouterr().out
 
 
-def test_weights_commands(place, capsys):
+def test_weights_commands(workspace, capsys):
     assert main(["weights", "list"]) == 0
     assert "keras" in capsys.readouterr().out
     assert main(["weights", "path"]) == 0
@@ -266,5 +266,24 @@ def test_help_lists_every_setting(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "--help"])
     assert caught.value.code == 0
-    text = capsys.readouterr().out
-    assert "--style-weight" in text and "--learning-rate" in text and "--match-colour" in text
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(Config):
+        option = "--" + field.name.replace("_", "-")
+        assert f" {option} " in text or f" {option}, " in text, option
+        assert f" {field.metadata['group']}: " in text
+    assert "How to match colours: monge, cholesky, pca, symmetric or histogram (default: monge)" in text
+    assert f"(default: {images.PIXEL_LIMIT:,})" in text
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_every_option_for_a_setting_says_its_default(command):
+    parser = argparse.ArgumentParser()
+    options.add(parser, several=command == "sweep")
+    for action in parser._actions[1:]:
+        assert action.help and re.search(r"\(default: .+\)$", action.help), action.option_strings
+
+
+def test_options_are_not_abbreviated(workspace, capsys):
+    for option in ("--blend-share", "--style-weights", "--style-mask"):
+        assert main([*QUICK, option, "1,1"]) == 2
+        assert f"unknown argument {option}" in capsys.readouterr().err

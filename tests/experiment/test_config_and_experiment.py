@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+import re
 
 import pytest
 
@@ -6,6 +8,7 @@ import nstjax
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import load, presets
+from nstjax.experiment.settings import list_choices
 from nstjax.objective import Objective
 
 
@@ -29,7 +32,7 @@ def test_bad_settings_are_refused(settings, message):
         Config(**settings)
 
 
-def test_replacing_merges_mappings_and_refuses_what_it_does_not_know():
+def test_replace_merges_mappings_and_refuses_unknown_names():
     config = Config(loss_weights={"content": 1.0, "style": 2.0})
     assert config.replace(loss_weights={"style": 5.0}).loss_weights == {"content": 1.0, "style": 5.0}
     with pytest.raises(UserError, match="no term 'stile' in loss_weights: expected one of content, style"):
@@ -38,12 +41,12 @@ def test_replacing_merges_mappings_and_refuses_what_it_does_not_know():
         config.replace(stepz=3)
 
 
-def test_snapshots_are_sorted_once():
+def test_snapshots_are_sorted_and_unique():
     assert Config(steps=9, snapshots=(9, 3, 3)).snapshots == (3, 9)
 
 
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_loads_and_its_parts_fit(name):
+def test_every_preset_loads_and_its_terms_fit_its_settings(name):
     experiment = load(name)
     assert experiment.name == name and experiment.summary.endswith(".") and experiment.sha256
     objective = Objective(tuple(experiment.terms(experiment.config)))
@@ -63,13 +66,13 @@ def terms(config):
 '''
 
 
-def test_a_file_of_ones_own(tmp_path):
+def test_an_experiment_is_loaded_from_a_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(EXPERIMENT)
     experiment = load(path)
     assert (experiment.name, experiment.summary, experiment.source) == ("mine", "Mine.", EXPERIMENT)
     assert [term.name for term in experiment.terms(experiment.config)] == ["range"]
-    # Loaded twice, its dataclasses and functions are other objects, but what the package made compares equal.
+    # A second load makes new functions of the file, but terms of the package's functions compare equal.
     assert Objective(tuple(experiment.terms(Config()))) == Objective(tuple(load(path).terms(Config())))
 
 
@@ -83,7 +86,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("import nstjax\nconfig = nstjax.Config(steps=-1)", "steps must be at least 0"),
     ],
 )
-def test_files_that_are_no_experiments(tmp_path, text, message):
+def test_files_that_are_no_experiments_are_refused(tmp_path, text, message):
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
@@ -91,14 +94,14 @@ def test_files_that_are_no_experiments(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_presets_and_missing_files(tmp_path):
+def test_unknown_presets_and_missing_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="no preset 'longrun': expected one of anishathalye, default"):
         load("longrun")
     with pytest.raises(UserError, match="cannot read the experiment"):
         load(tmp_path / "not-there.py")
 
 
-def test_the_public_face_is_complete():
+def test_every_public_name_can_be_imported():
     for name in nstjax.__all__:
         assert getattr(nstjax, name) is not None
     assert callable(nstjax.stylize)
@@ -106,12 +109,18 @@ def test_the_public_face_is_complete():
         nstjax.stylise  # noqa: B018
 
 
-def test_config_fields_say_what_they_are():
+def test_every_setting_has_a_group_and_a_help_that_names_its_choices():
     for field in dataclasses.fields(Config):
-        assert field.metadata["help"], field.name
+        assert field.metadata["group"] and field.metadata["help"], field.name
+        assert all(re.search(rf"\b{choice}\b", field.metadata["help"]) for choice in list_choices(field)), field.name
 
 
-def test_what_a_flavour_asks_gives_way_to_the_user(tmp_path):
+def test_settings_of_a_group_are_declared_together():
+    groups = [field.metadata["group"] for field in dataclasses.fields(Config)]
+    assert len([*itertools.groupby(groups)]) == len(set(groups))
+
+
+def test_changes_by_the_user_override_the_settings_of_a_flavour(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(EXPERIMENT + 'flavours = {"self-taught": {"loss_weights": {"range": 9.0}, "steps": 7}}\n')
     experiment = load(path)

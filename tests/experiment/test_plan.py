@@ -1,36 +1,36 @@
 import pytest
 
 from nstjax.errors import UserError
-from nstjax.experiment.plan import Axis, assignments, member_name, settings
+from nstjax.experiment.plan import Axis, combine_axes, member_name, to_settings
 
 STYLE, RATE = Axis("style", (1.0, 100.0)), Axis("learning_rate", (0.01, 0.02))
 
 
-def test_every_combination_the_last_axis_fastest():
-    found = assignments([STYLE, RATE], paired=False)
-    assert found == [
+def test_combinations_vary_the_last_axis_fastest():
+    combinations = combine_axes([STYLE, RATE], paired=False)
+    assert combinations == [
         {"style": 1.0, "learning_rate": 0.01},
         {"style": 1.0, "learning_rate": 0.02},
         {"style": 100.0, "learning_rate": 0.01},
         {"style": 100.0, "learning_rate": 0.02},
     ]
-    assert assignments([], paired=False) == [{}]
+    assert combine_axes([], paired=False) == [{}]
 
 
-def test_paired_values_go_together():
-    found = assignments([STYLE, RATE], paired=True)
-    assert found == [{"style": 1.0, "learning_rate": 0.01}, {"style": 100.0, "learning_rate": 0.02}]
-    with pytest.raises(UserError, match="as many of each, not 2 of style, 3 of seed"):
-        assignments([STYLE, Axis("seed", (1, 2, 3))], paired=True)
+def test_paired_values_are_combined_in_order():
+    pairs = combine_axes([STYLE, RATE], paired=True)
+    assert pairs == [{"style": 1.0, "learning_rate": 0.01}, {"style": 100.0, "learning_rate": 0.02}]
+    with pytest.raises(UserError, match="the same number of each, not 2 of style, 3 of seed"):
+        combine_axes([STYLE, Axis("seed", (1, 2, 3))], paired=True)
 
 
-def test_an_assignment_is_settings_for_a_config():
+def test_an_assignment_becomes_settings_of_a_config():
     assignment = {"style": 2.0, "tv": 0.5, "seed": 3, "style picture": "x"}
-    assert settings(assignment) == {"seed": 3, "loss_weights": {"style": 2.0, "tv": 0.5}}
-    assert settings({}) == {}
+    assert to_settings(assignment) == {"seed": 3, "loss_weights": {"style": 2.0, "tv": 0.5}}
+    assert to_settings({}) == {}
 
 
-def test_labels_and_names():
+def test_labels_of_axes_and_names_of_members():
     assert STYLE.label == "style weight" and RATE.label == "learning rate"
     assert Axis("style picture", ("a",)).label == "style picture"
     assert member_name({"style": 100.0, "learning_rate": 0.02}) == "style=100,learning_rate=0.02"
@@ -38,10 +38,10 @@ def test_labels_and_names():
     assert member_name({}) == "only"
 
 
-def test_axes_without_values_with_one_twice_or_of_one_name():
+def test_axes_without_values_with_repeated_values_or_with_the_same_name_are_refused():
     with pytest.raises(UserError, match="at least one value"):
         Axis("style", ())
     with pytest.raises(UserError, match="a value twice: 1, 2, 1"):
         Axis("style", (1.0, 2.0, 1.0))
-    with pytest.raises(UserError, match="name of its own"):
-        assignments([STYLE, STYLE], paired=False)
+    with pytest.raises(UserError, match="need different names"):
+        combine_axes([STYLE, STYLE], paired=False)

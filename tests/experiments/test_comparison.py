@@ -1,4 +1,4 @@
-"""How results are scored, and the page of scores; nothing here says which recipe is good."""
+"""The scores of pictures, and the page of scores; nothing here says which recipe is good."""
 
 import csv
 import json
@@ -26,50 +26,49 @@ CONTENT, STYLE = smooth_picture(32, 40), smooth_picture(36, 28, seed=1)
 
 
 @pytest.fixture(scope="module")
-def referee():
-    return metrics.Judge(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, STYLE)
+def scorer():
+    return metrics.Scorer(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, STYLE)
 
 
-def test_the_photograph_has_all_of_the_style_distance_and_none_of_the_contents(referee):
-    found = referee.score(CONTENT)
-    assert [*found.gram.values(), *found.sliced.values()] == pytest.approx([1.0] * 16, rel=1e-6)
-    assert (found.content, found.ssim, found.sum) == pytest.approx((0.0, 1.0, 1.0), abs=1e-6)
+def test_the_photograph_has_style_distance_1_and_content_distance_0(scorer):
+    score = scorer.score(CONTENT)
+    assert [*score.gram.values(), *score.sliced.values()] == pytest.approx([1.0] * 16, rel=1e-6)
+    assert (score.content, score.ssim, score.sum) == pytest.approx((0.0, 1.0, 1.0), abs=1e-6)
 
 
-def test_the_painting_has_none_of_the_style_distance_and_all_of_the_contents():
-    referee = metrics.Judge(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, CONTENT[:, ::-1])
-    found = referee.score(np.ascontiguousarray(CONTENT[:, ::-1]))
-    assert [*found.gram.values(), *found.sliced.values()] == pytest.approx([0.0] * 16, abs=1e-6)
-    assert found.content == pytest.approx(1.0, rel=1e-6) and found.ssim < 0.9
+def test_the_painting_has_style_distance_0_and_content_distance_1():
+    scorer = metrics.Scorer(VGG(PARAMETERS, FLAVOURS["caffe"]), CONTENT, CONTENT[:, ::-1])
+    score = scorer.score(np.ascontiguousarray(CONTENT[:, ::-1]))
+    assert [*score.gram.values(), *score.sliced.values()] == pytest.approx([0.0] * 16, abs=1e-6)
+    assert score.content == pytest.approx(1.0, rel=1e-6) and score.ssim < 0.9
 
 
-def test_gram_and_content_distances_are_those_of_numpy(referee):
+def test_gram_and_content_distances_equal_numpys(scorer):
     picture = smooth_picture(32, 40, seed=2)
     resized = images.resample(STYLE, 32, 40)
-    of = {
-        name: features64(PARAMETERS, FLAVOURS["caffe"], it)
-        for name, it in {"x": picture, "c": CONTENT, "t": STYLE, "painting": resized}.items()
-    }
+    pictures = {"x": picture, "c": CONTENT, "t": STYLE, "painting": resized}
+    features = {name: features64(PARAMETERS, FLAVOURS["caffe"], array) for name, array in pictures.items()}
 
     def gram(name, layer):
-        rows = of[name][layer].reshape(-1, of[name][layer].shape[-1])
+        rows = features[name][layer].reshape(-1, features[name][layer].shape[-1])
         return rows.T @ rows / len(rows)
 
     def ratio(far, near, to):
         return np.linalg.norm(far - to) / np.linalg.norm(near - to)
 
-    found = referee.score(picture)
+    score = scorer.score(picture)
     for layer in metrics.LAYERS:
         expected = ratio(gram("x", layer), gram("c", layer), gram("t", layer))
-        # In float32, the difference of two matrices that resemble each other.
-        assert found.gram[layer] == pytest.approx(expected, rel=1e-4)
+        # The difference of two similar matrices loses digits in float32.
+        assert score.gram[layer] == pytest.approx(expected, rel=1e-4)
     last = metrics.CONTENT_LAYER
-    assert found.content == pytest.approx(ratio(of["x"][last], of["painting"][last], of["c"][last]), rel=1e-4)
+    expected = ratio(features["x"][last], features["painting"][last], features["c"][last])
+    assert score.content == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_page_of_what_worked_and_what_failed(tmp_path, monkeypatch, capsys):
+def test_the_page_shows_finished_and_failed_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare_presets, "DEEPEST", "block4_conv1")  # of the default recipe, whose time the others have
+    monkeypatch.setattr(compare_presets, "DEEPEST", "block4_conv1")  # the default recipe sets the time, so it must run
     images.save("a.png", smooth_picture(48, 48))
     images.save("b.png", smooth_picture(48, 48, seed=1))
     write("real.safetensors", random_weights("block4_conv1"))
@@ -84,26 +83,26 @@ def test_a_page_of_what_worked_and_what_failed(tmp_path, monkeypatch, capsys):
     quick, failed = csv.DictReader(Path("out/score.csv").read_text().splitlines())
     assert float(quick["style + content"]) == pytest.approx(float(quick["style"]) + float(quick["content"]))
     assert failed["failure"] and not failed["style"]
-    (line, _) = (json.loads(it) for it in Path("out/scores.jsonl").read_text().splitlines())
-    assert [it["step"] for it in line["scores"]] == [2, 4, 8]
+    (line, _) = (json.loads(text) for text in Path("out/scores.jsonl").read_text().splitlines())
+    assert [score["step"] for score in line["scores"]] == [2, 4, 8]
     with Image.open("out/score-real.jpg") as sheet:
         assert sheet.height > 4 * 48
     assert "</svg>" in Path("out/score.svg").read_text()
-    # Once more: nothing is left to do but the page.
+    # The second time only the page is written.
     capsys.readouterr()
     compare_presets.main()
     assert capsys.readouterr().out == ""
 
 
-def test_a_recipe_that_does_not_fit_is_shortened_at_each_size(monkeypatch):
+def test_a_recipe_that_takes_too_long_is_shortened_at_each_size(monkeypatch):
     class Probe:
         def __init__(self, experiment, *_, **__):
-            each = [0.1, 0.4][: len(experiment.config.size_steps)]
-            self.metrics = {"seconds_per_step": np.repeat(each, compare_presets.PROBE)}
+            seconds = [0.1, 0.4][: len(experiment.config.size_steps)]
+            self.metrics = {"seconds_per_step": np.repeat(seconds, compare_presets.PROBE)}
 
     monkeypatch.setattr(compare_presets.stylize, "run", Probe)
     two = compare_presets.load("tutorial").replace(sizes=(64, 128), size_steps=(100, 50))  # 30 seconds
     one = compare_presets.load("tutorial").replace(size=64, steps=150)  # 15 seconds
-    assert compare_presets.in_time(two, None, (one, None), 2.0) == (100, 50)
-    assert compare_presets.in_time(two, None, (one, None), 1.0) == (50, 25)
-    assert compare_presets.in_time(one, None, (two, None), 1.0) == (150,)
+    assert compare_presets.fit_steps(two, None, (one, None), 2.0) == (100, 50)
+    assert compare_presets.fit_steps(two, None, (one, None), 1.0) == (50, 25)
+    assert compare_presets.fit_steps(one, None, (two, None), 1.0) == (150,)

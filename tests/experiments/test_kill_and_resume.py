@@ -1,7 +1,6 @@
-"""A run that is killed while it does each of the things that it does is the run that was not, to the byte.
+"""A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-The long version, with its figures, is ``experiments/studies/kill_and_resume.py``; this is one kill at each place and
-some at random.
+This makes one kill at each place and a few at random; the study ``experiments/studies/kill_and_resume.py`` makes many.
 """
 
 import os
@@ -17,21 +16,21 @@ from nstjax import images
 SCRIPT = Path(__file__).parents[2] / "experiments" / "studies" / "kill_and_resume.py"
 
 
-def test_killed_everywhere(tmp_path):
+def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path):
     images.save(tmp_path / "content.png", smooth_picture(40, 48))
     images.save(tmp_path / "style.png", smooth_picture(44, 36, seed=1))
     pictures = [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
     command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "48"]
     command += ["--each", "1", "--random", "2", "--steps", "600", "--checkpoint-every", "30"]
-    # Without the tests' compiled programs: a run is to be found compiling, too.
+    # Without the tests' compiled programs, so that runs compile and can be killed there.
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    tables = [
-        dict(re.findall(r"^\| (.+?) \| (.+?) \|$", it, re.MULTILINE)) for it in done.stdout.split("of the two runs")
-    ]
-    for it in ("compilation", "chunk", "checkpoint", "snapshot", "metrics", "report"):
-        assert int(tables[0][it]) >= 1
-    for it in ("output.png", "final state", "snapshots", "sheet.png", "metrics"):
-        assert tables[1][it] == "the same"
-    assert tables[1]["leftovers of killed processes"] == "0"
+    kills, comparison = (
+        dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)) for text in done.stdout.split("of the two runs")
+    )
+    for place in ("compilation", "chunk", "checkpoint", "snapshot", "metrics", "report"):
+        assert int(kills[place]) >= 1
+    for result in ("output.png", "final state", "snapshots", "sheet.png", "metrics"):
+        assert comparison[result] == "the same"
+    assert comparison["leftovers of killed processes"] == "0"

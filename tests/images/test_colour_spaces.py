@@ -1,4 +1,4 @@
-"""Colour spaces: known colours, ways there and back; luminance; colours kept."""
+"""Colour spaces: known colours and round trips; luminance; keeping the content's colours."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from conftest import smooth_picture
 
 from nstjax.errors import UserError
 from nstjax.images import SPACES, keep_colours, luminance, match_luminance, resample
-from nstjax.images.spaces import encoded, linear
+from nstjax.images.spaces import from_linear, to_linear
 
 RED, GREEN, BLUE, WHITE = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
 
@@ -19,7 +19,7 @@ RED, GREEN, BLUE, WHITE = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]
         ("lab", BLUE, (32.2970, 79.1875, -107.8602), 1e-4),
         ("lab", WHITE, (100, 0, 0), 1e-4),
         ("lab", np.full(3, 119 / 255), (50.034, 0, 0), 1e-3),
-        ("oklab", RED, (0.62796, 0.22486, 0.12585), 1e-5),  # five digits, as CSS Color 4's examples have them
+        ("oklab", RED, (0.62796, 0.22486, 0.12585), 1e-5),  # five digits, from the examples of CSS Color 4
         ("oklab", GREEN, (0.86644, -0.23389, 0.17950), 1e-5),
         ("oklab", BLUE, (0.45201, -0.03246, -0.31153), 1e-5),
         ("oklab", WHITE, (1, 0, 0), 1e-7),  # the matrices have ten digits, and their rows sum to 1 within 1e-8
@@ -27,23 +27,23 @@ RED, GREEN, BLUE, WHITE = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]
         ("yiq", WHITE, (1, 0, 0), 1e-12),
     ],
 )
-def test_known_colours(space, rgb, expected, tolerance):
+def test_known_colours_are_converted(space, rgb, expected, tolerance):
     np.testing.assert_allclose(SPACES[space][0](rgb), expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_there_and_back_is_where_one_was(space):
+def test_the_round_trip_gives_the_same_colours(space):
     to_space, to_rgb = SPACES[space]
     rgb = np.random.default_rng(0).uniform(-0.1, 1.1, (20, 500, 3))  # out of gamut too
-    rgb[0] = rgb[1].clip(0, 0.01)  # near black, where all the curves turn into lines
+    rgb[0] = rgb[1].clip(0, 0.01)  # near black, where all the curves become lines
     np.testing.assert_allclose(to_rgb(to_space(rgb)), rgb, rtol=0, atol=1e-12)
 
 
 def test_the_transfer_function_and_its_inverse_meet_at_the_knee():
     values = np.linspace(0.04045 - 1e-7, 0.04045 + 1e-7, 1001)
-    np.testing.assert_allclose(encoded(linear(values)), values, rtol=0, atol=1e-15)
-    assert (np.diff(linear(values)) > 0).all()
-    np.testing.assert_allclose(linear(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
+    np.testing.assert_allclose(from_linear(to_linear(values)), values, rtol=0, atol=1e-15)
+    assert (np.diff(to_linear(values)) > 0).all()
+    np.testing.assert_allclose(to_linear(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
 
 
 def test_luminance_is_y_in_three_channels():
@@ -63,7 +63,7 @@ def test_matched_luminance_has_the_contents_mean_and_deviation():
 
 def test_flat_luminance_is_matched_to_the_mean():
     flat, content = np.full((4, 5, 3), 0.8, np.float32), luminance(smooth_picture(20, 30))
-    # The mean of equal float32 values is off by a rounding, and the map stretches that as many times as it may.
+    # The mean of equal float32 values has a rounding error, which the map stretches as far as it can.
     np.testing.assert_allclose(match_luminance(flat, content), content.mean(dtype=np.float64), atol=1e-5)
     np.testing.assert_allclose(match_luminance(content, flat).std(), 1 / 255, rtol=1e-3)  # float32's sums
 
@@ -75,16 +75,18 @@ def test_kept_colours_have_the_pictures_lightness_and_the_contents_hue(space):
     kept = keep_colours(picture, content, space=space)
     assert kept.dtype == np.float32 and kept.min() >= 0 and kept.max() <= 1
     to_space, to_rgb = SPACES[space]
-    got, wanted, colours = to_space(kept), to_space(picture), to_space(content)
-    # A colour is out of gamut from 1e-6 beyond; in near black OkLab's cube root makes 0.005 of that.
-    np.testing.assert_allclose(got[..., 0], wanted[..., 0], rtol=0, atol=5e-3)
-    asked = np.concatenate([wanted[..., :1], colours[..., 1:]], axis=-1)
-    inside = ((to_rgb(asked) >= 0) & (to_rgb(asked) <= 1)).all(axis=-1)
+    actual, wanted, colours = to_space(kept), to_space(picture), to_space(content)
+    # The gamut has a tolerance of 1e-6, which OkLab's cube root turns into 0.005 near black.
+    np.testing.assert_allclose(actual[..., 0], wanted[..., 0], rtol=0, atol=5e-3)
+    requested = np.concatenate([wanted[..., :1], colours[..., 1:]], axis=-1)
+    inside = ((to_rgb(requested) >= 0) & (to_rgb(requested) <= 1)).all(axis=-1)
     assert 0.3 < inside.mean() < 1
-    np.testing.assert_allclose(got[inside], asked[inside], rtol=0, atol=1e-4)  # float32's rounding, in Lab's hundreds
-    chroma, full = np.linalg.norm(got[..., 1:], axis=-1), np.linalg.norm(asked[..., 1:], axis=-1)
+    np.testing.assert_allclose(
+        actual[inside], requested[inside], rtol=0, atol=1e-4
+    )  # float32's rounding; Lab goes up to 100
+    chroma, full = np.linalg.norm(actual[..., 1:], axis=-1), np.linalg.norm(requested[..., 1:], axis=-1)
     assert (chroma <= full + 1e-3 * full.max()).all()
-    along = (got[..., 1:] * asked[..., 1:]).sum(axis=-1)
+    along = (actual[..., 1:] * requested[..., 1:]).sum(axis=-1)
     clear = ~inside & (wanted[..., 0] > 0.1 * wanted[..., 0].max())
     np.testing.assert_allclose(along[clear], (chroma * full)[clear], rtol=1e-3)  # the same hue, to rounding
 
@@ -101,13 +103,15 @@ def test_a_content_of_another_size_is_resampled():
     np.testing.assert_array_equal(keep_colours(picture, content, space="yiq"), expected)
 
 
-def test_bands_of_rows_do_not_show():
-    tall = smooth_picture(600, 5), smooth_picture(600, 5, seed=1)
+def test_bands_of_rows_do_not_change_the_result():
+    tall = smooth_picture(600, 5), smooth_picture(600, 5, seed=1)  # picture and content
     whole = keep_colours(*tall, space="oklab")
-    parts = [keep_colours(*(it[rows] for it in tall), space="oklab") for rows in (slice(0, 300), slice(300, 600))]
+    parts = [
+        keep_colours(*(picture[rows] for picture in tall), space="oklab") for rows in (slice(0, 300), slice(300, 600))
+    ]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
 def test_an_unknown_space_is_refused():
-    with pytest.raises(UserError, match=r"yiq, lab, oklab, got 'hsv'"):
+    with pytest.raises(UserError, match=r"'hsv': expected one of yiq, lab, oklab"):
         keep_colours(smooth_picture(4, 4), smooth_picture(4, 4), space="hsv")

@@ -1,4 +1,4 @@
-"""The example pictures: there, of the right kind, and the same every time."""
+"""The example pictures: their type, contrast and texture, and that they are the same every time."""
 
 import time
 
@@ -10,7 +10,7 @@ from nstjax.images import examples
 
 
 @pytest.mark.parametrize("name", examples.EXAMPLES)
-def test_every_example_is_a_picture_and_says_what_it_is_for(name):
+def test_every_example_is_a_picture_with_a_description_of_its_use(name):
     picture = examples.load(name)
     assert picture.rgb.dtype == np.float32
     assert picture.rgb.ndim == 3 and picture.rgb.shape[2] == 3
@@ -21,10 +21,10 @@ def test_every_example_is_a_picture_and_says_what_it_is_for(name):
     assert examples.EXAMPLES[name].startswith(("content: ", "style: "))
 
 
-def test_the_painting_is_the_same_every_time_and_quick_to_draw():
+def test_the_painting_is_the_same_every_time_and_fast_to_draw():
     started = time.perf_counter()
     first = examples.load("brushwork").rgb
-    assert time.perf_counter() - started < 20  # some 1.5 s; wide, for a machine that does much else
+    assert time.perf_counter() - started < 20  # about 1.5 s; the limit is wide for a busy machine
     assert first.shape == (512, 640, 3)
     np.testing.assert_array_equal(first, examples.load("brushwork").rgb)
 
@@ -39,6 +39,6 @@ def test_the_painting_has_several_hues_and_texture_at_fine_and_coarse_scales():
     assert grey.reshape(8, 64, 10, 64).mean(axis=(1, 3)).std() > 0.08, "light and dark masses"
 
 
-def test_an_unknown_name_is_answered_with_the_names_there_are():
+def test_an_unknown_name_is_refused_with_the_known_names():
     with pytest.raises(UserError, match=r"'nonsense'.*portrait, brushwork"):
         examples.load("nonsense")

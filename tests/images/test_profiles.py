@@ -1,4 +1,4 @@
-"""Colour profiles, against profiles built by hand and the matrices they stand for."""
+"""Colour profiles, tested with hand-built profiles against their matrices."""
 
 import struct
 from pathlib import Path
@@ -15,7 +15,7 @@ GREY = COLOURS[..., 0]
 
 @pytest.fixture
 def file(tmp_path):
-    """Write an image under a name, and give the path."""
+    """Return a function that writes an image to a named file and returns its path."""
 
     def write(name: str, image: Image.Image, **options) -> Path:
         image.save(tmp_path / name, **options)
@@ -33,7 +33,7 @@ def on_grey(values: np.ndarray) -> np.ndarray:
 
 
 def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A minimal version 2 ICC display profile."""
+    """Build a minimal version 2 ICC display profile."""
     offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
     for name, data in tags.items():
         table += name + struct.pack(">II", offset + len(body), len(data))
@@ -57,7 +57,7 @@ def gamma(value: float) -> bytes:
     return b"curv" + struct.pack(">IIH", 0, 1, round(256 * value))
 
 
-# Colorants adapted to D50, a column each: Adobe RGB (1998)'s, and sRGB's after Lindbloom.
+# Colorants adapted to D50, one in each column: of Adobe RGB (1998), and of sRGB after Lindbloom.
 ADOBE_TO_XYZ = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 SRGB_TO_XYZ = np.array(
     [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
@@ -84,7 +84,7 @@ def test_an_embedded_profile_is_converted_to_srgb(file, name):
     linear = (COLOURS / 255) ** ADOBE_GAMMA @ ADOBE_TO_XYZ.T @ np.linalg.inv(SRGB_TO_XYZ).T
     # lcms works in fixed point and rounds to 8 bits; the profile rounds its colorants to 1/65536.
     np.testing.assert_allclose(read(path).rgb, srgb_encoded(linear), atol=1.01 / 255)
-    assert np.abs(unit(COLOURS) - srgb_encoded(linear)).max() > 20 / 255, "the profile should matter"
+    assert np.abs(unit(COLOURS) - srgb_encoded(linear)).max() > 20 / 255, "the profile must change the colours"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
@@ -96,7 +96,7 @@ def test_a_grey_profile_is_converted_to_srgb(file, mode):
     np.testing.assert_allclose(read(path).rgb, expected, atol=1.01 / 255)  # 8 bits
 
 
-def test_a_grey_or_palette_picture_may_carry_a_colour_profile(file):
+def test_a_colour_profile_applies_to_grey_and_palette_pictures(file):
     shades = COLOURS // 128 * 255  # 8 colours, so that a palette holds them exactly
     palette = Image.fromarray(shades).quantize(8)
     whole = read(file("rgb.png", Image.fromarray(shades), icc_profile=adobe_profile())).rgb
@@ -109,8 +109,8 @@ def test_a_grey_or_palette_picture_may_carry_a_colour_profile(file):
 @pytest.mark.parametrize(
     "broken",
     [b"nonsense", adobe_profile()[:200], profile(b"CMYK", {}), profile(b"GRAY", {b"kTRC": gamma(1)})],
-    ids=["nonsense", "cut short", "of CMYK", "of grey"],
+    ids=["nonsense", "cut short", "for CMYK", "for grey"],
 )
-def test_a_profile_that_does_not_fit_leaves_the_pixels_alone(file, broken):
+def test_a_profile_that_does_not_fit_is_ignored(file, broken):
     path = file("a.png", Image.fromarray(COLOURS), icc_profile=broken)
     np.testing.assert_array_equal(read(path).rgb, unit(COLOURS))

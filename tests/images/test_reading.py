@@ -1,4 +1,4 @@
-"""Reading: every odd file that Pillow can hold, and every way in which one can be bad."""
+"""Reading: all kinds of pictures that Pillow knows, and all kinds of bad files."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nstjax.errors import UserError
-from nstjax.images import measure, read
+from nstjax.images import read, read_size
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = COLOURS[..., 0]
@@ -19,7 +19,7 @@ GREY = COLOURS[..., 0]
 
 @pytest.fixture
 def file(tmp_path):
-    """Write an image, or bytes, under a name, and give the path."""
+    """Return a function that writes an image or bytes to a named file and returns its path."""
 
     def write(name: str, content: Image.Image | bytes, **options) -> Path:
         path = tmp_path / name
@@ -76,38 +76,38 @@ def test_big_endian_sixteen_bit_grey_is_read(file):
     np.testing.assert_array_equal(read(file("a.tif", image)).rgb, on_grey(values / np.float32(65535)))
 
 
-def test_sixteen_bit_colour_keeps_the_eight_bits_that_pillow_does(file):
+def test_sixteen_bit_colour_keeps_the_eight_bits_that_pillow_keeps(file):
     values = np.array([[[0, 257, 65535], [40000, 255, 256]]], ">u2")
     content = png(2, 1, depth=16, colour_type=2, pixels=b"\0" + values.tobytes())
     np.testing.assert_array_equal(read(file("a.png", content)).rgb, unit(values >> 8))
 
 
-def test_float_samples_are_read_as_they_are(file):
+def test_float_samples_are_read_unchanged(file):
     values = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
     np.testing.assert_array_equal(read(file("a.tif", Image.fromarray(values))).rgb, on_grey(values))
 
 
 @pytest.mark.parametrize(
-    ("values", "range"),
+    ("values", "message"),
     [
-        (np.array([[0, 2]], np.float32), "0 to 1, but they run from 0 to 2"),
-        (np.array([[-0.5, 1]], np.float32), "0 to 1, but they run from -0.5 to 1"),
-        (np.array([[0.5, float("nan")]], np.float32), "0 to 1, but they run from nan to nan"),
-        (np.array([[0, 70000]], np.int32), "0 to 65535, but they run from 0 to 70000"),
+        (np.array([[0, 2]], np.float32), "0 to 1, got 0 to 2"),
+        (np.array([[-0.5, 1]], np.float32), "0 to 1, got -0.5 to 1"),
+        (np.array([[0.5, float("nan")]], np.float32), "0 to 1, got nan to nan"),
+        (np.array([[0, 70000]], np.int32), "0 to 65535, got 0 to 70000"),
     ],
 )
-def test_deep_samples_out_of_range_are_refused(file, values, range):
+def test_deep_samples_out_of_range_are_refused(file, values, message):
     path = file("a.tif", Image.fromarray(values))
-    with pytest.raises(UserError, match=f"a.tif: .*{range}: rescale"):
+    with pytest.raises(UserError, match=f"a.tif: .*{message}: rescale"):
         read(path)
 
 
-def test_one_bit_is_black_and_white(file):
+def test_one_bit_pixels_are_black_and_white(file):
     picture = read(file("a.png", Image.fromarray(GREY > 127)))
     np.testing.assert_array_equal(picture.rgb, on_grey((GREY > 127).astype(np.float32)))
 
 
-def test_adobes_inverted_cmyk_is_the_right_way_round(file):
+def test_the_inverted_cmyk_of_adobe_is_read_correctly(file):
     inks = np.array([[(0, 0, 0, 0), (255, 0, 0, 0), (0, 0, 0, 255)]], np.uint8).repeat(16, 0).repeat(16, 1)
     path = file("a.jpg", Image.fromarray(inks, "CMYK"), quality=100)
     assert b"Adobe" in path.read_bytes()
@@ -115,7 +115,7 @@ def test_adobes_inverted_cmyk_is_the_right_way_round(file):
     np.testing.assert_allclose([white, cyan, black], [(1, 1, 1), (0, 1, 1), (0, 0, 0)], atol=3 / 255)  # a JPEG
 
 
-def test_lab_is_converted(file):
+def test_lab_is_converted_to_srgb(file):
     image = Image.merge("LAB", [Image.new("L", (2, 2), v) for v in (255, 128, 128)])  # white
     np.testing.assert_allclose(read(file("a.tif", image)).rgb, 1, atol=1 / 255)  # lcms rounds to 8 bits
 
@@ -134,7 +134,7 @@ ALPHA = np.array([[0, 255, 128], [255, 0, 51]], np.uint8)
 
 
 @pytest.mark.parametrize(("mode", "name"), [("RGBA", "a.png"), ("RGBA", "a.webp"), ("LA", "a.png"), ("RGBA", "a.tif")])
-def test_alpha_is_kept_aside(file, mode, name):
+def test_alpha_is_a_separate_array(file, mode, name):
     colours = COLOURS[:2, :3] if mode == "RGBA" else on_grey(GREY[:2, :3])
     image = Image.merge(mode, [*Image.fromarray(colours).convert(mode[:-1]).split(), Image.fromarray(ALPHA)])
     picture = read(file(name, image, **({"lossless": True, "exact": True} if name.endswith("webp") else {})))
@@ -194,34 +194,34 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
-def test_the_exif_orientation_is_applied_and_measured(file, name, orientation):
+def test_the_exif_orientation_is_applied_to_picture_and_size(file, name, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if name.endswith("webp") else {}
     path = file(name, Image.fromarray(COLOURS), exif=exif, **options)
     expected = unit(UPRIGHT[orientation](COLOURS))
     np.testing.assert_array_equal(read(path).rgb, expected)
-    assert measure(path) == expected.shape[:2]
+    assert read_size(path) == expected.shape[:2]
 
 
 @pytest.mark.parametrize("orientation", [0, 9])
-def test_an_orientation_that_is_none_is_ignored(file, orientation):
+def test_an_invalid_orientation_is_ignored(file, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = file("a.png", Image.fromarray(COLOURS), exif=exif)
     np.testing.assert_array_equal(read(path).rgb, unit(COLOURS))
-    assert measure(path) == (6, 9)
+    assert read_size(path) == (6, 9)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.avif"])
-def test_a_lossy_picture_is_measured_as_it_is_read(file, name):
+def test_the_size_of_a_lossy_picture_is_the_size_that_is_read(file, name):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = file(name, Image.fromarray(COLOURS), exif=exif)
-    assert measure(path) == read(path).rgb.shape[:2] == (9, 6)
+    assert read_size(path) == read(path).rgb.shape[:2] == (9, 6)
 
 
-def test_a_damaged_exif_block_is_no_obstacle(file):
+def test_a_damaged_exif_block_is_ignored(file):
     path = file("a.png", Image.fromarray(COLOURS), exif=b"Exif\0\0nonsense")
     np.testing.assert_array_equal(read(path).rgb, unit(COLOURS))
 
@@ -229,7 +229,7 @@ def test_a_damaged_exif_block_is_no_obstacle(file):
 # Bad input
 
 
-def refusal(path: Path, **options) -> str:
+def read_error(path: Path, **options) -> str:
     with pytest.raises(UserError) as caught, warnings.catch_warnings(action="error"):
         read(path, **options)
     message = str(caught.value)
@@ -238,43 +238,43 @@ def refusal(path: Path, **options) -> str:
     return message
 
 
-def test_bad_paths_are_each_told_apart(tmp_path, file):
-    assert refusal(tmp_path / "nowhere.png").startswith("no file")
-    assert refusal(file("plain", b"x") / "below.png").startswith("no file")
-    assert "is a folder" in refusal(tmp_path)
-    assert "is empty" in refusal(file("empty.png", b""))
-    assert "is not a picture" in refusal(file("letter.png", b"Dear reader, this is no picture at all."))
-    assert "cannot be opened (File name too long)" in refusal(tmp_path / ("x" * 300))
+def test_each_kind_of_bad_path_has_a_message(tmp_path, file):
+    assert read_error(tmp_path / "nowhere.png").startswith("no file")
+    assert read_error(file("plain", b"x") / "below.png").startswith("no file")
+    assert "is a folder" in read_error(tmp_path)
+    assert "is empty" in read_error(file("empty.png", b""))
+    assert "is not a picture" in read_error(file("letter.png", b"Dear reader, this is no picture at all."))
+    assert "cannot be opened (File name too long)" in read_error(tmp_path / ("x" * 300))
     os.mkfifo(tmp_path / "pipe")
-    assert "device or a pipe" in refusal(tmp_path / "pipe")
+    assert "device or a pipe" in read_error(tmp_path / "pipe")
 
 
-def test_a_file_without_permission_is_said_to_be_so(file, monkeypatch):
+def test_a_file_without_permission_is_refused(file, monkeypatch):
     path = file("a.png", Image.fromarray(COLOURS))
 
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr(Path, "open", refuse)  # as root, which tests may run as, no mode denies anything
-    assert "no permission to read" in refusal(path)
+    monkeypatch.setattr(Path, "open", refuse)  # tests may run as root, whom no file mode stops
+    assert "no permission to read" in read_error(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.gif", "a.jp2"])
-def test_a_truncated_picture_is_not_taken_for_something_else(file, name):
+def test_a_truncated_picture_is_reported_as_cut_short(file, name):
     content = file(name, Image.fromarray(COLOURS.repeat(8, 0).repeat(8, 1))).read_bytes()
-    assert "cut short" in refusal(file(name, content[: len(content) // 2]))
-    assert "cut short" in refusal(file(name, content[:16]))
+    assert "cut short" in read_error(file(name, content[: len(content) // 2]))
+    assert "cut short" in read_error(file(name, content[:16]))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.gif", "a.bmp", "a.jp2", "a.avif", "a.ico"])
-def test_damage_of_any_kind_is_a_user_error_or_none(file, name):
+def test_damage_of_any_kind_raises_a_user_error_or_nothing(file, name):
     whole = file(name, Image.fromarray(COLOURS.repeat(4, 0).repeat(4, 1)).resize((32, 32))).read_bytes()
     rng = np.random.default_rng(1)
     refused = 0
     for trial in range(40):
         content = bytearray(whole)
-        for at in rng.integers(0, len(content), 8):
-            content[at] = rng.integers(256)
+        for position in rng.integers(0, len(content), 8):
+            content[position] = rng.integers(256)
         path = file(name, bytes(content if trial % 2 else content[: rng.integers(1, len(content))]))
         try:
             with warnings.catch_warnings(action="error"):
@@ -285,24 +285,24 @@ def test_damage_of_any_kind_is_a_user_error_or_none(file, name):
 
 
 @pytest.mark.parametrize("side", [15_000, 60_000], ids=["where Pillow warns", "where Pillow raises"])
-def test_a_bomb_is_refused_by_its_header_alone(file, side):
+def test_a_decompression_bomb_is_refused_by_its_header_alone(file, side):
     path = file("bomb.png", png(side, side, depth=8, colour_type=2, pixels=b""))
     before = Image.MAX_IMAGE_PIXELS
-    message = refusal(path)
+    message = read_error(path)
     assert f"{side} x {side}" in message and "178,000,000" in message and "--pixel-limit" in message
     with warnings.catch_warnings(action="error"):
-        assert measure(path, limit=side**2) == (side, side)
+        assert read_size(path, limit=side**2) == (side, side)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_the_limit_is_inclusive(file):
     path = file("a.png", Image.fromarray(COLOURS))
     assert read(path, limit=54).rgb.shape == (6, 9, 3)
-    assert "limit of 53" in refusal(path, limit=53)
+    assert "limit of 53" in read_error(path, limit=53)
 
 
-def test_measuring_decodes_nothing(file):
+def test_reading_the_size_decodes_nothing(file):
     whole = file("a.jpg", Image.fromarray(COLOURS.repeat(20, 0).repeat(20, 1))).read_bytes()
     cut = file("cut.jpg", whole[: len(whole) // 2])
-    assert measure(cut) == (120, 180)
-    assert "cut short" in refusal(cut)
+    assert read_size(cut) == (120, 180)
+    assert "cut short" in read_error(cut)

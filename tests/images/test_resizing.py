@@ -1,10 +1,10 @@
-"""Resizing: the sizes, the anti-aliasing and the range."""
+"""Resizing: sizes, anti-aliasing and the range of values."""
 
 import numpy as np
 import pytest
 
 from nstjax.errors import UserError
-from nstjax.images import Picture, fitted, resample, resize
+from nstjax.images import Picture, fit_size, resample, resize
 
 SMALL = np.random.default_rng(0).uniform(0, 1, (6, 9, 3)).astype(np.float32)
 
@@ -22,13 +22,13 @@ SMALL = np.random.default_rng(0).uniform(0, 1, (6, 9, 3)).astype(np.float32)
         (30, 40, 40, True, (30, 40)),
     ],
 )
-def test_the_long_side_is_fitted(height, width, size, enlarge, expected):
-    assert fitted(height, width, size, enlarge=enlarge) == expected
+def test_the_long_side_gets_the_size(height, width, size, enlarge, expected):
+    assert fit_size(height, width, size, enlarge=enlarge) == expected
     picture = Picture(np.full((height, width, 3), 0.5, np.float32), np.ones((height, width), np.float32))
     resized = resize(picture, size, enlarge=enlarge)
     assert resized.alpha is not None
     assert resized.rgb.shape == (*expected, 3) and resized.alpha.shape == expected
-    np.testing.assert_allclose(resized.rgb, 0.5, atol=1e-6)  # float32 weights that sum to one
+    np.testing.assert_allclose(resized.rgb, 0.5, atol=1e-6)  # the float32 weights sum to one up to rounding
     assert resized.rgb.dtype == resized.alpha.dtype == np.float32
 
 
@@ -50,41 +50,43 @@ def test_the_long_side_is_fitted(height, width, size, enlarge, expected):
         (1, 5000, 2, "area", False, (1, 141)),
     ],
 )
-def test_other_measures_are_fitted(height, width, size, by, enlarge, expected):
-    assert fitted(height, width, size, enlarge=enlarge, by=by) == expected
+def test_other_measures_get_the_size(height, width, size, by, enlarge, expected):
+    assert fit_size(height, width, size, enlarge=enlarge, by=by) == expected
     picture = Picture(np.full((height, width, 3), 0.5, np.float32), np.ones((height, width), np.float32))
     resized = resize(picture, size, enlarge=enlarge, by=by)
     assert resized.alpha is not None
     assert resized.rgb.shape == (*expected, 3) and resized.alpha.shape == expected
 
 
-def test_a_size_of_nothing_is_refused():
+def test_a_size_of_zero_is_refused():
     with pytest.raises(UserError, match=r"at least 1 pixel for the long side, got 0"):
-        fitted(10, 10, 0)
+        fit_size(10, 10, 0)
     with pytest.raises(UserError, match=r"at least 1 pixel for the square root of the area, got 0"):
-        fitted(10, 10, 0, by="area")
+        fit_size(10, 10, 0, by="area")
 
 
 def test_an_unknown_measure_is_refused():
-    with pytest.raises(UserError, match=r"long, short, height, area, got 'width'"):
-        fitted(10, 10, 5, by="width")
+    with pytest.raises(UserError, match=r"'width': expected one of long, short, height, area"):
+        fit_size(10, 10, 5, by="width")
 
 
-def test_a_picture_that_already_fits_is_untouched():
+def test_a_picture_that_already_fits_is_unchanged():
     np.testing.assert_array_equal(resize(SMALL, 9), SMALL)
 
 
-def test_shrinking_averages_instead_of_skipping():
+def test_shrinking_averages_pixels():
     stripes = np.zeros((64, 64, 3), np.float32)
     stripes[:, ::2] = 1
-    inside = resize(stripes, 8)[:, 1:-1]  # the border's window is cut off within a stripe
-    np.testing.assert_allclose(inside, 0.5, atol=0.01)  # Lanczos lets a little of the finest stripes through
+    inside = resize(stripes, 8)[:, 1:-1]  # at the border the filter's window ends within a stripe
+    np.testing.assert_allclose(inside, 0.5, atol=0.01)  # Lanczos keeps a little of the finest stripes
 
 
 def test_resizing_is_on_srgb_values_and_keeps_a_ramp():
     ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (16, 1))
     expected = ramp.reshape(4, 4, 64, 4).mean(axis=(1, 3))
-    np.testing.assert_allclose(resample(ramp, 4, 64)[:, 3:-3], expected[:, 3:-3], atol=1e-4)  # a window, not a box
+    np.testing.assert_allclose(
+        resample(ramp, 4, 64)[:, 3:-3], expected[:, 3:-3], atol=1e-4
+    )  # Lanczos is not a box filter
 
 
 def test_overshoot_is_clipped():

@@ -1,4 +1,4 @@
-"""Every loss, with the statistic it compares: one contract suite, and a golden value each from NumPy in float64."""
+"""Contract suite of every loss, with the statistic it compares, and a golden value of each from NumPy in float64."""
 
 import importlib.util
 import inspect
@@ -47,13 +47,13 @@ MATRIX_DISTANCES = {
 
 
 def moments64(x):
-    """Mean, variance and covariance of each channel."""
+    """Return the mean and variance of each channel, and the covariance."""
     rows = x.reshape(-1, x.shape[-1])
     return rows.mean(0), rows.var(0), np.cov(rows.T, bias=True)
 
 
 def wasserstein64(x, t):
-    """Of the Gaussians of two maps, through eigenvalues: nothing of the iterations' making."""
+    """Return the distance of the Gaussians of two maps, by eigenvalues instead of iterations."""
     (mu_x, _, S_x), (mu_t, _, S_t) = moments64(x), moments64(t)
     S_x, S_t = (S + 1e-4 * np.eye(len(S)) for S in (S_x, S_t))
     # The trace of the root of S_t^1/2 S_x S_t^1/2, which has the eigenvalues of S_x S_t.
@@ -74,20 +74,19 @@ MOMENT_DISTANCES = {
 
 
 def cosines64(x, t):
-    """The cosine of every row of one with every row of the other, pair by pair."""
+    """Return the cosine of every row of x with every row of t, pair by pair."""
     return np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in t] for a in x])
 
 
-def field64(x, t):
-    """Of the patches of two maps."""
-    found = 0
-    for i in range(0, H - 2, 2):
-        for j in range(0, W - 2, 2):
-            each = [(a, b) for a in range(0, H - 2, 2) for b in range(0, W - 2, 2)]
-            patch, others = x[i : i + 3, j : j + 3], [t[a : a + 3, b : b + 3] for a, b in each]
-            best = max(others, key=lambda it: np.sum(patch * it) / np.sqrt(np.sum(it**2)))
-            found += np.sum((patch - best) ** 2) / 2
-    return found
+def markov_random_field64(x, t):
+    """Return the Markov random field distance of the patches of two maps."""
+    corners = [(i, j) for i in range(0, H - 2, 2) for j in range(0, W - 2, 2)]
+    patches_x, patches_t = ([features[i : i + 3, j : j + 3] for i, j in corners] for features in (x, t))
+    total = 0
+    for patch in patches_x:
+        nearest = max(patches_t, key=lambda other: np.sum(patch * other) / np.sqrt(np.sum(other**2)))
+        total += np.sum((patch - nearest) ** 2) / 2
+    return total
 
 
 def sliced64(x, t):
@@ -95,17 +94,17 @@ def sliced64(x, t):
     return np.mean([(np.sort(x @ v) - np.sort(t @ v)) ** 2 for v in V / np.sqrt((V**2).sum(1, keepdims=True))])
 
 
-def similarity64(x, t):
+def self_similarity64(x, t):
     D_x, D_t = 1 - cosines64(x, x), 1 - cosines64(t, t)
     return sum(np.abs(D_x[:, j] / D_x[:, j].sum() - D_t[:, j] / D_t[:, j].sum()).sum() for j in range(N)) / N
 
 
-def least64(D):
+def relaxed_earth_mover64(D):
     return max(D.min(axis=1).mean(), D.min(axis=0).mean())
 
 
 def sinkhorn64(x, t):
-    """Of an epsilon of 0.5, with iterations enough."""
+    """Return the Sinkhorn divergence for epsilon=0.5, from enough iterations to converge."""
     cost = lambda a, b: ((a[:, None] - b[None]) ** 2).sum(axis=2)  # noqa: E731
     e = 0.5 * cost(t, t).mean()
 
@@ -129,12 +128,15 @@ VECTOR_DISTANCES = {
         "feature_vectors",
         sum(np.sum((np.sort(ROWS_X[:, c]) - np.sort(ROWS_T[:, c])) ** 2) for c in range(C)),
     ),
-    "markov_random_field": ("Patches", field64(X, T)),
+    "markov_random_field": ("Patches", markov_random_field64(X, T)),
     "moment_matching": ("feature_vectors", np.abs(MU_X - MU_T).sum() / C + np.abs(S_X - S_T).sum() / C**2),
     "nearest_cosine": ("feature_vectors", np.mean((1 - cosines64(ROWS_X - MU_X, ROWS_T - MU_T)).min(axis=1))),
-    "relaxed_earth_mover": ("feature_vectors", least64(1 - cosines64(ROWS_X, ROWS_T))),
-    "relaxed_earth_mover_of_colours": ("feature_vectors", least64(1 - cosines64(ROWS_X, ROWS_T) + EUCLIDEAN)),
-    "self_similarity": ("feature_vectors", similarity64(ROWS_X, ROWS_T)),
+    "relaxed_earth_mover": ("feature_vectors", relaxed_earth_mover64(1 - cosines64(ROWS_X, ROWS_T))),
+    "relaxed_earth_mover_of_colours": (
+        "feature_vectors",
+        relaxed_earth_mover64(1 - cosines64(ROWS_X, ROWS_T) + EUCLIDEAN),
+    ),
+    "self_similarity": ("feature_vectors", self_similarity64(ROWS_X, ROWS_T)),
     "sliced_wasserstein": ("feature_vectors", sliced64(ROWS_X, ROWS_T)),
 }
 ROUNDING = {
@@ -143,7 +145,7 @@ ROUNDING = {
     "moment_matching": 1e-6,
     "EntropicTransport": 1e-5,
 }
-"""What float32 leaves of a difference of numbers near 1; others subtract before they square, and are exact."""
+"""Rounding errors of losses that subtract numbers near 1; the others subtract before they square, and are exact."""
 
 DX, DY = P[:, 1:] - P[:, :-1], P[1:] - P[:-1]
 CX, CY = DX[:-1], DY[:, :-1]
@@ -176,19 +178,19 @@ PICTURE_LOSSES = {
 
 
 def cases():
-    """(loss of one array, the array where it is zero, an array off it, golden value there, rounding), in float64."""
+    """Yield (loss of one array, its zero, another array, golden value there, rounding) of each loss, in float64."""
 
     def case(name, loss, zero, off, golden):
         marks = WITH_OTT if name == "EntropicTransport" else ()
         return pytest.param(loss, zero, off, golden, ROUNDING.get(name, 1e-12), id=name, marks=marks)
 
-    def to(target, name):
+    def element_loss(name, target):
         return lambda x: getattr(losses, name)(x, jnp.asarray(target, x.dtype))
 
-    def of_moments(name, statistic):
+    def moment_loss(name, statistic):
         return lambda x: getattr(losses, name)(statistic(x), statistic(jnp.asarray(T, x.dtype)))
 
-    def of_vectors(name, statistic):
+    def vector_loss(name, statistic):
         if name == "EntropicTransport":
             converged = {"epsilon": 0.5, "iterations": 300, "tolerance": 1e-9}
             return lambda x: losses.EntropicTransport(**converged)(statistic(x), statistic(jnp.asarray(T, x.dtype)))
@@ -197,14 +199,14 @@ def cases():
         return lambda x: distance(statistic(x), statistic(jnp.asarray(T, x.dtype)), **key)
 
     for name, golden in DISTANCES.items():
-        yield case(name, to(T, name), T, X, golden)
+        yield case(name, element_loss(name, T), T, X, golden)
     for name, golden in MATRIX_DISTANCES.items():
-        yield case(name, to(gram64(T) / N, name), gram64(T) / N, gram64(X) / N, golden)
+        yield case(name, element_loss(name, gram64(T) / N), gram64(T) / N, gram64(X) / N, golden)
     for name, (statistic, golden) in MOMENT_DISTANCES.items():
-        yield case(name, of_moments(name, getattr(statistics, statistic)), T, X, golden)
+        yield case(name, moment_loss(name, getattr(statistics, statistic)), T, X, golden)
     for name, (statistic, golden) in VECTOR_DISTANCES.items():
-        it = getattr(statistics, statistic)
-        yield case(name, of_vectors(name, it() if inspect.isclass(it) else it), T, X, golden)
+        function = getattr(statistics, statistic)
+        yield case(name, vector_loss(name, function() if inspect.isclass(function) else function), T, X, golden)
     for name, golden in PICTURE_LOSSES.items():
         if name == "value_range":
             off = 2 * P - 0.5
@@ -220,21 +222,22 @@ CONTRACT = pytest.mark.parametrize(("loss", "zero", "off", "golden", "floor"), l
 
 def test_every_loss_is_in_the_suite():
     lifts = {"LayerSum", "layer_sum", "layer_mean", "takes_key", "Sampled", "sampled", "sampled_alike", "hypercolumns"}
-    others = {"WassersteinGaussian", "SlicedWasserstein"}  # of which wasserstein_gaussian, sliced_wasserstein are one
+    classes = {"WassersteinGaussian", "SlicedWasserstein"}  # wasserstein_gaussian and sliced_wasserstein are in it
     contract = {*DISTANCES, *MATRIX_DISTANCES, *MOMENT_DISTANCES, *VECTOR_DISTANCES, *PICTURE_LOSSES}
-    assert set(losses.__all__) - lifts - others == contract
-    public = {name for name, it in vars(losses).items() if getattr(it, "__module__", "").startswith("nstjax.losses.")}
+    assert set(losses.__all__) - lifts - classes == contract
+    modules = {name: getattr(value, "__module__", "") for name, value in vars(losses).items()}
+    public = {name for name, module in modules.items() if module.startswith("nstjax.losses.")}
     assert public == set(losses.__all__)
 
 
 @CONTRACT
-def test_golden_value(loss, zero, off, golden, floor):
+def test_value_equals_numpys(loss, zero, off, golden, floor):
     assert loss(jnp.float32(off)).dtype == jnp.float32
     np.testing.assert_allclose(loss(jnp.float32(off)), golden, rtol=1e-5)
 
 
 @CONTRACT
-def test_zero_at_its_target_and_finite_on_flat_input(loss, zero, off, golden, floor):
+def test_loss_is_zero_at_its_target_and_has_finite_gradients_there_and_on_flat_input(loss, zero, off, golden, floor):
     value, gradient = jax.value_and_grad(loss)(jnp.float32(zero))
     assert abs(value) < floor
     assert jnp.isfinite(gradient).all()
@@ -242,7 +245,7 @@ def test_zero_at_its_target_and_finite_on_flat_input(loss, zero, off, golden, fl
 
 
 @CONTRACT
-def test_gradient_off_its_target(loss, zero, off, golden, floor):
+def test_gradient_elsewhere_is_finite_and_not_zero(loss, zero, off, golden, floor):
     gradient = jax.grad(loss)(jnp.float32(off))
     assert gradient.dtype == jnp.float32
     assert jnp.isfinite(gradient).all() and jnp.any(gradient != 0)
@@ -257,7 +260,7 @@ def test_jit_equals_eager_and_vmap_equals_a_loop(loss, zero, off, golden, floor)
 
 
 @CONTRACT
-def test_directional_derivative_in_float64(loss, zero, off, golden, floor):
+def test_gradient_equals_finite_differences_in_float64(loss, zero, off, golden, floor):
     with jax.enable_x64(True):
         x = jnp.asarray(off)
         direction = jnp.asarray(np.random.default_rng(1).standard_normal(off.shape))
@@ -279,7 +282,7 @@ def test_layer_sum_and_mean_weight_their_layers():
     np.testing.assert_allclose(mean, (3 * a + b / 2) / 3.5, rtol=1e-6)
 
 
-def test_layer_weights_for_other_layers_are_refused():
+def test_layer_weights_for_other_layers_raise():
     x = {"a": jnp.float32(X)}
     with pytest.raises(ValueError, match=r"\['b'\].*\['a'\]"):
         losses.layer_sum(losses.mean_squared, weights={"b": 1.0})(x, x)

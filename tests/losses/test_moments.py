@@ -1,10 +1,10 @@
-"""Distances of moments beyond the contract: flat and dead channels, real features, blending."""
+"""Tests of the distances of moments beyond the contract suite: flat and dead channels, real features, blending."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import test_data
+from conftest import find_test_data
 
 from nstjax import images, losses, statistics
 from nstjax.network.vgg import VGG
@@ -41,8 +41,8 @@ def test_dead_and_constant_channels_have_finite_gradients(name, level):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_blend_of_moments_is_the_moments_of_both_pictures(name):
-    """Half of each: the target of a picture that has the two side by side."""
+def test_blended_moments_equal_the_moments_of_both_pictures_together(name):
+    """Half of each picture gives the target of a picture that has the two side by side."""
     distance, statistic = getattr(losses, name), CASES[name]
     a, b, x = (jnp.float32(features(seed, mean=seed)) for seed in (0, 1, 2))
     blended = jax.tree.map(lambda p, q: 0.5 * p + 0.5 * q, statistic(a), statistic(b))
@@ -55,8 +55,8 @@ def test_equal_wasserstein_distances_compare_equal():
     assert hash(losses.WassersteinGaussian(steps=20)) == hash(losses.WassersteinGaussian(steps=20))
 
 
-def test_the_wasserstein_gradient_is_that_of_the_exact_distance():
-    """Against differences of eigenvalues, in float64 and with steps enough that the roots are exact."""
+def test_wasserstein_gradient_equals_that_of_the_exact_distance():
+    """Compare with finite differences through eigenvalues, in float64, with enough steps for exact roots."""
 
     def exact(x):
         rows, rows_t = x.reshape(-1, 6), target.reshape(-1, 6)
@@ -77,8 +77,8 @@ def test_the_wasserstein_gradient_is_that_of_the_exact_distance():
         np.testing.assert_allclose(swapped(jnp.asarray(x)), gradient, rtol=1e-8, atol=1e-12)
 
 
-def roots64(S, steps):
-    """Newton and Schulz's iteration in float64 NumPy."""
+def root64(S, steps):
+    """Return the square root of S by Newton-Schulz iterations in float64 NumPy."""
     norm = np.sqrt((S**2).sum())
     y, z = S / norm, np.eye(len(S))
     for _ in range(steps):
@@ -87,25 +87,28 @@ def roots64(S, steps):
     return y * np.sqrt(norm)
 
 
-def test_wasserstein_of_real_features(real_weights, real_picture):
-    """float32 does what float64 does, and stays near the exact distance, as near as so many steps come."""
+def test_wasserstein_of_real_features_is_near_the_exact_distance(real_weights, real_picture):
+    """The value in float32 equals that in float64, and is as near the exact distance as the steps allow."""
     network, layers = VGG(real_weights.parameters, real_weights.flavour), ("relu1_1", "relu2_1", "relu3_1")
-    painting = images.resize(images.read(test_data() / "images" / "starry_night.jpg"), 128).rgb
-    of_photograph, of_painting = (network.features(jnp.asarray(p), layers) for p in (real_picture, painting))
+    painting = images.resize(images.read(find_test_data() / "images" / "starry_night.jpg"), 128).rgb
+    photograph_features, painting_features = (
+        network.features(jnp.asarray(picture), layers) for picture in (real_picture, painting)
+    )
     for layer in layers:
-        x, t = (statistics.moments(it[layer]) for it in (of_photograph, of_painting))
-        rows_x, rows_t = (np.float64(it[layer]).reshape(-1, len(x["mean"])) for it in (of_photograph, of_painting))
+        maps = [features[layer] for features in (photograph_features, painting_features)]
+        x, t = (statistics.moments(features_HxWxC) for features_HxWxC in maps)
+        rows_x, rows_t = (np.float64(features_HxWxC).reshape(-1, len(x["mean"])) for features_HxWxC in maps)
         c = rows_x.shape[1]
         S_x, S_t = (np.cov(rows.T, bias=True) + 1e-4 * np.eye(c) for rows in (rows_x, rows_t))
         means = np.mean((rows_x.mean(0) - rows_t.mean(0)) ** 2)
         values, vectors = np.linalg.eigh(S_t)
         root = vectors * np.sqrt(values) @ vectors.T
         exact = means + (np.trace(S_x + S_t) - 2 * np.sqrt(np.linalg.eigvalsh(root @ S_x @ root)).sum()) / c
-        for steps, near in ((12, 0.15), (20, 0.02)):
-            root = roots64(S_t, steps)
-            same = means + (np.trace(S_x + S_t) - 2 * np.trace(roots64(root @ S_x @ root, steps))) / c
-            found, gradient = jax.jit(jax.value_and_grad(losses.WassersteinGaussian(steps=steps)))(x, t)
-            # 2e-4 seen: rounding in directions that vary a millionth as much as the strongest.
-            np.testing.assert_allclose(found, same, rtol=1e-3)
-            np.testing.assert_allclose(found, exact, rtol=near)
+        for steps, tolerance in ((12, 0.15), (20, 0.02)):
+            root = root64(S_t, steps)
+            same = means + (np.trace(S_x + S_t) - 2 * np.trace(root64(root @ S_x @ root, steps))) / c
+            value, gradient = jax.jit(jax.value_and_grad(losses.WassersteinGaussian(steps=steps)))(x, t)
+            # Errors of 2e-4 were seen: rounding in directions that vary a millionth as much as the strongest.
+            np.testing.assert_allclose(value, same, rtol=1e-3)
+            np.testing.assert_allclose(value, exact, rtol=tolerance)
             assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

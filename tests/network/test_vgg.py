@@ -12,8 +12,8 @@ from nstjax.network.vgg import VGG
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
-def relative(found, expected):
-    return np.linalg.norm(np.asarray(found, np.float64) - expected) / np.linalg.norm(expected)
+def relative_error(values, expected):
+    return np.linalg.norm(np.asarray(values, np.float64) - expected) / np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("flavour", ["caffe", "torchvision"])
@@ -23,12 +23,12 @@ def test_every_layer_equals_float64(picture, flavour, pooling, padding):
     parameters = random_parameters()
     network = VGG(parameters, FLAVOURS[flavour], pooling=pooling, padding=padding, precision="highest")
     expected = features64(parameters, FLAVOURS[flavour], picture, pooling=pooling, edge=padding == "edge")
-    found = network.features(picture, VGG19.sequence)
+    features = network.features(picture, VGG19.sequence)
     for step in VGG19.sequence:
-        assert found[step].dtype == jnp.float32
-        assert relative(found[step], expected[step]) < 1e-5  # float32 through sixteen layers
-    before = network.features(picture, ["conv3_2"])["conv3_2"]
-    assert relative(before, expected["before block3_conv2"]) < 1e-5
+        assert features[step].dtype == jnp.float32
+        assert relative_error(features[step], expected[step]) < 1e-5  # float32 through sixteen layers
+    before_relu = network.features(picture, ["conv3_2"])["conv3_2"]
+    assert relative_error(before_relu, expected["before block3_conv2"]) < 1e-5
 
 
 def test_real_features_equal_float64(real_weights, real_picture):
@@ -37,22 +37,22 @@ def test_real_features_equal_float64(real_weights, real_picture):
         step for step in VGG19.sequence if int(step[5]) <= 3 and (step in real_weights.parameters or "pool" in step)
     ]
     expected = features64(real_weights.parameters, real_weights.flavour, real_picture)
-    found = network.features(real_picture, layers)
-    assert set(found) >= set(real_weights.parameters)
+    features = network.features(real_picture, layers)
+    assert set(features) >= set(real_weights.parameters)
     for step in layers:
-        assert relative(found[step], expected[step]) < 1e-5
+        assert relative_error(features[step], expected[step]) < 1e-5
 
 
 def test_real_features_equal_pytorchs(real_weights, real_picture):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    found = build(real_weights, precision="highest").features(real_picture, list(real_weights.parameters))
+    features = build(real_weights, precision="highest").features(real_picture, list(real_weights.parameters))
     x = torch.from_numpy(real_picture[..., ::-1] * 255 - np.array([103.939, 116.779, 123.68]))
     x = x.permute(2, 0, 1)[None].float()
     for step in VGG19.sequence:
         if step in real_weights.parameters:
             kernel, bias = map(torch.from_numpy, real_weights.parameters[step])
             x = torch.relu(torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=1))
-            assert relative(found[step], x[0].permute(1, 2, 0).double().numpy()) < 1e-5
+            assert relative_error(features[step], x[0].permute(1, 2, 0).double().numpy()) < 1e-5
         elif step != "block3_pool":
             x = torch.nn.functional.max_pool2d(x, 2)
         else:
@@ -61,22 +61,22 @@ def test_real_features_equal_pytorchs(real_weights, real_picture):
 
 def test_names_and_aliases_give_the_same_feature(picture):
     network = narrow_vgg19()
-    found = network.features(picture, ["block2_conv1", "relu2_1", "conv2_1", "pool2", "block2_pool", "input"])
-    assert list(found) == ["block2_conv1", "relu2_1", "conv2_1", "pool2", "block2_pool", "input"]
-    np.testing.assert_array_equal(found["block2_conv1"], found["relu2_1"])
-    np.testing.assert_array_equal(found["relu2_1"], jax.nn.relu(found["conv2_1"]))
-    np.testing.assert_array_equal(found["pool2"], found["block2_pool"])
-    np.testing.assert_array_equal(found["input"], picture)
-    assert found["conv2_1"].min() < 0
+    features = network.features(picture, ["block2_conv1", "relu2_1", "conv2_1", "pool2", "block2_pool", "input"])
+    assert list(features) == ["block2_conv1", "relu2_1", "conv2_1", "pool2", "block2_pool", "input"]
+    np.testing.assert_array_equal(features["block2_conv1"], features["relu2_1"])
+    np.testing.assert_array_equal(features["relu2_1"], jax.nn.relu(features["conv2_1"]))
+    np.testing.assert_array_equal(features["pool2"], features["block2_pool"])
+    np.testing.assert_array_equal(features["input"], picture)
+    assert features["conv2_1"].min() < 0
 
 
-def test_goes_no_deeper_than_asked(picture):
+def test_no_layer_after_the_requested_ones_is_computed(picture):
     text = str(jax.make_jaxpr(lambda x: narrow_vgg19().features(x, ["relu2_1", "relu1_1"]))(picture))
     assert text.count("conv_general_dilated[") == 3
     assert "conv_general_dilated[" not in str(jax.make_jaxpr(lambda x: narrow_vgg19().features(x, ["input"]))(picture))
 
 
-def test_passes_through_jit_grad_and_vmap_and_compiles_once(picture):
+def test_jit_grad_and_vmap_work_and_other_weights_compile_nothing(picture):
     @jax.jit
     def loss(network, x):
         return jnp.sum(network.features(x, ["relu3_1"])["relu3_1"] ** 2)
@@ -92,7 +92,7 @@ def test_passes_through_jit_grad_and_vmap_and_compiles_once(picture):
     np.testing.assert_allclose(both[1], one, rtol=1e-4, atol=1e-5)  # vmap sums in another order
 
 
-def test_image_gradient_equals_finite_differences():
+def test_the_gradient_of_the_picture_equals_finite_differences():
     with jax.enable_x64(True):
         parameters = {k: tuple(a.astype(np.float64) for a in v) for k, v in random_parameters("block2_conv2").items()}
         network = VGG(parameters, FLAVOURS["torchvision"], dtype=jnp.float64, precision="highest")
@@ -105,38 +105,38 @@ def test_image_gradient_equals_finite_differences():
         step = 1e-4
         numeric = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
         assert numeric.dtype == jnp.float64
-        # What is left is the error of the difference quotient.
+        # The tolerance is the error of the difference quotient.
         np.testing.assert_allclose(jnp.vdot(jax.grad(loss)(x), direction), numeric, rtol=1e-6)
 
 
-def test_rematerialised_features_keep_less_and_are_the_same(picture):
+def test_rematerialisation_stores_less_and_gives_the_same_gradient(picture):
     layers = ["relu1_1", "relu3_1", "relu4_2"]
 
     def loss(network):
         return lambda x: sum(jnp.sum(map**2) for map in network.features(x, layers).values())
 
-    kept = {}
-    for again in (False, True):
-        of = loss(narrow_vgg19(rematerialise=again))
-        residuals = jax.vjp(of, jnp.asarray(picture))[1]
-        kept[again] = sum(leaf.size for leaf in jax.tree.leaves(residuals) if leaf.size > 1000)
-        kept[f"gradient {again}"] = jax.grad(of)(jnp.asarray(picture))
-    assert kept[True] < 0.75 * kept[False]
-    np.testing.assert_allclose(kept["gradient True"], kept["gradient False"], rtol=1e-5, atol=1e-6)  # fused otherwise
+    sizes, gradients = {}, {}
+    for rematerialise in (False, True):
+        function = loss(narrow_vgg19(rematerialise=rematerialise))
+        residuals = jax.vjp(function, jnp.asarray(picture))[1]
+        sizes[rematerialise] = sum(leaf.size for leaf in jax.tree.leaves(residuals) if leaf.size > 1000)
+        gradients[rematerialise] = jax.grad(function)(jnp.asarray(picture))
+    assert sizes[True] < 0.75 * sizes[False]
+    np.testing.assert_allclose(gradients[True], gradients[False], rtol=1e-5, atol=1e-6)  # other fusions
 
 
-def test_bfloat16_computes_in_bfloat16_and_hands_out_float32(picture):
+def test_bfloat16_computes_in_bfloat16_and_returns_float32(picture):
     half, full = narrow_vgg19(dtype=jnp.bfloat16), narrow_vgg19()
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half))
     layers = ["relu1_1", "relu4_1"]
     for name in layers:
         low, high = half.features(picture, layers)[name], full.features(picture, layers)[name]
         assert low.dtype == jnp.float32
-        assert 1e-4 < relative(low, np.asarray(high)) < 3e-2  # eight bits of mantissa: 0.4 % a rounding
+        assert 1e-4 < relative_error(low, np.asarray(high)) < 3e-2  # eight bits of mantissa: 0.4 % for each rounding
 
 
-def test_bfloat16_repeats_itself(picture):
-    """As it stands in a loss; one release of jaxlib gave other values, or none, at every call."""
+def test_bfloat16_gives_the_same_value_each_time(picture):
+    """Guard against a release of jaxlib that gave another value, or NaN, at every call of such a loss."""
     network = build(random_weights("block2_conv1"), dtype=jnp.bfloat16)
     loss = jax.jit(lambda network, x: jnp.sum(network.features(x, ["relu1_2"])["relu1_2"] ** 2))
     values = {float(loss(network, picture)) for _ in range(20)}
@@ -146,12 +146,12 @@ def test_bfloat16_repeats_itself(picture):
 @pytest.mark.parametrize(
     ("shape", "layers", "message"),
     [
-        ((8, 8), ["relu5_1"], "too small for relu5_1: at least 16"),
+        ((8, 8), ["relu5_1"], "too small for relu5_1, which needs at least 16"),
         ((16, 16), ["relu9_1"], "no layer 'relu9_1'"),
         ((64, 64), ["relu4_1"], "deeper than these weights, which end at block3_conv4"),
     ],
 )
-def test_what_cannot_be_served_is_refused(shape, layers, message):
+def test_layers_that_cannot_be_computed_are_refused(shape, layers, message):
     network = narrow_vgg19("block3_conv4") if "deeper" in message else narrow_vgg19()
     with pytest.raises(UserError, match=message):
         network.features(smooth_picture(*shape), layers)
@@ -162,8 +162,8 @@ def test_batches_are_refused(picture):
         narrow_vgg19().features(picture[None], ["relu1_1"])
 
 
-def test_gaps_in_the_weights_are_refused():
+def test_weights_with_gaps_are_refused():
     parameters = random_parameters("block2_conv1")
     del parameters["block1_conv2"]
-    with pytest.raises(UserError, match="from block1_conv1 down"):
+    with pytest.raises(UserError, match="in order, from block1_conv1 on"):
         VGG(parameters, FLAVOURS["caffe"])

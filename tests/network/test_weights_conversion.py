@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from weights_examples import make, real_file, same, tensors_of
+from weights_examples import equal_weights, find_real_file, make_weights, name_tensors
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS, VGG16, VGG19, Architecture
@@ -21,7 +21,7 @@ TORCH_INDICES = {
 
 
 def save_keras(path: Path, weights: Weights, *, nested: bool = False) -> None:
-    """As an early Keras did: a group per layer, with or without the layer's name again inside."""
+    """Save a file of an early Keras: a group per layer, with or without the layer's name again inside."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -35,7 +35,7 @@ def save_keras(path: Path, weights: Weights, *, nested: bool = False) -> None:
 
 
 def save_matconvnet(path: Path, weights: Weights, *, old: bool = False, mean=FLAVOURS["caffe"].mean) -> None:
-    """As MatConvNet's importer did: a cell array of layers, first kernel in RGB; its older files had two fields."""
+    """Save a file of MatConvNet: a cell array of layers, first kernel in RGB; in older files a layer has two fields."""
     import scipy.io
 
     layers = []
@@ -57,7 +57,7 @@ def save_matconvnet(path: Path, weights: Weights, *, old: bool = False, mean=FLA
 
 
 def torch_state(weights: Weights) -> dict[str, np.ndarray]:
-    """As torchvision and timm name and lay out their tensors, with a piece of the classifier."""
+    """Return the tensors as torchvision and timm name and lay them out, with a part of the classifier."""
     state = {"classifier.0.weight": np.zeros((4, 4), np.float32)}
     for index, (kernel, bias) in zip(TORCH_INDICES[weights.architecture], weights.parameters.values(), strict=False):
         state[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
@@ -66,14 +66,14 @@ def torch_state(weights: Weights) -> dict[str, np.ndarray]:
 
 
 def save_numpy(path: Path, weights: Weights) -> None:
-    np.savez(path, **tensors_of(weights))  # pyright: ignore[reportArgumentType]
+    np.savez(path, **name_tensors(weights))  # pyright: ignore[reportArgumentType]
 
 
 def save_numpy_short(path: Path, weights: Weights) -> None:
     names = {
         f"{name}/{part}": f"conv{name[5]}_{name[-1]}_{letter}" for name in VGG19.convolutions for part, letter in PARTS
     }
-    np.savez(path, **{names[name]: tensor for name, tensor in tensors_of(weights).items()})  # pyright: ignore
+    np.savez(path, **{names[name]: tensor for name, tensor in name_tensors(weights).items()})  # pyright: ignore
 
 
 PARTS = (("kernel", "W"), ("bias", "b"))
@@ -91,55 +91,55 @@ PARTS = (("kernel", "W"), ("bias", "b"))
     ],
 )
 def test_every_layout_gives_the_same_weights(file_name: str, save: Callable, tmp_path: Path):
-    weights = make(4)
+    weights = make_weights(4)
     save(tmp_path / file_name, weights)
     again = convert(tmp_path / file_name, flavour="torchvision")
-    assert same(weights, again)
+    assert equal_weights(weights, again)
     assert (again.flavour.name, len(again.source_sha256)) == ("torchvision", 64)
 
 
 @pytest.mark.parametrize("network", [VGG19, VGG16])
 @pytest.mark.parametrize("layers", [8, None])
-def test_the_network_is_told_by_its_layers(network: Architecture, layers: int | None, tmp_path: Path):
-    weights = make(layers or len(network.convolutions), architecture=network)
+def test_the_network_is_recognised_by_its_layers(network: Architecture, layers: int | None, tmp_path: Path):
+    weights = make_weights(layers or len(network.convolutions), architecture=network)
     save_file(torch_state(weights), tmp_path / "torch.safetensors")
     save_keras(tmp_path / "keras.h5", weights)
     for name in ("torch.safetensors", "keras.h5"):
         again = convert(tmp_path / name, flavour="torchvision")
         assert again.architecture == network
-        assert same(weights, again)
+        assert equal_weights(weights, again)
     write(tmp_path / "ours.safetensors", again)
     assert read(tmp_path / "ours.safetensors").architecture == network
 
 
 def test_layers_of_two_networks_are_refused(tmp_path: Path):
-    state = torch_state(make(8, architecture=VGG16)) | torch_state(make(8))
+    state = torch_state(make_weights(8, architecture=VGG16)) | torch_state(make_weights(8))
     save_file(state, tmp_path / "both.safetensors")
-    with pytest.raises(UserError, match="no one of VGG19 and VGG16 has all its layers"):
+    with pytest.raises(UserError, match="neither VGG19 nor VGG16 has all its layers"):
         convert(tmp_path / "both.safetensors", flavour="torchvision")
 
 
-def test_pth_files_are_read_where_torch_is(tmp_path: Path):
+def test_pth_files_are_read_if_torch_is_installed(tmp_path: Path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    weights = make(4)
+    weights = make_weights(4)
     path = tmp_path / "vgg19.pth"
     torch.save({name: torch.from_numpy(tensor) for name, tensor in torch_state(weights).items()}, path)
-    assert same(weights, convert(path, flavour="torchvision"))
+    assert equal_weights(weights, convert(path, flavour="torchvision"))
     torch.save(Trap(tmp_path / "sprung"), path)
     with pytest.raises(UserError, match=r"cannot be read as .pth"):
         convert(path, flavour="torchvision")
     assert not (tmp_path / "sprung").exists()
 
 
-def test_pth_files_say_what_they_need_where_torch_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pth_files_need_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (tmp_path / "vgg19.pth").write_bytes(b"any")
-    with pytest.raises(UserError, match=r"needs PyTorch .* the source timm does without"):
+    with pytest.raises(UserError, match=r"needs PyTorch .* the source timm needs no PyTorch"):
         convert(tmp_path / "vgg19.pth")
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -159,18 +159,18 @@ def test_no_pickle_is_executed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_matconvnets_rgb_becomes_the_bgr_original(old: bool, tmp_path: Path):
-    original = read(real_file())
+def test_matconvnets_rgb_kernel_becomes_bgr(old: bool, tmp_path: Path):
+    original = read(find_real_file())
     path = tmp_path / "imagenet-vgg-verydeep-19.mat"
     save_matconvnet(path, original, old=old)
     again = convert(path)
-    assert same(original, again)
+    assert equal_weights(original, again)
     assert again.flavour.name == "caffe"
 
 
 def test_matconvnets_mean_colour_is_checked(tmp_path: Path):
     path = tmp_path / "other.mat"
-    save_matconvnet(path, make(2), mean=(103.939, 116.779, 123.68))
+    save_matconvnet(path, make_weights(2), mean=(103.939, 116.779, 123.68))
     with pytest.raises(UserError, match=r"averageImage is not \(123.68, 116.779, 103.939\)"):
         convert(path, flavour="caffe")
 
@@ -184,7 +184,7 @@ def test_a_damaged_or_unknown_file_is_one_line(tmp_path: Path):
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"\.onnx cannot be converted: expected \.h5"):
         convert(tmp_path / "vgg19.onnx")
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="does not exist"):
         convert(tmp_path / "none.h5")
 
 
@@ -209,29 +209,29 @@ def test_a_damaged_or_unknown_file_is_one_line(tmp_path: Path):
             "layer block1_conv1: expected",
         ),
         (lambda s: s.update({"features.0.bias": np.full(64, np.inf, np.float32)}), "layer block1_conv1: .* not finite"),
-        (lambda s: s.update({"features.7.weight": s["features.7.weight"] * 0}), "block2_conv2 is no trained kernel"),
+        (lambda s: s.update({"features.7.weight": s["features.7.weight"] * 0}), "block2_conv2 is not a trained kernel"),
     ],
 )
 def test_another_network_is_refused_by_layer(change: Callable, message: str, tmp_path: Path):
-    state = torch_state(make(4))
+    state = torch_state(make_weights(4))
     change(state)
     save_file(state, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "other.safetensors", flavour="torchvision")
 
 
-def test_the_flavour_is_told_by_the_kernels_or_must_be_said(tmp_path: Path):
-    save_file(torch_state(make(2)), tmp_path / "any.safetensors")
-    with pytest.raises(UserError, match="flavour must be said: --flavour torchvision"):
+def test_the_flavour_follows_from_the_kernels_or_must_be_given(tmp_path: Path):
+    save_file(torch_state(make_weights(2)), tmp_path / "any.safetensors")
+    with pytest.raises(UserError, match="flavour is unknown: add --flavour torchvision"):
         convert(tmp_path / "any.safetensors")
     with pytest.raises(UserError, match="block1_conv1 is not that of the Caffe VGG19: other values"):
         convert(tmp_path / "any.safetensors", flavour="caffe")
     with pytest.raises(UserError, match="no flavour is called 'vanilla'"):
         convert(tmp_path / "any.safetensors", flavour="vanilla")
 
-    original = read(real_file())
+    original = read(find_real_file())
     save_file(torch_state(original), tmp_path / "justin.safetensors")  # the layout of jcjohnson's vgg19-d01eb7cb.pth
-    assert same(original, convert(tmp_path / "justin.safetensors"))
+    assert equal_weights(original, convert(tmp_path / "justin.safetensors"))
     with pytest.raises(UserError, match="of the flavour caffe, not VGG19's of the flavour torchvision"):
         convert(tmp_path / "justin.safetensors", flavour="torchvision")
 
@@ -250,8 +250,8 @@ MISREADINGS = {
 
 
 @pytest.mark.parametrize(("message", "misread"), MISREADINGS.items(), ids=[*MISREADINGS])
-def test_misread_caffe_kernels_are_refused_and_told_apart(message: str, misread: Callable, tmp_path: Path):
-    original = read(real_file())
+def test_misread_caffe_kernels_are_refused_with_the_reason(message: str, misread: Callable, tmp_path: Path):
+    original = read(find_real_file())
     changed = {
         name: (np.ascontiguousarray(misread(kernel)), bias) for name, (kernel, bias) in original.parameters.items()
     }
@@ -261,45 +261,45 @@ def test_misread_caffe_kernels_are_refused_and_told_apart(message: str, misread:
 
 
 @pytest.mark.parametrize("layer", VGG19.convolutions[:8])
-def test_each_layer_is_held_to_its_fingerprint(layer: str):
-    parameters = dict(read(real_file()).parameters)
+def test_every_layer_is_checked_against_its_fingerprint(layer: str):
+    parameters = dict(read(find_real_file()).parameters)
     kernel, bias = parameters[layer]
     rounded = kernel.astype(np.float16).astype(np.float32)
-    assert fingerprints.difference({**parameters, layer: (rounded, bias)}) is None
+    assert fingerprints.find_difference({**parameters, layer: (rounded, bias)}) is None
     dead = np.where(np.arange(kernel.shape[3]) == 5, 0, kernel)
-    assert fingerprints.difference({**parameters, layer: (dead, bias)}) == (layer, None)
-    turned = fingerprints.difference({**parameters, layer: (kernel[::-1, ::-1], bias)})
+    assert fingerprints.find_difference({**parameters, layer: (dead, bias)}) == (layer, None)
+    turned = fingerprints.find_difference({**parameters, layer: (kernel[::-1, ::-1], bias)})
     assert turned == (layer, "the kernel is rotated by 180 degrees")
-    assert fingerprints.difference({**parameters, layer: (kernel, bias + 0.1)}) == (
+    assert fingerprints.find_difference({**parameters, layer: (kernel, bias + 0.1)}) == (
         layer,
         "its kernel matches but its bias does not",
     )
 
 
 def test_the_manifests_fingerprints_are_those_of_the_trained_weights():
-    parameters = read(real_file()).parameters
-    lines = set(fingerprints.as_toml(parameters).splitlines())
+    parameters = read(find_real_file()).parameters
+    lines = set(fingerprints.format_toml(parameters).splitlines())
     assert lines <= set(manifest_file().read_text().splitlines())
 
 
 def manifest_file() -> Path:
-    """The manifest in the clone."""
+    """Return the path of the manifest in the clone."""
     return Path(manifest.__file__).parents[3] / "weights" / "manifest.toml"
 
 
-def test_a_converted_file_lands_in_the_cache_under_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_converted_file_is_written_into_the_cache_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    save_keras(tmp_path / "mine.h5", make(2))
+    save_keras(tmp_path / "mine.h5", make_weights(2))
     path = convert_file(tmp_path / "mine.h5", flavour="torchvision")
     assert path == tmp_path / "nstjax" / "weights" / "mine.safetensors"
-    assert same(read(path), make(2))
+    assert equal_weights(read(path), make_weights(2))
     assert read(path).source == "mine.h5"
     with pytest.raises(UserError, match="cannot be written"):
         convert_file(tmp_path / "mine.h5", flavour="torchvision", out=tmp_path / "mine.h5" / "out.safetensors")
 
 
-def test_a_license_and_a_source_survive_the_conversion(tmp_path: Path):
-    tensors = {name: tensor for name, tensor in load_file(real_file()).items() if name.startswith("block1")}
+def test_a_licence_and_a_source_survive_the_conversion(tmp_path: Path):
+    tensors = {name: tensor for name, tensor in load_file(find_real_file()).items() if name.startswith("block1")}
     save_file(tensors, tmp_path / "a.safetensors", {"source": "Oxford", "license": "CC BY 4.0"})
     weights = convert(tmp_path / "a.safetensors")
     assert (weights.source, weights.license, weights.flavour.name) == ("Oxford", "CC BY 4.0", "caffe")

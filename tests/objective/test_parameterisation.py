@@ -10,18 +10,18 @@ SIZES = [(8, 8), (7, 9), (16, 5), (1, 6), (33, 20)]
 CHANGES = [((8, 8), (11, 16)), ((7, 9), (10, 12)), ((33, 20), (48, 20)), ((16, 24), (9, 10)), ((1, 6), (2, 9))]
 
 
-def each(height, width):
+def parameterisations(height, width):
     return Pixels(), Fourier(height, width), LaplacianPyramid(height, width)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_decode_undoes_encode(size):
     picture = smooth_picture(*size)
-    for it in each(*size):
-        parameters = it.encode(jnp.asarray(picture))
+    for parameterisation in parameterisations(*size):
+        parameters = parameterisation.encode(jnp.asarray(picture))
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(parameters))
-        # A float32 transform there and back: a few units in the last place of values up to one.
-        np.testing.assert_allclose(it.decode(parameters), picture, atol=2e-6)
+        # Rounding of a float32 transform and its inverse: a few units in the last place of values up to one.
+        np.testing.assert_allclose(parameterisation.decode(parameters), picture, atol=2e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -38,12 +38,11 @@ def test_fourier_equals_the_formula_in_float64(size):
     np.testing.assert_allclose(Fourier(h, w).decode(jnp.float32(z)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_reaches_every_picture():
-    """The gradient of a pixel with respect to the coefficients, followed, moves that pixel."""
-    it = Fourier(9, 7)
-    parameters = it.encode(jnp.full((9, 7, 3), 0.5))
-    gradient = jax.grad(lambda p: it.decode(p)[4, 2, 1])(parameters)
-    moved = it.decode(parameters + 1e-3 * gradient) - it.decode(parameters)
+def test_a_step_along_the_gradient_of_a_pixel_moves_that_pixel_most():
+    fourier = Fourier(9, 7)
+    parameters = fourier.encode(jnp.full((9, 7, 3), 0.5))
+    gradient = jax.grad(lambda p: fourier.decode(p)[4, 2, 1])(parameters)
+    moved = fourier.decode(parameters + 1e-3 * gradient) - fourier.decode(parameters)
     assert jnp.unravel_index(jnp.argmax(moved[..., 1]), (9, 7)) == (4, 2)
 
 
@@ -59,85 +58,85 @@ def test_equal_parameterisations_compare_equal():
     [
         ((64, 96), 5, [(64, 96), (32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]),
         ((33, 20), 2, [(33, 20), (16, 10), (8, 5)]),
-        ((7, 9), 5, [(7, 9), (3, 4), (1, 2)]),  # and no further: a side of one pixel
+        ((7, 9), 5, [(7, 9), (3, 4), (1, 2)]),  # a side of one pixel is not halved
         ((1, 6), 5, [(1, 6)]),
     ],
 )
-def test_levels_of_the_pyramid(size, levels, sides):
+def test_the_pyramid_halves_the_sides_at_each_level(size, levels, sides):
     parameters = LaplacianPyramid(*size, levels=levels).encode(jnp.asarray(smooth_picture(*size)))
     assert [leaf.shape for leaf in parameters] == [(*side, 3) for side in sides]
 
 
 def test_one_level_of_the_pyramid_equals_the_formula():
-    """Halved by means of 2 x 2; doubled at quarters between centres."""
+    """Halving takes means of 2x2 pixels; doubling interpolates at quarters between centres."""
     picture = smooth_picture(4, 6).astype(np.float64)
     half = picture.reshape(2, 2, 3, 2, 3).mean(axis=(1, 3))
 
-    def doubled(x, n):
-        at = np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1)
-        low = np.minimum(at.astype(int), n - 2)
-        share = (at - low)[:, None, None]
+    def double(x, n):
+        place = np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1)
+        low = np.minimum(place.astype(int), n - 2)
+        share = (place - low)[:, None, None]
         return (1 - share) * x[low] + share * x[low + 1]
 
-    up = doubled(doubled(half, 2).swapaxes(0, 1), 3).swapaxes(0, 1)
+    up = double(double(half, 2).swapaxes(0, 1), 3).swapaxes(0, 1)
     fine, coarse = LaplacianPyramid(4, 6, levels=1).encode(jnp.float32(picture))
     np.testing.assert_allclose(coarse, half, atol=1e-6)
     np.testing.assert_allclose(fine, picture - up, atol=1e-6)
 
 
 def test_gradient_reaches_every_level():
-    it = LaplacianPyramid(33, 20)
-    gradient = jax.grad(lambda p: jnp.sum(it.decode(p) ** 2))(it.encode(jnp.full((33, 20, 3), 0.5)))
+    pyramid = LaplacianPyramid(33, 20)
+    gradient = jax.grad(lambda p: jnp.sum(pyramid.decode(p) ** 2))(pyramid.encode(jnp.full((33, 20, 3), 0.5)))
     assert len(gradient) == 5 and all(jnp.all(level != 0) for level in gradient)
 
 
-@pytest.mark.parametrize(("size", "to"), CHANGES)
-def test_resized_parameters_have_the_shape_and_the_constant_of_the_new_size(size, to):
-    for old, new in zip(each(*size), each(*to), strict=True):
-        resized = old.resize(old.encode(jnp.full((*size, 3), 0.4)), *to)
-        form = jax.tree.map(jnp.shape, new.encode(jnp.zeros((*to, 3))))
-        assert jax.tree.map(jnp.shape, resized) == form
-        np.testing.assert_allclose(new.decode(resized), np.full((*to, 3), 0.4), atol=3e-6)
+@pytest.mark.parametrize(("size", "new_size"), CHANGES)
+def test_resized_parameters_have_the_new_shape_and_keep_constant_pictures(size, new_size):
+    for old, new in zip(parameterisations(*size), parameterisations(*new_size), strict=True):
+        resized = old.resize(old.encode(jnp.full((*size, 3), 0.4)), *new_size)
+        shapes = jax.tree.map(jnp.shape, new.encode(jnp.zeros((*new_size, 3))))
+        assert jax.tree.map(jnp.shape, resized) == shapes
+        np.testing.assert_allclose(new.decode(resized), np.full((*new_size, 3), 0.4), atol=3e-6)
 
 
-@pytest.mark.parametrize(("size", "to"), CHANGES)
-def test_what_is_positive_stays_so_when_resized_linearly(size, to):
-    """Of a mean of squared gradients nothing may become negative, nor zero, by which Adam would divide."""
-    for old in each(*size):
+@pytest.mark.parametrize(("size", "new_size"), CHANGES)
+def test_linear_resizing_keeps_positive_values_positive(size, new_size):
+    """A mean of squared gradients must not become negative or zero, since Adam divides by its root."""
+    for old in parameterisations(*size):
         squares = jax.tree.map(lambda leaf: 0.1 + leaf**2, old.encode(jnp.asarray(smooth_picture(*size))))
-        resized = old.resize(squares, *to, method="linear")
+        resized = old.resize(squares, *new_size, method="linear")
         assert all(jnp.all(leaf > 0) for leaf in jax.tree.leaves(resized))
 
 
 def test_resizing_to_the_same_size_changes_nothing():
     for size in SIZES:
-        for it in each(*size):
-            parameters = it.encode(jnp.asarray(smooth_picture(*size)))
+        for parameterisation in parameterisations(*size):
+            parameters = parameterisation.encode(jnp.asarray(smooth_picture(*size)))
             for method in ("cubic", "linear"):
-                resized = it.resize(parameters, *size, method=method)
+                resized = parameterisation.resize(parameters, *size, method=method)
                 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), parameters, resized)
 
 
-def test_pixels_resize_as_jax_does():
+def test_pixels_are_resized_by_jax():
     picture = jnp.asarray(smooth_picture(12, 9))
     for method in ("cubic", "linear"):
         expected = jax.image.resize(picture, (17, 13, 3), method)
         np.testing.assert_array_equal(Pixels().resize(picture, 17, 13, method=method), expected)
 
 
-@pytest.mark.parametrize(("size", "to"), [((12, 16), (18, 24)), ((12, 16), (17, 23)), ((11, 15), (16, 16))])
-def test_fourier_keeps_every_wave(size, to):
-    """Waves as long as either size can hold are the same function of the place, sampled elsewhere."""
+@pytest.mark.parametrize(("size", "new_size"), [((12, 16), (18, 24)), ((12, 16), (17, 23)), ((11, 15), (16, 16))])
+def test_fourier_keeps_every_wave_that_both_sizes_have(size, new_size):
+    """Such waves are the same function of the place at both sizes, sampled at other pixels."""
 
     def waves(h, w):
         y, x = np.mgrid[:h, :w][..., None] * 2 * np.pi / np.array([h, w])[:, None, None, None]
         phases = np.array([0.0, 1.0, 2.0])
         return jnp.float32(0.5 + 0.2 * np.sin(3 * y - 2 * x + phases) + 0.1 * np.cos(5 * y + 6 * x - phases))
 
-    small, large = Fourier(*size), Fourier(*to)
-    up = small.resize(small.encode(waves(*size)), *to)
-    np.testing.assert_allclose(large.decode(up), waves(*to), atol=5e-6)
-    down = large.resize(large.encode(waves(*to)), *size)
+    small, large = Fourier(*size), Fourier(*new_size)
+    up = small.resize(small.encode(waves(*size)), *new_size)
+    np.testing.assert_allclose(large.decode(up), waves(*new_size), atol=5e-6)
+    down = large.resize(large.encode(waves(*new_size)), *size)
     np.testing.assert_allclose(small.decode(down), waves(*size), atol=5e-6)
 
 
@@ -146,5 +145,5 @@ def test_the_pyramid_resizes_level_by_level():
     levels = old.encode(jnp.asarray(smooth_picture(64, 96)))
     resized = old.resize(levels, 90, 136)
     sides = [(90, 136), (45, 68), (22, 34), (11, 17), (5, 8), (2, 4)]
-    for level, side, found in zip(levels, sides, resized, strict=True):
-        np.testing.assert_array_equal(found, jax.image.resize(level, (*side, 3), "cubic"))
+    for level, side, resized_level in zip(levels, sides, resized, strict=True):
+        np.testing.assert_array_equal(resized_level, jax.image.resize(level, (*side, 3), "cubic"))

@@ -1,4 +1,4 @@
-"""A preset's figures do not change without a new version: its settings and its terms are pinned by digest."""
+"""A preset's figures change only with a new version: its settings and its terms are pinned by digest."""
 
 import ast
 import dataclasses
@@ -13,7 +13,7 @@ from nstjax.experiment.experiment import load, presets
 
 PINNED = {
     "anishathalye": (1, "3c7ef9ecb55f016b"),
-    "default": (2, "fad58803788d994b"),
+    "default": (3, "92d1de48596a3f3d"),
     "gatys-controls": (1, "8d6a276230a449f7"),
     "gatys-pytorch": (1, "5c404ebd804fb42f"),
     "keras-example": (1, "f004e78d3b17a6b3"),
@@ -40,12 +40,13 @@ NO_FIGURES = {
     "log_every",
     "tensorboard",
 }
-"""Settings that leave every picture as it is."""
+"""Settings that change no picture."""
 
 DEFAULTS = {
     "average_decay": 0.99,
     "beta1": 0.9,
     "beta2": 0.999,
+    "blend_shares": (),
     "clamp": False,
     "colour_map": "monge",
     "convolution": "auto",
@@ -91,78 +92,79 @@ DEFAULTS = {
     "steps": 500,
     "style_scale": 1.0,
     "style_size": None,
-    "style_weights": (),
     "weights": "auto",
 }
-"""What each other setting was where a preset left it open. Where a default changes, so does every such preset."""
+"""Defaults of the other settings. A changed default changes every preset that does not set it."""
 
 
-def described(value):
-    """Text that is the same for the same figures: of a preset's own functions, their code without its docstring."""
+def describe(value):
+    """Return a text that is the same for the same figures; for a preset's functions, the code without its docstring."""
     if dataclasses.is_dataclass(value):
         fields = {
-            it.name: getattr(value, it.name)
-            for it in dataclasses.fields(value)
-            if getattr(value, it.name) != it.default
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != field.default
         }
-        return f"{type(value).__name__}({', '.join(f'{name}={described(it)}' for name, it in fields.items())})"
+        return f"{type(value).__name__}({', '.join(f'{name}={describe(entry)}' for name, entry in fields.items())})"
     if isinstance(value, tuple):
-        return f"({', '.join(map(described, value))})"
+        return f"({', '.join(map(describe, value))})"
     if not callable(value):
         return repr(value)
     if value.__module__.startswith("nstjax."):
-        return f"{value.__module__.split('.')[1]}.{value.__qualname__}"  # its room, whichever file of it
+        # The room, so that functions can move between its files.
+        return f"{value.__module__.split('.')[1]}.{value.__qualname__}"
     (function,) = ast.parse(textwrap.dedent(inspect.getsource(value))).body
     assert isinstance(function, ast.FunctionDef) and ast.get_docstring(function)
     return ast.unparse(function.body[1:])
 
 
-def figures(preset, *, config=None):
-    """All that decides what a preset makes of two pictures, in words."""
+def describe_figures(preset, *, config=None):
+    """Return everything that decides the pictures of a preset, as a text."""
     experiment = load(preset)
     config = config or experiment.config
     settings = {name: getattr(config, name) for name in sorted(DEFAULTS) if getattr(config, name) != DEFAULTS[name]}
-    return f"{settings} {dict(experiment.flavours)} {described(tuple(experiment.terms(config)))}"
+    return f"{settings} {dict(experiment.flavours)} {describe(tuple(experiment.terms(config)))}"
 
 
-def digest(text):
+def compute_digest(text):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def objection(preset, *, config=None):
-    """What is wrong with a preset's version, in one line, or None."""
-    version, known = PINNED.get(preset, (None, None))
-    now = load(preset).version, digest(figures(preset, config=config))
-    if now == (version, known):
+def check_version(preset, *, config=None):
+    """Return a line that says what is wrong with a preset's version, or None."""
+    pinned = PINNED.get(preset, (None, None))
+    current = load(preset).version, compute_digest(describe_figures(preset, config=config))
+    if current == pinned:
         return None
-    if now[0] == version:
-        return f"{preset}: figures changed: give it a new version (they were pinned at version {version})"
-    return f'{preset}: pin what it is now: "{preset}": {now}'
+    if current[0] == pinned[0]:
+        return f"{preset}: figures changed: give it a new version (they were pinned at version {pinned[0]})"
+    return f'{preset}: pin the new version: "{preset}": {current}'
 
 
 @pytest.mark.parametrize("preset", presets())
-def test_figures_change_with_the_version_alone(preset):
-    assert objection(preset) is None
+def test_figures_change_only_with_the_version(preset):
+    assert check_version(preset) is None
 
 
-def test_no_other_preset_is_pinned():
+def test_all_presets_are_pinned():
     assert set(PINNED) == set(presets())
 
 
-def test_every_setting_has_its_default_pinned():
+def test_the_default_of_every_setting_is_pinned():
     missing = {field.name for field in dataclasses.fields(Config)} - NO_FIGURES - set(DEFAULTS)
     assert not missing, f"new settings: put their defaults into DEFAULTS here: {sorted(missing)}"
 
 
-def test_a_changed_figure_is_seen():
+def test_a_changed_figure_is_detected():
     config = load("neural-style").config
     for settings in ({"steps": 999}, {"loss_weights": {"tv": 1.1e-3}}, {"layers": {"content": ("relu4_1",)}}):
-        line = objection("neural-style", config=config.replace(**settings))
+        line = check_version("neural-style", config=config.replace(**settings))
         assert line and "figures changed: give it a new version" in line
-    assert objection("neural-style", config=config.replace(log_every=7)) is None
+    assert check_version("neural-style", config=config.replace(log_every=7)) is None
 
 
-def test_terms_are_told_apart_by_their_code():
-    first, second = (described(tuple(load(it).terms(load(it).config))) for it in ("neural-style", "neural-style-pt"))
+def test_terms_are_distinguished_by_their_code():
+    experiments = [load(name) for name in ("neural-style", "neural-style-pt")]
+    first, second = (describe(tuple(experiment.terms(experiment.config))) for experiment in experiments)
     assert "total_variation_half_squared(255 * picture)" in first and "total_variation_l1(255 * picture)" in second
-    assert "0x" not in first + second  # no address of an object, which is another in every process
+    assert "0x" not in first + second  # no address of an object, which differs between processes

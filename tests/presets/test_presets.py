@@ -1,6 +1,6 @@
-"""The presets against their formulas, in float64, on a narrow VGG19 with random weights; and against what they state.
+"""Terms of three presets compared with NumPy in float64, on a narrow random VGG19; settings of all presets.
 
-Those of other systems are compared with those systems in ``test_gram_family.py``.
+Terms of other systems' presets are compared with those systems in ``test_gram_family.py``.
 """
 
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ from nstjax.objective import Objective
 
 CONTENT, STYLE, PICTURE = (smooth_picture(32, 40, seed=seed) for seed in range(3))
 NETWORK = narrow_vgg19(flavour="caffe", precision="highest")
-OF_CONTENT, OF_STYLE, OF_PICTURE = (
-    features64(random_parameters(), FLAVOURS["caffe"], it) for it in (CONTENT, STYLE, PICTURE)
+CONTENT_FEATURES, STYLE_FEATURES, PICTURE_FEATURES = (
+    features64(random_parameters(), FLAVOURS["caffe"], picture) for picture in (CONTENT, STYLE, PICTURE)
 )
-FIRSTS = [f"block{i}_conv1" for i in range(1, 6)]
+FIRST_CONVOLUTIONS = [f"block{i}_conv1" for i in range(1, 6)]
 
 
 def gram(x):
@@ -25,8 +25,8 @@ def gram(x):
     return rows.T @ rows / len(rows)
 
 
-def values(preset):
-    """{term: its value} at PICTURE, and the total."""
+def evaluate(preset):
+    """Return {term: value} at PICTURE, and the total."""
     experiment = load(preset)
     objective = Objective(tuple(experiment.terms(experiment.config)))
     targets = objective.targets(NETWORK, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
@@ -42,14 +42,18 @@ def differences(p):
 
 
 def tutorial():
-    style = [np.mean((gram(OF_PICTURE[n]) - gram(OF_STYLE[n])) ** 2) for n in np.array(FIRSTS)[[0, 2, 4]]]
-    content = np.mean((OF_PICTURE["block5_conv2"] - OF_CONTENT["block5_conv2"]) ** 2)
+    layers = [FIRST_CONVOLUTIONS[block] for block in (0, 2, 4)]
+    style = [np.mean((gram(PICTURE_FEATURES[n]) - gram(STYLE_FEATURES[n])) ** 2) for n in layers]
+    content = np.mean((PICTURE_FEATURES["block5_conv2"] - CONTENT_FEATURES["block5_conv2"]) ** 2)
     return {"content": content, "style": np.mean(style)}, {"content": 10, "style": 1000}
 
 
 def long_run():
-    style = [np.mean((gram(OF_PICTURE[n]) - gram(OF_STYLE[n])) ** 2) / OF_STYLE[n].shape[-1] ** 2 for n in FIRSTS]
-    content = np.sum((OF_PICTURE["block5_conv2"] - OF_CONTENT["block5_conv2"]) ** 2) / 2
+    style = [
+        np.mean((gram(PICTURE_FEATURES[n]) - gram(STYLE_FEATURES[n])) ** 2) / STYLE_FEATURES[n].shape[-1] ** 2
+        for n in FIRST_CONVOLUTIONS
+    ]
+    content = np.sum((PICTURE_FEATURES["block5_conv2"] - CONTENT_FEATURES["block5_conv2"]) ** 2) / 2
     tv = sum(np.sum((255 * d) ** 2) for d in differences(PICTURE))
     return {"content": content, "style": np.mean(style), "tv": tv}, {"content": 1, "style": 1e4, "tv": 10}
 
@@ -60,26 +64,26 @@ def tutorial_literal():
 
 
 @pytest.mark.parametrize("reference", [tutorial, tutorial_literal, long_run])
-def test_terms_and_weights_are_the_sources(reference):
+def test_terms_and_weights_equal_the_sources(reference):
     expected, weights = reference()
-    found, total = values(reference.__name__.replace("_", "-"))
+    values, total = evaluate(reference.__name__.replace("_", "-"))
     assert load(reference.__name__.replace("_", "-")).config.loss_weights == weights
-    assert set(found) == set(expected)
+    assert set(values) == set(expected)
     for name, value in expected.items():
-        # Squares of differences of like float32 features: their relative error of 1e-6 is doubled and amplified.
-        np.testing.assert_allclose(found[name], value, rtol=1e-4)
+        # Squares of differences of similar float32 features: the relative error of 1e-6 is doubled and amplified.
+        np.testing.assert_allclose(values[name], value, rtol=1e-4)
     np.testing.assert_allclose(total, sum(weights[name] * value for name, value in expected.items()), rtol=1e-4)
 
 
-def test_the_tutorials_listing_is_1010_times_its_style_cost():
-    found, total = values("tutorial-literal")
-    np.testing.assert_allclose(total, 1010 * found["style"], rtol=1e-6)
-    np.testing.assert_allclose(found["style"], values("tutorial")[0]["style"], rtol=1e-6)
+def test_the_total_of_the_tutorials_listing_is_1010_times_the_style_cost():
+    values, total = evaluate("tutorial-literal")
+    np.testing.assert_allclose(total, 1010 * values["style"], rtol=1e-6)
+    np.testing.assert_allclose(values["style"], evaluate("tutorial")[0]["style"], rtol=1e-6)
     terms = load("tutorial-literal").terms(load("tutorial-literal").config)
     assert {term.target for term in terms} == {"style"}  # the content enters only through the start
 
 
-def test_the_settings_that_the_sources_state():
+def test_settings_equal_those_of_the_sources():
     run, tutorial, literal = (load(name).config for name in ("long-run", "tutorial", "tutorial-literal"))
     assert run.steps == 30_000 and run.snapshots == (3_000, 9_000, 17_000, 23_000, 30_000) and run.init == "content"
     assert tutorial.steps == 50 and tutorial.keep == "best" and tutorial.log_every == 1
@@ -88,8 +92,8 @@ def test_the_settings_that_the_sources_state():
     assert literal.keep == "after-best"
 
 
-# By hand, from each source. Rates and deviations on the 0-255 scale are divided by 255, Adam's epsilon is multiplied by
-# it, the rate of gradient descent divided by its square.
+# Written by hand from each source. Rates and standard deviations on the 0-255 scale are divided by 255, Adam's epsilon
+# is multiplied by 255, the rate of gradient descent divided by 255 squared.
 SOURCES = {
     "neural-style": {
         "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
@@ -162,18 +166,18 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("preset", SOURCES)
-def test_the_settings_of_other_systems(preset):
+def test_settings_equal_those_of_other_systems(preset):
     config = load(preset).config
     for name, expected in SOURCES[preset].items():
-        found = getattr(config, name)
-        # Figures by hand have eight digits.
-        same = found == pytest.approx(expected, rel=1e-7) if isinstance(expected, float) else found == expected
-        assert same, f"{name} is {found}, not {expected}"
+        value = getattr(config, name)
+        # The figures above have eight digits.
+        same = value == pytest.approx(expected, rel=1e-7) if isinstance(expected, float) else value == expected
+        assert same, f"{name} is {value}, not {expected}"
 
 
-def test_these_are_the_presets():
-    own = {"default", "long-run", "tutorial", "tutorial-literal"}
-    assert set(presets()) == own | set(SOURCES)
+def test_every_preset_is_complete():
+    without_a_system = {"default", "long-run", "tutorial", "tutorial-literal"}
+    assert set(presets()) == without_a_system | set(SOURCES)
     for name in presets():
         experiment = load(name)
         assert name == "default" or f"    nstjax run CONTENT STYLE --preset {name}" in experiment.source

@@ -1,12 +1,12 @@
-"""The objectives of the systems whose settings the presets carry, in float64 PyTorch.
+"""Objectives of the systems that the presets reproduce, in float64 PyTorch.
 
-    python tests/references/gram_family.py            writes gram_family.npz beside this file
+    python tests/references/gram_family.py            writes gram_family.npz next to this file
 
-Each system is written from its own formulas, in its own preprocessing, scale and layer names, with its own weights as
-literals; nothing of nstjax is used. The picture is a tensor [H, W, 3] in [0, 1] up to the system's own preprocessing,
-so that autograd converts the gradient to that scale.
+Each system is written from its published formulas, with its preprocessing, scale and layer names and its weights as
+literals; nothing of nstjax is used. The picture is a tensor [H, W, 3] in [0, 1] before the system's preprocessing, so
+that autograd converts the gradient to that scale.
 
-A system is a function (picture, content, style) -> {term: (weight, value before it)}.
+A system is a function (picture, content, style) -> {term: (weight, unweighted value)}.
 """
 
 import sys
@@ -18,16 +18,16 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from references import given
+from references import inputs
 from references.torch_vgg19 import (
-    batch,
     caffe_bgr,
-    flat,
+    flatten,
     gram_by_elements,
     gram_by_positions,
     mat_rgb,
-    network,
+    to_batch,
     torchvision_rgb,
+    vgg_features,
 )
 from references.torch_wasserstein import check_wasserstein, wasserstein
 
@@ -46,8 +46,8 @@ def mse(x, t):
 
 
 def neural_style(picture, content, style):
-    """jcjohnson/neural-style; 255 stands for its 256."""
-    x, c, s = (network(caffe_bgr(it), ceil=True) for it in (picture, content, style))
+    """Return the objective of jcjohnson/neural-style, with 255 instead of its 256."""
+    x, c, s = (vgg_features(caffe_bgr(rgb), ceil=True) for rgb in (picture, content, style))
     image = caffe_bgr(picture)
     across = image[:, :, :-1, :-1] - image[:, :, :-1, 1:]
     down = image[:, :, :-1, :-1] - image[:, :, 1:, :-1]
@@ -59,7 +59,7 @@ def neural_style(picture, content, style):
 
 
 def neural_style_tv_gradient(image):
-    """What neural-style adds to the gradient for its TV term, before the strength; it defines no value."""
+    """Return the unweighted gradient of neural-style's TV term, which it defines without a value."""
     gradient = torch.zeros_like(image)
     across = image[:, :, :-1, :-1] - image[:, :, :-1, 1:]
     down = image[:, :, :-1, :-1] - image[:, :, 1:, :-1]
@@ -70,8 +70,8 @@ def neural_style_tv_gradient(image):
 
 
 def neural_style_pt(picture, content, style):
-    """ProGamerGov/neural-style-pt."""
-    x, c, s = (network(caffe_bgr(it)) for it in (picture, content, style))
+    """Return the objective of ProGamerGov/neural-style-pt."""
+    x, c, s = (vgg_features(caffe_bgr(rgb)) for rgb in (picture, content, style))
     image = caffe_bgr(picture)
     tv = (image[:, :, 1:] - image[:, :, :-1]).abs().sum() + (image[..., 1:] - image[..., :-1]).abs().sum()
     return {
@@ -82,9 +82,9 @@ def neural_style_pt(picture, content, style):
 
 
 def _gatys(picture, content, style, *, ceil):
-    # Its means are those of Caffe divided by 255, to eight digits.
+    # The means are those of Caffe divided by 255, to eight digits.
     mean = torch.tensor([0.40760392, 0.45795686, 0.48501961], dtype=torch.float64).view(1, 3, 1, 1)
-    x, c, s = (network(255 * (batch(it).flip(1) - mean), ceil=ceil) for it in (picture, content, style))
+    x, c, s = (vgg_features(255 * (to_batch(rgb).flip(1) - mean), ceil=ceil) for rgb in (picture, content, style))
     layers = zip(RELUS, WIDTHS, strict=True)
     return {
         "content": (1e0, mse(x["relu4_2"], c["relu4_2"])),
@@ -93,19 +93,19 @@ def _gatys(picture, content, style, *, ceil):
 
 
 def gatys_pytorch(picture, content, style):
-    """leongatys/PytorchNeuralStyleTransfer."""
+    """Return the objective of leongatys/PytorchNeuralStyleTransfer."""
     return _gatys(picture, content, style, ceil=False)
 
 
 def gatys_controls(picture, content, style):
-    """leongatys/NeuralImageSynthesis, the original network, one region."""
+    """Return the objective of leongatys/NeuralImageSynthesis, the original network, one region."""
     return _gatys(picture, content, style, ceil=True)
 
 
 def style_transfer_pytorch(picture, content, style):
-    """crowsonkb/style-transfer-pytorch."""
-    x, c, s = (network(torchvision_rgb(it), padding="replicate") for it in (picture, content, style))
-    p = functional.pad(batch(picture), (1, 1, 1, 1), mode="replicate")
+    """Return the objective of crowsonkb/style-transfer-pytorch."""
+    x, c, s = (vgg_features(torchvision_rgb(rgb), padding="replicate") for rgb in (picture, content, style))
+    p = functional.pad(to_batch(picture), (1, 1, 1, 1), mode="replicate")
     tv = 2 * (
         ((p[..., 1:-1, 2:] - p[..., 1:-1, 1:-1]) ** 2).mean() / 3
         + ((p[..., 2:, 1:-1] - p[..., 1:-1, 1:-1]) ** 2).mean() / 3
@@ -121,8 +121,8 @@ def style_transfer_pytorch(picture, content, style):
 
 
 def pystiche(picture, content, style):
-    """pystiche's example "Neural Style Transfer with pystiche"."""
-    x, c, s = (network(torchvision_rgb(it)) for it in (picture, content, style))
+    """Return the objective of pystiche's example "Neural Style Transfer with pystiche"."""
+    x, c, s = (vgg_features(torchvision_rgb(rgb)) for rgb in (picture, content, style))
     return {
         "content": (1e0, mse(x["relu4_2"], c["relu4_2"])),
         "style": (1e3, sum(mse(gram_by_positions(x[n]), gram_by_positions(s[n])) / 5 for n in RELUS)),
@@ -130,8 +130,10 @@ def pystiche(picture, content, style):
 
 
 def neural_style_tf(picture, content, style):
-    """cysmith/neural-style-tf."""
-    x, c, s = (network(mat_rgb(it), pooling="average", ceil=True, rgb=True) for it in (picture, content, style))
+    """Return the objective of cysmith/neural-style-tf."""
+    x, c, s = (
+        vgg_features(mat_rgb(rgb), pooling="average", ceil=True, rgb_kernel=True) for rgb in (picture, content, style)
+    )
     image = mat_rgb(picture)
     tv = (image[:, :, 1:] - image[:, :, :-1]).abs().sum() + (image[..., 1:] - image[..., :-1]).abs().sum()
     p, n = c["conv4_2"], c["conv4_2"].shape[1]
@@ -139,7 +141,7 @@ def neural_style_tf(picture, content, style):
     style_loss = 0
     for name in RELUS:
         depth, area = s[name].shape[1], s[name].shape[2] * s[name].shape[3]
-        difference = flat(x[name]) @ flat(x[name]).T - flat(s[name]) @ flat(s[name]).T
+        difference = flatten(x[name]) @ flatten(x[name]).T - flatten(s[name]) @ flatten(s[name]).T
         style_loss = style_loss + 0.2 * (difference**2).sum() / (4 * depth**2 * area**2)
     return {
         "content": (5e0, ((x["conv4_2"] - p) ** 2).sum() / (2 * n**0.5 * m**0.5)),
@@ -149,12 +151,12 @@ def neural_style_tf(picture, content, style):
 
 
 def anishathalye(picture, content, style):
-    """anishathalye/neural-style."""
-    x, c, s = (network(mat_rgb(it), ceil=True, rgb=True) for it in (picture, content, style))
+    """Return the objective of anishathalye/neural-style."""
+    x, c, s = (vgg_features(mat_rgb(rgb), ceil=True, rgb_kernel=True) for rgb in (picture, content, style))
     image = mat_rgb(picture)
     style_loss = 0
     for name in RELUS:
-        grams = [flat(it[name]) @ flat(it[name]).T / it[name].numel() for it in (x, s)]
+        grams = [gram_by_elements(features[name]) for features in (x, s)]
         style_loss = style_loss + 0.2 * ((grams[0] - grams[1]) ** 2).sum() / grams[1].numel()
     down, across = image[:, :, 1:] - image[:, :, :-1], image[..., 1:] - image[..., :-1]
     return {
@@ -165,8 +167,8 @@ def anishathalye(picture, content, style):
 
 
 def tensorflow_tutorial(picture, content, style):
-    """TensorFlow's tutorial, with the total variation of its second run."""
-    x, c, s = (network(caffe_bgr(it)) for it in (picture, content, style))
+    """Return the objective of TensorFlow's tutorial, with the total variation of its second run."""
+    x, c, s = (vgg_features(caffe_bgr(rgb)) for rgb in (picture, content, style))
     tv = (picture[1:] - picture[:-1]).abs().sum() + (picture[:, 1:] - picture[:, :-1]).abs().sum()
     return {
         "content": (1e4, mse(x["relu5_2"], c["relu5_2"])),
@@ -176,8 +178,8 @@ def tensorflow_tutorial(picture, content, style):
 
 
 def pytorch_tutorial(picture, content, style):
-    """PyTorch's tutorial."""
-    x, c, s = (network(torchvision_rgb(it)) for it in (picture, content, style))
+    """Return the objective of PyTorch's tutorial."""
+    x, c, s = (vgg_features(torchvision_rgb(rgb)) for rgb in (picture, content, style))
     layers = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
     return {
         "content": (1, mse(x["conv2_2"], c["conv2_2"])),
@@ -186,13 +188,13 @@ def pytorch_tutorial(picture, content, style):
 
 
 def keras_example(picture, content, style):
-    """Keras's example, of 2016, in its form with gradient descent."""
-    x, c, s = (network(caffe_bgr(it)) for it in (picture, content, style))
+    """Return the objective of Keras's example of 2016, in the version with gradient descent."""
+    x, c, s = (vgg_features(caffe_bgr(rgb)) for rgb in (picture, content, style))
     image = caffe_bgr(picture)
     size, channels = image.shape[2] * image.shape[3], 3
     style_loss = 0
     for name in RELUS:
-        difference = flat(s[name]) @ flat(s[name]).T - flat(x[name]) @ flat(x[name]).T
+        difference = flatten(s[name]) @ flatten(s[name]).T - flatten(x[name]) @ flatten(x[name]).T
         style_loss = style_loss + (difference**2).sum() / (4.0 * channels**2 * size**2) / 5
     a = (image[:, :, :-1, :-1] - image[:, :, 1:, :-1]) ** 2
     b = (image[:, :, :-1, :-1] - image[:, :, :-1, 1:]) ** 2
@@ -218,28 +220,28 @@ SYSTEMS = (
 )
 
 STYLE_OF_ONE_SIZE = (neural_style_tf, pytorch_tutorial, keras_example)
-"""Those that bring the style to the content's size, or want it so."""
+"""Systems that resize the style to the content's size, or require that size."""
 
 
-def goldens():
-    """{"system/…": array} of every system.
+def compute_goldens():
+    """Return {"system/…": array} for every system.
 
-    ``style_of_one_size`` says which pictures; ``terms``, ``weights`` and ``values`` belong together; ``gradient`` is
-    the total's, [H, W, 3]; ``norms`` [terms] and ``slopes`` [terms, 8] are of the gradient of each weighted term, the
-    latter along ``given.directions``.
+    ``style_of_one_size`` selects the pictures; ``terms``, ``weights`` and ``values`` have the same order; ``gradient``
+    [H, W, 3] is that of the total; ``norms`` [terms] and ``slopes`` [terms, 8], along ``inputs.directions``, are those
+    of the gradient of each weighted term.
     """
-    found = {}
+    goldens = {}
     for system in SYSTEMS:
         style_of_one_size = system in STYLE_OF_ONE_SIZE
-        arrays = given.pictures(style_of_one_size=style_of_one_size)
-        picture, content, style = (torch.tensor(it.astype(np.float64)) for it in arrays)
+        arrays = inputs.pictures(style_of_one_size=style_of_one_size)
+        picture, content, style = (torch.tensor(array.astype(np.float64)) for array in arrays)
         picture.requires_grad_()
         parts = system(picture, content, style)
         gradients = torch.stack(
             [torch.autograd.grad(w * value, picture, retain_graph=True)[0] for w, value in parts.values()]
         ).numpy()
-        directions = given.directions(picture.shape)
-        of_system = {
+        directions = inputs.directions(picture.shape)
+        results = {
             "style_of_one_size": style_of_one_size,
             "terms": [*parts],
             "weights": [float(w) for w, _ in parts.values()],
@@ -248,27 +250,27 @@ def goldens():
             "norms": np.linalg.norm(gradients.reshape(len(parts), -1), axis=1),
             "slopes": np.einsum("thwc,dhwc->td", gradients, directions),
         }
-        found |= {f"{system.__name__}/{name}": np.asarray(value) for name, value in of_system.items()}
-    return found
+        goldens |= {f"{system.__name__}/{name}": np.asarray(value) for name, value in results.items()}
+    return goldens
 
 
-def check():
-    """That what stands for a formula here is that formula.
+def check_formulas():
+    """Check the formulas that do not follow their source literally.
 
-    The energy for neural-style's TV term has the gradient that neural-style defines; the Wasserstein distance is that
-    distance, where enough steps are made.
+    The energy used for neural-style's TV term has the gradient that neural-style defines, and the Wasserstein distance
+    equals the exact one when enough steps are made.
     """
-    picture, content, _ = (torch.tensor(it.astype(np.float64)) for it in given.pictures())
+    picture, content, _ = (torch.tensor(array.astype(np.float64)) for array in inputs.pictures())
     image = caffe_bgr(picture).requires_grad_()
     across = image[:, :, :-1, :-1] - image[:, :, :-1, 1:]
     down = image[:, :, :-1, :-1] - image[:, :, 1:, :-1]
     (gradient,) = torch.autograd.grad((across**2 + down**2).sum() / 2, image)
     torch.testing.assert_close(gradient, neural_style_tv_gradient(image.detach()), rtol=1e-12, atol=1e-9)
 
-    x, t = (network(torchvision_rgb(it), padding="replicate")["relu2_1"] for it in (picture, content))
+    x, t = (vgg_features(torchvision_rgb(rgb), padding="replicate")["relu2_1"] for rgb in (picture, content))
     check_wasserstein(x.requires_grad_(), t)
 
 
 if __name__ == "__main__":
-    check()
-    np.savez_compressed(GOLDENS, **goldens())
+    check_formulas()
+    np.savez_compressed(GOLDENS, **compute_goldens())

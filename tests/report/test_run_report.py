@@ -12,12 +12,12 @@ from PIL import Image
 from quick_run import QUICK
 
 from nstjax.cli import main
-from nstjax.report import contact_sheet, curves
+from nstjax.report import contact_sheet, curves, page
 
 
 @pytest.mark.parametrize("size", [(40, 30), (200, 120), (900, 600)])
-def test_every_picture_stands_under_its_own_label(tmp_path, size):
-    """Red squares: each is found whole, apart from the others, and the labels between them do not touch."""
+def test_every_picture_has_a_label_above_it(tmp_path, size):
+    """Red pictures: all are whole and apart from each other, and their labels do not touch."""
     steps = [3_000, 9_000, 17_000, 23_000, 30_000]
     for step in steps:
         Image.new("RGB", size, "red").save(tmp_path / f"{step}.png")
@@ -26,20 +26,20 @@ def test_every_picture_stands_under_its_own_label(tmp_path, size):
     red = (sheet == [255, 0, 0]).all(-1)
     width = min(size[0], 320)
     assert red.sum() == 5 * width * round(size[1] * width / size[0])
-    # Above the first row of pictures are its labels, with white columns between them.
+    # The labels of the first row are above its pictures, with white columns between them.
     ink = (sheet[: np.argmax(red.any(1))].sum(-1) < 600).any(0)
     gaps = np.diff(np.flatnonzero(ink))
-    assert (gaps >= 10).sum() == 2  # three labels a row; inside one no gap is as wide
+    assert (gaps >= 10).sum() == 2  # three labels in a row; no gap inside a label is as wide
 
 
 def metrics(points, **terms):
-    """A loss that falls, terms, and the times that a run logs with them."""
+    """Return a total that falls, the given terms, and the times that a run logs with them."""
     steps = list(range(points))
     times = {name: [1.5] * points for name in ("seconds_per_step", "wall_seconds", "cpu_seconds")}
     return {"step": steps, "total": [1e6 / (1 + step) for step in steps], **terms, **times}
 
 
-def letters(svg):
+def read_texts(svg):
     return {element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
 
 
@@ -56,15 +56,15 @@ NAN = float("nan")
         (30_000, {"content": [step % 7 + 1 for step in range(30_000)], "style": [5.0] * 29_999 + [None]}),
     ],
 )
-def test_curves_name_every_term_and_no_time(tmp_path, points, terms):
+def test_curves_show_every_term_and_no_times(tmp_path, points, terms):
     for name in ("a.svg", "b.svg"):
         curves(tmp_path / name, metrics(points, **terms))
     svg = (tmp_path / "a.svg").read_bytes()
     assert svg == (tmp_path / "b.svg").read_bytes()
     assert len(svg) < 200_000
-    assert {"total", "step", *terms} <= letters(svg)
+    assert {"total", "step", *terms} <= read_texts(svg)
     assert b"seconds" not in svg
-    # No address but the names of the format itself.
+    # The only addresses are the names of the format.
     assert set(re.findall(rb"http[^\"]*", svg)) == {
         b"http://www.w3.org/2000/svg",
         b"http://www.w3.org/1999/xlink",
@@ -72,7 +72,7 @@ def test_curves_name_every_term_and_no_time(tmp_path, points, terms):
     }
 
 
-def test_curves_do_not_change_how_others_plot(tmp_path):
+def test_curves_leave_the_settings_of_matplotlib_unchanged(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -80,9 +80,9 @@ def test_curves_do_not_change_how_others_plot(tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def drawn(svg):
-    """The heights of the points of the longest line, upward from the bottom."""
-    lines = [re.findall(r"[ML] (\S+) (\S+)", it.get("d", "")) for it in ElementTree.fromstring(svg).iter()]
+def read_heights(svg):
+    """Return the heights of the points of the longest line, upwards from the bottom."""
+    lines = [re.findall(r"[ML] (\S+) (\S+)", element.get("d", "")) for element in ElementTree.fromstring(svg).iter()]
     return -np.array(max(lines, key=len), dtype=float)[:, 1]
 
 
@@ -92,15 +92,15 @@ def test_a_peak_of_one_step_in_a_long_run_is_drawn(tmp_path):
     flat = [1.0 + step % 2 / 10 for step in range(30_000)]
     for name, total in (("peak", [a + b for a, b in zip(values, flat, strict=True)]), ("flat", flat)):
         curves(tmp_path / f"{name}.svg", {"step": range(30_000), "total": total})
-    heights = drawn((tmp_path / "peak.svg").read_text())
+    heights = read_heights((tmp_path / "peak.svg").read_text())
     assert 900 <= len(heights) <= 1_100
     assert (heights > (heights.min() + heights.max()) / 2).sum() == 1
-    heights = drawn((tmp_path / "flat.svg").read_text())
+    heights = read_heights((tmp_path / "flat.svg").read_text())
     assert abs((heights > (heights.min() + heights.max()) / 2).mean() - 0.5) < 0.01
 
 
 @pytest.mark.parametrize(
-    ("values", "powers"),
+    ("values", "logarithmic"),
     [
         ([1e-2, 1.0, 1e3], True),
         ([0.0, 1.0, 1e3], False),
@@ -109,15 +109,15 @@ def test_a_peak_of_one_step_in_a_long_run_is_drawn(tmp_path):
         ([1e-13, 1.0, 2.0], False),
     ],
 )
-def test_an_axis_is_logarithmic_where_values_are_positive_and_far_apart(tmp_path, values, powers):
+def test_an_axis_is_logarithmic_where_values_are_positive_and_far_apart(tmp_path, values, logarithmic):
     curves(tmp_path / "curves.svg", {"step": range(6), "total": 2 * values})
-    bottom, middle, top = drawn((tmp_path / "curves.svg").read_text())[:3]
-    share = (np.log(values) - np.log(values[0])) if powers else (np.array(values) - values[0])
+    bottom, middle, top = read_heights((tmp_path / "curves.svg").read_text())[:3]
+    share = (np.log(values) - np.log(values[0])) if logarithmic else (np.array(values) - values[0])
     np.testing.assert_allclose((middle - bottom) / (top - bottom), share[1] / share[2], atol=1e-4)
 
 
 class Page(HTMLParser):
-    """What a page holds; fails where a tag is not closed."""
+    """The content of a page; fails if a tag is not closed."""
 
     VOID = ("meta", "img", "input", "br", "link")
 
@@ -177,7 +177,7 @@ def write_page(path, **changes):
 
 @pytest.fixture
 def full(tmp_path):
-    """A page with everything on it."""
+    """Return a page with all its parts."""
     for step in (0, 3_000):
         Image.new("RGB", (40, 30), (step // 100, 0, 0)).save(tmp_path / f"{step}.png")
     curves(tmp_path / "curves.svg", metrics(3, content=[1.0, None, 2.0]))
@@ -191,7 +191,7 @@ def full(tmp_path):
     )
 
 
-def test_a_page_needs_nothing_beside_it(full):
+def test_a_page_needs_no_other_file(full):
     for _, attributes in full.tags:
         for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
             assert attributes.get(name, "#").startswith(("data:", "#"))
@@ -202,27 +202,27 @@ def test_a_page_needs_nothing_beside_it(full):
 
 def test_a_page_shows_every_picture(full):
     pictures = list(full.pictures())
-    assert [it.size for it in pictures] == [(40, 30), (40, 30), (20, 50), (40, 30), (40, 30)]
-    result, content, style, first, second = (np.asarray(it).astype(int)[5, 5] for it in pictures)
-    for found, expected in ((result[:3], 128), (content, 0), (style, 255), (first, 0), (second, [30, 0, 0])):
-        assert np.abs(found - expected).max() <= 4
+    assert [picture.size for picture in pictures] == [(40, 30), (40, 30), (20, 50), (40, 30), (40, 30)]
+    result, content, style, first, second = (np.asarray(picture).astype(int)[5, 5] for picture in pictures)
+    for colour, expected in ((result[:3], 128), (content, 0), (style, 255), (first, 0), (second, [30, 0, 0])):
+        assert np.abs(colour - expected).max() <= 4
     assert abs(result[3] - 128) <= 1
 
 
 def test_a_page_embeds_pictures_no_larger_than_a_screen(tmp_path):
-    found = write_page(tmp_path / "report.html", styles=[np.ones((300, 2_400, 3), np.float32)])
-    assert [it.size for it in found.pictures()] == [(40, 30), (1_200, 150)]
+    written = write_page(tmp_path / "report.html", styles=[np.ones((300, 2_400, 3), np.float32)])
+    assert [picture.size for picture in written.pictures()] == [(40, 30), (1_200, 150)]
 
 
 def test_a_page_shows_several_styles_and_the_regions(tmp_path):
     guides = np.stack([np.tri(30, 40), 1 - np.tri(30, 40)]).astype(np.float32)
     styles = [np.ones((9, 12, 3), np.float32), np.zeros((7, 5, 3))]
-    found = write_page(tmp_path / "report.html", styles=styles, regions=guides)
-    _, regions, *others = found.pictures()
-    assert regions.size == (40, 30) and [it.size for it in others] == [(12, 9), (5, 7)]
-    one, other = (np.asarray(regions.convert("RGB"), int)[at] for at in ((29, 0), (0, 39)))
+    written = write_page(tmp_path / "report.html", styles=styles, regions=guides)
+    _, regions, *others = written.pictures()
+    assert regions.size == (40, 30) and [picture.size for picture in others] == [(12, 9), (5, 7)]
+    one, other = (np.asarray(regions.convert("RGB"), int)[position] for position in ((29, 0), (0, 39)))
     assert np.abs(one - other).max() > 50
-    assert all(f"<figcaption>{name} " in found.text for name in ("Regions", "Style 1", "Style 2"))
+    assert all(f"<figcaption>{name} " in written.text for name in ("Regions", "Style 1", "Style 2"))
 
 
 def test_names_are_text_on_a_page(full):
@@ -233,19 +233,19 @@ def test_names_are_text_on_a_page(full):
         assert f">{text}</d" in full.text
 
 
-def test_a_name_that_is_no_text_does_not_stop_a_page(tmp_path):
-    found = write_page(tmp_path / "report.html", title=b"caf\xe9.png".decode(errors="surrogateescape"))
-    assert found.headings[0].startswith("caf") and found.headings[0].endswith(".png")
+def test_a_page_is_written_with_an_undecodable_name(tmp_path):
+    written = write_page(tmp_path / "report.html", title=b"caf\xe9.png".decode(errors="surrogateescape"))
+    assert written.headings[0].startswith("caf") and written.headings[0].endswith(".png")
 
 
-def test_a_slider_leads_through_the_snapshots(full):
+def test_a_page_has_a_slider_for_its_snapshots(full):
     slider = next(attributes for tag, attributes in full.tags if tag == "input")
     assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "1", "1")
     assert full.text.index("<figcaption>step 0<") < full.text.index("<figcaption>step 3,000<")
 
 
-def test_what_there_is_not_is_not_on_a_page(full, tmp_path):
-    assert full.headings[1:] == ["On the way", "Losses", "Configuration"]
+def test_a_page_leaves_out_parts_without_data(full, tmp_path):
+    assert full.headings[1:] == ["Snapshots", "Losses", "Configuration"]
     bare = write_page(tmp_path / "bare.html")
     assert bare.headings == ["a in the style of b", "Configuration"]
     assert len(list(bare.pictures())) == 2
@@ -253,10 +253,10 @@ def test_what_there_is_not_is_not_on_a_page(full, tmp_path):
     assert 'class="facts"' not in bare.text and ">Result" not in bare.text
 
 
-# Of a run's folder.
+# The report of a run's folder.
 
 
-def test_a_run_leaves_its_page(place):
+def test_a_run_writes_its_page(workspace):
     assert main([*QUICK, "--out", "out", "--snapshots", "2,5", "--log-every", "1"]) == 0
     text = Path("out/report.html").read_text(encoding="utf-8")
     assert "<h1>content in the style of style</h1>" in text and "8 of 8" in text
@@ -265,7 +265,7 @@ def test_a_run_leaves_its_page(place):
     assert plot[plot.index("<svg") :].strip() in text
 
 
-def test_an_unfinished_run_has_a_page_of_what_there_is(place, capsys):
+def test_the_page_of_an_unfinished_run_shows_what_is_there(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--snapshots", "2", "--log-every", "1"]) == 0
     for name in ("output.png", "sheet.png", "curves.svg", "metrics.jsonl", "progress.json", "report.html"):
         Path("out", name).unlink(missing_ok=True)
@@ -279,12 +279,12 @@ def test_an_unfinished_run_has_a_page_of_what_there_is(place, capsys):
     assert main(["report", "."]) == 2
 
 
-def test_a_run_that_diverged_says_so_on_its_page(place):
+def test_the_page_of_a_diverged_run_says_so(workspace):
     assert main([*QUICK, "--out", "out", "--learning-rate", "1e30", "--log-every", "1"]) == 1
     assert "then the loss diverged" in Path("out/report.html").read_text(encoding="utf-8")
 
 
-def test_a_page_takes_forty_of_many_snapshots(place):
+def test_a_page_shows_at_most_forty_snapshots(workspace):
     assert main([*QUICK, "--out", "out", "--snapshot-every", "1", "--steps", "90"]) == 0
     text = Path("out/report.html").read_text(encoding="utf-8")
     frames = re.findall(r"<figcaption>step ([\d,]+)</figcaption>", text)

@@ -1,4 +1,4 @@
-"""What a Python caller meets: stylize, its result, its inputs, what it says of mistakes."""
+"""The Python interface: stylize, its result, its inputs, and its messages about mistakes."""
 
 import dataclasses
 
@@ -57,7 +57,7 @@ def weights(tmp_path):
     return str(path)
 
 
-def test_arrays_in_a_result_out(weights, tmp_path):
+def test_stylize_takes_arrays_and_returns_a_result(weights, tmp_path):
     result = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=1)
     assert result.picture.shape == CONTENT.shape and result.picture.dtype == np.float32
     assert result.picture.min() >= 0 and result.picture.max() <= 1
@@ -68,28 +68,28 @@ def test_arrays_in_a_result_out(weights, tmp_path):
     assert result.save(tmp_path / "out.jpg").exists()
 
 
-def test_a_listener_hears_everything_in_order(weights):
-    heard = []
+def test_a_listener_is_told_everything_in_order(weights):
+    events = []
 
-    class Ear(Listener):
+    class Recorder(Listener):
         def compiling(self):
-            heard.append("compiling")
+            events.append("compiling")
 
         def started(self, done, steps):
-            heard.append(f"started {done} {steps}")
+            events.append(f"started {done} {steps}")
 
-        def logged(self, record):
-            heard.append(f"logged {record['step']}")
+        def logged(self, line):
+            events.append(f"logged {line['step']}")
 
         def finished(self):
-            heard.append("finished")
+            events.append("finished")
 
-    nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=4, listener=Ear())
-    assert heard == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
+    nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=4, listener=Recorder())
+    assert events == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
 
 
 def test_a_listener_can_stop_a_run(weights):
-    class Impatient(Listener):
+    class StopAfterThree(Listener):
         steps = 0
 
         def advanced(self, step, losses):
@@ -99,12 +99,12 @@ def test_a_listener_can_stop_a_run(weights):
             return self.steps >= 3
 
     result = nstjax.stylize(
-        CONTENT, STYLE, experiment=QUICK, weights=weights, snapshots=(3,), steps=50, listener=Impatient()
+        CONTENT, STYLE, experiment=QUICK, weights=weights, snapshots=(3,), steps=50, listener=StopAfterThree()
     )  # a snapshot ends a chunk
     assert result.steps == 3
 
 
-def test_the_second_run_of_equal_settings_compiles_nothing(weights):
+def test_a_second_run_with_other_weights_compiles_nothing(weights):
     run_chunk.clear_cache()
     with jax.log_compiles(False):
         for style_weight in (1.0, 50.0):
@@ -113,30 +113,30 @@ def test_the_second_run_of_equal_settings_compiles_nothing(weights):
     assert first["config"]["loss_weights"] == {"content": 1.0, "style": 1.0}
 
 
-def test_nothing_at_all_still_gives_a_picture(tmp_path):
-    """No weights anywhere and no network: the self-taught network, with a warning that says why and what to do."""
-    notices = []
+def test_without_weights_the_self_taught_network_is_used(tmp_path):
+    """Without weights and without a connection, a warning says why and what to do."""
+    warnings = []
 
-    class Ear(Listener):
-        def warning(self, line):
-            notices.append(line)
+    class Recorder(Listener):
+        def warning(self, message):
+            warnings.append(message)
 
     experiment = dataclasses.replace(QUICK, config=QUICK.config.replace(steps=2))
-    result = nstjax.stylize(CONTENT, STYLE, experiment=experiment, out=tmp_path / "run", listener=Ear())
-    (warning,) = notices
+    result = nstjax.stylize(CONTENT, STYLE, experiment=experiment, out=tmp_path / "run", listener=Recorder())
+    (warning,) = warnings
     assert "NSTJAX_OFFLINE" in warning and "learnt from the two pictures" in warning
     with pytest.warns(UserWarning, match="learnt from the two pictures"):
         nstjax.stylize(CONTENT, STYLE, experiment=experiment)
     kept = read(tmp_path / "run" / "inputs" / "weights.safetensors")
     assert result.record["weights"]["sha256"] == kept.sha256 and kept.flavour.name == "self-taught"
-    # The file in the folder is as good as the network: the same picture, to the bit.
+    # The file in the folder gives the same picture, to the bit.
     again = nstjax.stylize(
         CONTENT, STYLE, experiment=experiment, weights=str(tmp_path / "run" / "inputs" / "weights.safetensors")
     )
     np.testing.assert_array_equal(again.picture, result.picture)
 
 
-def test_a_loss_that_diverges_raises(weights):
+def test_a_diverging_loss_raises(weights):
     with pytest.raises(Diverged, match=r"not finite at step \d"):
         nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, learning_rate=1e30)
 
@@ -147,25 +147,25 @@ def test_a_loss_that_diverges_raises(weights):
         (np.zeros((8, 8), np.float32), r"a float array \[H, W, 3\]"),
         (np.zeros((8, 8, 3), np.uint8), "not uint8"),
         (np.full((8, 8, 3), 255.0), "divide by 255"),
-        (np.full((8, 8, 3), np.nan), r"lie in \[0, 1\]"),
+        (np.full((8, 8, 3), np.nan), r"values in \[0, 1\], not nan to nan"),
     ],
 )
-def test_arrays_that_are_no_pictures(picture, message):
+def test_arrays_that_are_not_pictures_are_refused(picture, message):
     with pytest.raises(UserError, match=message):
         prepare(picture, STYLE, QUICK.config)
 
 
-def test_terms_and_weights_must_fit(weights):
-    lacking = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights={"content": 1.0}))
+def test_terms_and_weights_must_match(weights):
+    missing = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights={"content": 1.0}))
     with pytest.raises(UserError, match="term 'style' has no weight"):
-        nstjax.stylize(CONTENT, STYLE, experiment=lacking, weights=weights)
+        nstjax.stylize(CONTENT, STYLE, experiment=missing, weights=weights)
     more = {"content": 1.0, "style": 1.0, "stile": 1.0}
     surplus = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights=more))
     with pytest.raises(UserError, match="no term 'stile' to weight"):
         nstjax.stylize(CONTENT, STYLE, experiment=surplus, weights=weights)
 
 
-def test_sizes():
+def test_pictures_are_resized_as_the_settings_say():
     config = Config(size=16, style_scale=0.5)
     inputs = prepare(CONTENT, STYLE, config)
     assert inputs.content.shape == (12, 16, 3) and inputs.style.shape == (8, 7, 3)
@@ -174,26 +174,29 @@ def test_sizes():
     assert prepare(CONTENT, STYLE, Config(size=None, style_size=15)).style.shape == (15, 13, 3)
 
 
-def test_starts():
-    at = lambda init, seed=0: prepare(CONTENT, STYLE, Config(init=init, seed=seed)).start  # noqa: E731
-    np.testing.assert_array_equal(at("content"), CONTENT)
-    assert not np.array_equal(at("noise"), at("noise", seed=1))
-    np.testing.assert_array_equal(at("noise"), at("noise"))
+def test_init_chooses_the_start():
+
+    def make_start(init, seed=0):
+        return prepare(CONTENT, STYLE, Config(init=init, seed=seed)).start
+
+    np.testing.assert_array_equal(make_start("content"), CONTENT)
+    assert not np.array_equal(make_start("noise"), make_start("noise", seed=1))
+    np.testing.assert_array_equal(make_start("noise"), make_start("noise"))
     # 768 draws of a uniform variable: its mean is 0.5 with a deviation of 0.01.
-    assert abs(at("noise").mean() - 0.5) < 0.04
-    statistics = at("style-statistics").reshape(-1, 3)
+    assert abs(make_start("noise").mean() - 0.5) < 0.04
+    statistics = make_start("style-statistics").reshape(-1, 3)
     np.testing.assert_allclose(statistics.mean(0), STYLE.reshape(-1, 3).mean(0), atol=0.05)
     spread = STYLE.reshape(-1, 3).std(0)
     np.testing.assert_allclose(statistics.std(0), spread, rtol=0.15)  # 768 draws, and clipping takes a little
 
 
-def test_matched_colours_are_the_target_and_the_start():
+def test_matched_colours_are_used_for_target_and_start():
     inputs = prepare(CONTENT, STYLE, Config(match_colour="content"))
     np.testing.assert_array_equal(inputs.content, images.match_colour(CONTENT, STYLE))
     np.testing.assert_array_equal(inputs.start, inputs.content)
 
 
-def test_load_vgg19_serves_a_shallow_file(weights):
+def test_load_vgg19_reads_a_shallow_file(weights):
     vgg = nstjax.load_vgg19(weights, pooling="average")
     assert vgg.pooling == "average" and vgg.flavour.name == "torchvision"
     assert vgg.features(CONTENT, ["relu2_1"])["relu2_1"].shape == (12, 16, 128)

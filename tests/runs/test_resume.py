@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed is the run that was not, to the byte."""
+"""Resuming: a run that was stopped and resumed equals the run that was not stopped, to the byte."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import random_weights
-from quick_run import QUICK, StopAt, losses
+from quick_run import QUICK, StopAt, read_losses
 
 import nstjax
 from nstjax import images
@@ -19,19 +19,19 @@ from nstjax.cli import main
 from nstjax.errors import UserError
 from nstjax.experiment import resolve
 from nstjax.experiment.experiment import load
-from nstjax.experiment.record import SCHEMA, sealed
+from nstjax.experiment.record import SCHEMA, seal
 from nstjax.network.weights import write
 from nstjax.storage.run_folder import RunFolder
 
 SMALL = ["--steps", "14", "--horizon", "14", "--log-every", "4", "--snapshots", "5", "--snapshot-every", "6"]
 
 
-def pictures(folder):
+def read_pictures(folder):
     return {path.name: path.read_bytes() for path in [*Path(folder).glob("snapshots/*"), Path(folder, "output.png")]}
 
 
-def arrays(folder, step):
-    """{leaf: digest} of a checkpoint."""
+def read_digests(folder, step):
+    """Return {leaf: digest} of a checkpoint."""
     seal = json.loads(Path(folder, "checkpoints", str(step), "seal.json").read_text())
     return {leaf["name"]: leaf["sha256"] for leaf in seal["leaves"]}
 
@@ -45,26 +45,26 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_n_steps_and_then_m_are_n_plus_m_steps(place, method):
+def test_n_steps_then_m_steps_equal_n_plus_m_steps(workspace, method):
     options = [*METHODS[method], "--horizon", "14", "--log-every", "4", "--snapshots", "5"]
     assert main([*QUICK, "--out", "whole", "--steps", "14", *options]) == 0
     assert main([*QUICK, "--out", "parts", "--steps", "6", *options]) == 0
     assert main(["resume", "parts", "--steps", "14"]) == 0
-    assert arrays("parts", 14) == arrays("whole", 14)
-    assert pictures("parts") == pictures("whole")
+    assert read_digests("parts", 14) == read_digests("whole", 14)
+    assert read_pictures("parts") == read_pictures("whole")
     assert Path("parts/config.json").read_bytes() == Path("whole/config.json").read_bytes()
-    # The last step of the shorter run was logged, too; every other line is the same.
-    assert [line for line in losses("parts") if line["step"] != 5] == losses("whole")
+    # The last step of the shorter run was also logged; every other line is the same.
+    assert [line for line in read_losses("parts") if line["step"] != 5] == read_losses("whole")
 
 
-def test_an_extension_leaves_the_schedule_where_it_was(place):
+def test_an_extension_does_not_change_the_schedule(workspace):
     options = ["--schedule", "cosine", "--log-every", "100"]
     assert main([*QUICK, "--out", "parts", "--steps", "6", *options]) == 0
     assert main(["resume", "parts", "--steps", "12"]) == 0
     assert main([*QUICK, "--out", "whole", "--steps", "12", "--horizon", "6", *options]) == 0
     assert main([*QUICK, "--out", "other", "--steps", "12", *options]) == 0
     assert json.loads(Path("parts/config.json").read_text())["config"]["horizon"] == 6
-    assert pictures("parts") == pictures("whole") != pictures("other")
+    assert read_pictures("parts") == read_pictures("whole") != read_pictures("other")
 
 
 RANDOM = """
@@ -99,26 +99,26 @@ def terms(config):
 
 
 @pytest.mark.parametrize("terms", [RANDOM, TRANSPORT], ids=["noise", "transport"])
-def test_stopped_anywhere_and_with_random_numbers(place, terms):
-    """Stops after every few steps; each process draws what the uninterrupted one would have drawn."""
+def test_a_run_with_random_numbers_can_be_stopped_anywhere(workspace, terms):
+    """The run stops every few steps; each process draws what the uninterrupted one would have drawn."""
     Path("quick.py").write_text(Path("quick.py").read_text().partition("def terms")[0] + terms)
     assert main([*QUICK, "--out", "whole", *SMALL]) == 0
     experiment = load("quick.py").replace(
         weights="vgg.safetensors", steps=14, horizon=14, log_every=4, snapshots=(5,), snapshot_every=6
     )
-    made = nstjax.stylize("content.png", "style.png", experiment=experiment, out="parts", listener=StopAt(1)).steps
-    assert 1 <= made < 14
+    steps = nstjax.stylize("content.png", "style.png", experiment=experiment, out="parts", listener=StopAt(1)).steps
+    assert 1 <= steps < 14
     stops = 0
-    while made < 14:
-        made = nstjax.resume("parts", listener=StopAt(made + 2)).steps
+    while steps < 14:
+        steps = nstjax.resume("parts", listener=StopAt(steps + 2)).steps
         stops += 1
     assert stops >= 3
-    assert pictures("parts") == pictures("whole")
-    assert losses("parts") == losses("whole")
-    assert arrays("parts", 14) == arrays("whole", 14)
+    assert read_pictures("parts") == read_pictures("whole")
+    assert read_losses("parts") == read_losses("whole")
+    assert read_digests("parts", 14) == read_digests("whole", 14)
 
 
-def test_a_result_has_the_metrics_of_all_its_parts(place):
+def test_a_result_has_the_metrics_from_before_the_resume(workspace):
     assert main([*QUICK, "--out", "out", "--steps", "5", "--log-every", "2"]) == 0
     result = nstjax.resume("out", steps=9)
     np.testing.assert_array_equal(result.metrics["step"], [0, 2, 4, 6, 8])
@@ -126,8 +126,8 @@ def test_a_result_has_the_metrics_of_all_its_parts(place):
     np.testing.assert_array_equal(images.read("out/output.png").rgb, np.round(result.picture * 255) / np.float32(255))
 
 
-def test_the_folder_is_all_that_is_needed(place, monkeypatch):
-    """Elsewhere, without the pictures and the experiment, with only what a resume needs."""
+def test_a_resume_needs_only_the_folder(workspace, monkeypatch):
+    """The run is moved, without the pictures and the experiment file, and without what a resume does not read."""
     assert main([*QUICK, "--out", "whole", "--steps", "9"]) == 0
     assert main([*QUICK, "--out", "parts", "--steps", "9", "--checkpoint-every", "4", "--checkpoint-keep", "3"]) == 0
     for path in ("content.png", "style.png", "quick.py"):
@@ -136,34 +136,34 @@ def test_the_folder_is_all_that_is_needed(place, monkeypatch):
         if path.name not in ("config.json", "inputs", "checkpoints"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree("parts/checkpoints/9")
-    (place / "elsewhere").mkdir()
+    (workspace / "elsewhere").mkdir()
     shutil.move("parts", "elsewhere/moved")
     monkeypatch.chdir("elsewhere")
     assert main(["resume", "moved"]) == 0
-    # Its record has other checkpoints in it, so only the pixels are the same.
-    np.testing.assert_array_equal(images.read("moved/output.png").rgb, images.read(place / "whole/output.png").rgb)
+    # The records differ in their checkpoint settings, so only the pixels are the same.
+    np.testing.assert_array_equal(images.read("moved/output.png").rgb, images.read(workspace / "whole/output.png").rgb)
 
 
-def test_a_finished_run_draws_what_was_deleted(place):
+def test_a_resume_of_a_finished_run_draws_deleted_files_again(workspace):
     assert main([*QUICK, "--out", "out", *SMALL]) == 0
-    before = pictures("out")
+    before = read_pictures("out")
     Path("out/output.png").unlink()
     Path("out/report.html").unlink()
     assert main(["resume", "out", "--save", "again.png"]) == 0
-    assert pictures("out") == before and Path("out/report.html").exists()
+    assert read_pictures("out") == before and Path("out/report.html").exists()
     assert Path("again.png").read_bytes() == before["output.png"]
 
 
-def test_a_run_that_wrote_no_checkpoint_begins_again(place, capsys):
+def test_a_run_without_checkpoints_starts_again(workspace, capsys):
     assert main([*QUICK, "--out", "out", *SMALL]) == 0
-    before, lines = pictures("out"), losses("out")
+    before, lines = read_pictures("out"), read_losses("out")
     shutil.rmtree("out/checkpoints")
     assert main(["resume", "out"]) == 0
-    assert "there is no checkpoint: beginning again at step 0" in capsys.readouterr().err
-    assert pictures("out") == before and losses("out") == lines
+    assert "there is no checkpoint: starting again at step 0" in capsys.readouterr().err
+    assert read_pictures("out") == before and read_losses("out") == lines
 
 
-def test_weights_that_have_moved_are_found(place, monkeypatch, capsys):
+def test_moved_weights_are_found(workspace, monkeypatch, capsys):
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
     Path("vgg.safetensors").rename("moved.safetensors")
     assert main(["resume", "out", "--steps", "6"]) == 2
@@ -173,8 +173,8 @@ def test_weights_that_have_moved_are_found(place, monkeypatch, capsys):
     assert main(["resume", "out", "--steps", "6"]) == 0
 
 
-def test_a_learnt_network_is_read_from_the_folder(place):
-    arguments = [it for it in QUICK if it not in ("--weights", "vgg.safetensors")] + ["--weights", "self-taught"]
+def test_a_learnt_network_is_read_from_the_folder(workspace):
+    arguments = ["self-taught" if argument == "vgg.safetensors" else argument for argument in QUICK]
     assert main([*arguments, "--out", "whole", "--steps", "6"]) == 0
     assert main([*arguments, "--out", "parts", "--steps", "3", "--horizon", "6", "--log-every", "1"]) == 0
     before = Path("parts/inputs/weights.safetensors").stat().st_mtime_ns
@@ -185,31 +185,31 @@ def test_a_learnt_network_is_read_from_the_folder(place):
     assert main(["resume", "parts", "--steps", "8"]) == 2
 
 
-def test_terms_made_in_python_are_given_again(place, capsys):
+def test_terms_made_in_python_must_be_passed_again(workspace, capsys):
     experiment = load("quick.py")
-    made = nstjax.Experiment("mine", experiment.config, experiment.terms).replace(weights="vgg.safetensors")
-    nstjax.stylize("content.png", "style.png", experiment=made, out="out", steps=4)
+    in_python = nstjax.Experiment("mine", experiment.config, experiment.terms).replace(weights="vgg.safetensors")
+    nstjax.stylize("content.png", "style.png", experiment=in_python, out="out", steps=4)
     assert main(["resume", "out", "--steps", "6"]) == 2
-    assert "were made in Python" in capsys.readouterr().err
-    assert nstjax.resume("out", steps=6, experiment=made).steps == 6
+    assert "were defined in Python" in capsys.readouterr().err
+    assert nstjax.resume("out", steps=6, experiment=in_python).steps == 6
 
 
-def test_a_run_that_was_stopped_while_it_compiled_goes_on(place, monkeypatch):
-    """All that it was given is on the disk before, the learnt weights of many minutes among it."""
+def test_a_run_stopped_while_compiling_can_be_resumed(workspace, monkeypatch):
+    """The folder is complete before compilation begins, including learnt weights, which take minutes."""
 
-    def killed(*arguments):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstjax.runs.compiling.compile", killed)
+    monkeypatch.setattr("nstjax.runs.compiling.compile", interrupt)
     assert main([*QUICK, "--out", "out", *SMALL]) == 130
     monkeypatch.undo()
-    os.chdir(place)
+    os.chdir(workspace)
     assert main(["resume", "out"]) == 0
     assert main([*QUICK, "--out", "whole", *SMALL]) == 0
-    assert pictures("out") == pictures("whole")
+    assert read_pictures("out") == read_pictures("whole")
 
 
-def test_metrics_that_were_lost_are_missed(place, capsys):
+def test_lost_metrics_give_a_warning(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--steps", "8", "--log-every", "2"]) == 0
     whole = Path("out/metrics.jsonl").read_text().splitlines(keepends=True)
     for lines, message in (
@@ -223,31 +223,31 @@ def test_metrics_that_were_lost_are_missed(place, capsys):
         assert main(["resume", "out", "--quiet"]) == 0
         error = capsys.readouterr().err
         assert (message in error) if message else error == ""
-        assert len({line["step"] for line in losses("out")}) == len(losses("out"))
+        assert len({line["step"] for line in read_losses("out")}) == len(read_losses("out"))
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xfe\x00\n", b"hello\n", b"[]\n", b'{"epoch": 1}\n'])
-def test_metrics_with_garbage_are_one_line(place, capsys, garbage):
+def test_metrics_with_garbage_are_refused_in_one_line(workspace, capsys, garbage):
     assert main([*QUICK, "--out", "out"]) == 0
     content = Path("out/metrics.jsonl").read_bytes()
     Path("out/metrics.jsonl").write_bytes(garbage + content)
     capsys.readouterr()
     assert main(["resume", "out", "--quiet"]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "metrics.jsonl has a line that is no logged step" in error
+    assert error.count("\n") == 1 and "metrics.jsonl has a line that is not a logged step" in error
 
 
-def test_a_damaged_snapshot_is_left_out(place, capsys):
+def test_a_damaged_snapshot_is_left_out(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--snapshots", "2,5"]) == 0
     Path("out/snapshots/000002.png").write_text("x")
     capsys.readouterr()
     assert main(["resume", "out", "--quiet"]) == 0
     assert "000002.png is left out" in capsys.readouterr().err
-    with_one = Path("out/report.html").read_text()
-    assert "step 5" in with_one and "step 2<" not in with_one
+    page = Path("out/report.html").read_text()
+    assert "step 5" in page and "step 2<" not in page
 
 
-def test_what_a_kill_after_the_last_step_has_left_goes(place):
+def test_leftovers_of_a_kill_after_the_last_step_are_removed(workspace):
     assert main([*QUICK, "--out", "out"]) == 0
     # The run is killed while it removes a checkpoint, and no further one will be written.
     Path("out/checkpoints/.3.old/d").mkdir(parents=True)
@@ -255,29 +255,29 @@ def test_what_a_kill_after_the_last_step_has_left_goes(place):
     assert not list(Path("out/checkpoints").glob(".*"))
 
 
-def test_a_folder_of_other_things_is_not_written_into(place, capsys):
+def test_a_folder_with_other_files_is_refused(workspace, capsys):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
     assert main([*QUICK, "--out", "mine"]) == 2
     assert "mine is not empty (thesis.txt is in it)" in capsys.readouterr().err
-    # What a run leaves that was killed before its record was written is no hindrance.
+    # A run that was killed before its record was written does not block the folder.
     Path("killed/inputs").mkdir(parents=True)
     Path("killed/.lock").touch()
     assert main([*QUICK, "--out", "killed"]) == 0
 
 
-# What is refused, in one line and with nothing changed.
+# Changed files are refused in one line, and nothing is changed.
 
 
 RECORD = Path("out/config.json")
 INPUTS = Path("out/inputs")
 
 
-def edit(*, seal=False, config=None, **changes):
-    """Change the record of the run in out/; with or without a fitting checksum."""
+def edit(*, reseal=False, config=None, **changes):
+    """Change the record of the run in out/, and its checksum too if `reseal`."""
     content = json.loads(RECORD.read_text())
     content |= {"config": {**content["config"], **(config or {})}, **changes}
-    RECORD.write_text(json.dumps(sealed(content) if seal else content))
+    RECORD.write_text(json.dumps(seal(content) if reseal else content))
 
 
 def append(path, text):
@@ -287,10 +287,10 @@ def append(path, text):
 REFUSED = {
     "an edited setting": (lambda: edit(config={"learning_rate": 0.5}), "was changed after the run began"),
     "an edited number of steps": (lambda: edit(config={"steps": 99}), "was changed after the run began"),
-    "another schema": (lambda: edit(schema=1), f"has schema 1, and this nstjax reads {SCHEMA}: use the nstjax that"),
-    "settings of another version": (lambda: edit(seal=True, config={"x": 1}), "with other settings .x.: use that"),
-    "a truncated record": (lambda: RECORD.write_text('{"schema": 2, '), "is no record of a run"),
-    "a record that is a list": (lambda: RECORD.write_text("[]"), "is no record of a run"),
+    "another schema": (lambda: edit(schema=1), f"has schema 1, but this nstjax reads {SCHEMA}: use the nstjax that"),
+    "settings of another version": (lambda: edit(reseal=True, config={"x": 1}), "with other settings .x.: use that"),
+    "a truncated record": (lambda: RECORD.write_text('{"schema": 2, '), "is not the record of a run"),
+    "a record that is a list": (lambda: RECORD.write_text("[]"), "is not the record of a run"),
     "no record": (RECORD.unlink, "no run in out"),
     "other weights": (
         lambda: write("vgg.safetensors", random_weights("block2_conv1", seed=5)),
@@ -300,8 +300,8 @@ REFUSED = {
         lambda: np.save(INPUTS / "start.npy", np.zeros((24, 32, 3), np.float32)),
         "is not the picture that the run began with",
     ),
-    "a missing picture": ((INPUTS / "style.npy").unlink, "style.npy, which the run needs"),
-    "an emptied picture": (lambda: (INPUTS / "style.npy").write_bytes(b""), "style.npy, which the run needs"),
+    "a missing picture": ((INPUTS / "style.npy").unlink, "style.npy, which is needed to resume"),
+    "an emptied picture": (lambda: (INPUTS / "style.npy").write_bytes(b""), "style.npy, which is needed to resume"),
     "an edited experiment": (
         lambda: append(INPUTS / "experiment.py", "\n"),
         "experiment.py was changed after the run began",
@@ -310,35 +310,35 @@ REFUSED = {
 }
 
 
-def content_of(folder):
+def read_files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_was_changed_is_refused(place, capsys, case):
+def test_a_changed_run_is_refused(workspace, capsys, case):
     damage, message = REFUSED[case]
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
     damage()
-    before = content_of(Path("out"))
+    before = read_files(Path("out"))
     capsys.readouterr()
     assert main(["resume", "out", "--steps", "9", "--quiet"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     assert re.search(message, captured.err), captured.err
-    assert content_of(Path("out")) == before
+    assert read_files(Path("out")) == before
 
 
-def test_an_edited_record_that_was_sealed_again_finds_no_checkpoint_of_its_own(place, capsys):
+def test_an_edited_and_resealed_record_matches_no_checkpoint(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
-    edit(seal=True, config={"learning_rate": 0.5})
-    before = content_of(Path("out"))
+    edit(reseal=True, config={"learning_rate": 0.5})
+    before = read_files(Path("out"))
     assert main(["resume", "out", "--steps", "9"]) == 1
     error = capsys.readouterr().err
     assert "belongs to another run" in error and "all checkpoints in" in error
-    assert content_of(Path("out")) == before
+    assert read_files(Path("out")) == before
 
 
-def test_damaged_checkpoints_are_passed_over_or_end_the_resume(place, capsys):
+def test_damaged_checkpoints_are_skipped_and_a_whole_one_is_needed(workspace, capsys):
     assert main([*QUICK, "--out", "whole", "--steps", "9", "--checkpoint-every", "3"]) == 0
     shutil.copytree("whole", "out")
     for step in (9, 6):
@@ -348,57 +348,57 @@ def test_damaged_checkpoints_are_passed_over_or_end_the_resume(place, capsys):
     assert main(["resume", "out"]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 2 and "step 9 is damaged" in warnings[0] and "step 6 is damaged" in warnings[1]
-    assert pictures("out") == pictures("whole") and losses("out") == losses("whole")
+    assert read_pictures("out") == read_pictures("whole") and read_losses("out") == read_losses("whole")
     for seal in Path("out/checkpoints").glob("*/seal.json"):
         seal.unlink()
-    before = content_of(Path("out"))
+    before = read_files(Path("out"))
     assert main(["resume", "out"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("nstjax: all checkpoints in ")
-    assert content_of(Path("out")) == before
+    assert read_files(Path("out")) == before
 
 
-def test_other_versions_are_warned_of(place, capsys, monkeypatch):
+def test_other_versions_give_a_warning(workspace, capsys, monkeypatch):
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
-    now = resolve._versions()
-    monkeypatch.setattr("nstjax.experiment.resolve._versions", lambda: {**now, "jax": "9.9"})
+    now = resolve._package_versions()
+    monkeypatch.setattr("nstjax.experiment.resolve._package_versions", lambda: {**now, "jax": "9.9"})
     assert main(["resume", "out", "--steps", "6"]) == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert "jax" in warning and "9.9" in warning and "the last bits may differ" in warning
 
 
-# Two processes, one folder.
+# Two processes and one folder.
 
 HOLDER = """
 import sys, time
-from nstjax.rundir import RunFolder
-with RunFolder("out").held():
+from nstjax.storage.run_folder import RunFolder
+with RunFolder("out").lock():
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_living_process_keeps_others_out_and_a_killed_one_does_not(place, capsys):
+def test_a_living_process_locks_the_folder_and_a_killed_one_does_not(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    before = content_of(Path("out"))
-    assert RunFolder("out").is_held()
+    before = read_files(Path("out"))
+    assert RunFolder("out").is_locked()
     capsys.readouterr()
     assert main(["resume", "out", "--steps", "6"]) == 2
-    assert "another process is at work in out" in capsys.readouterr().err
-    assert content_of(Path("out")) == before
+    assert "another process is working in out" in capsys.readouterr().err
+    assert read_files(Path("out")) == before
     assert main(["status", "out"]) == 0
-    assert "a process is at work on it" in capsys.readouterr().out
+    assert "a process is working on it" in capsys.readouterr().out
     holder.kill()
     holder.communicate()
-    assert not RunFolder("out").is_held()
+    assert not RunFolder("out").is_locked()
     assert main(["resume", "out", "--steps", "6"]) == 0
 
 
-def test_the_folder_is_free_again_after_a_failure(place):
+def test_the_folder_is_free_again_after_a_failure(workspace):
     assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
     with pytest.raises(UserError, match="can be extended, not cut"):
         nstjax.resume("out", steps=2)
-    with pytest.raises(ZeroDivisionError), RunFolder("out").held():
+    with pytest.raises(ZeroDivisionError), RunFolder("out").lock():
         raise ZeroDivisionError
     assert nstjax.resume("out", steps=5).steps == 5

@@ -1,4 +1,4 @@
-"""Several devices in one process, and programs for devices that are not here."""
+"""Several devices in one process, and programs for devices that this machine lacks."""
 
 import dataclasses
 import json
@@ -23,15 +23,15 @@ from nstjax.statistics import per_layer
 from nstjax.types import Term
 
 WEIGHTS = ["1", "5", "10", "50", "100"]
-# Rounding that differs becomes a step that differs where a gradient changes its sign or a maximum its place. So the
-# pictures are compared where that is rare: from noise, with average pooling, at a small rate.
+# A difference in rounding becomes a different step where a gradient changes its sign or a maximum its position. The
+# pictures are therefore compared where that is rare: from noise, with average pooling, at a small learning rate.
 CALM = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "steps": 50}
 SWEEP = ["content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
-SWEEP += [it for name, value in CALM.items() for it in ("--" + name.replace("_", "-"), str(value))]
+SWEEP += [word for name, value in CALM.items() for word in ("--" + name.replace("_", "-"), str(value))]
 
 
-def on_devices(count, *arguments):
-    """The command line in a process with so many virtual devices."""
+def run_on_devices(count, *arguments):
+    """Run the command line in a process with `count` virtual devices; return its stderr."""
     flags = f"--xla_force_host_platform_device_count={count}"
     environment = {**os.environ, "XLA_FLAGS": flags}
     done = subprocess.run([sys.executable, "-m", "nstjax", *arguments], capture_output=True, text=True, env=environment)
@@ -39,15 +39,15 @@ def on_devices(count, *arguments):
     return done.stderr
 
 
-def outputs(folder):
+def read_outputs(folder):
     return {path.parent.name: path.read_bytes() for path in Path(folder).glob("members/*/output.png")}
 
 
-def test_members_spread_over_devices_are_the_single_runs(place):
-    """Five members on eight devices: three places are filled up, and what fills them is dropped."""
-    said = on_devices(8, "sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "eight")
-    assert "5 members, 5 at a time, on 8 devices" in said
-    assert len(outputs("eight")) == 5
+def test_members_spread_over_devices_equal_the_single_runs(workspace):
+    """Five members on eight devices: three places are filled with copies, whose results are dropped."""
+    stderr = run_on_devices(8, "sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "eight")
+    assert "5 members, 5 at a time, on 8 devices" in stderr
+    assert len(read_outputs("eight")) == 5
     for weight in WEIGHTS:
         single = nstjax.stylize(
             "content.png",
@@ -58,23 +58,25 @@ def test_members_spread_over_devices_are_the_single_runs(place):
             **CALM,
         )
         member = images.read(f"eight/members/style={weight}/output.png").rgb
-        # A value that lies between two of 256 may be rounded to either.
+        # A value half-way between two levels may be rounded to either.
         np.testing.assert_allclose(member, single.picture, atol=1.01 / 255)
 
 
-def test_a_sweep_is_resumed_on_as_many_devices_to_the_byte_and_on_others_nearly(place):
+def test_a_sweep_resumed_on_as_many_devices_is_equal_and_on_others_nearly_equal(workspace):
     options = ["--style-weight", *WEIGHTS, "--group-size", "4"]
-    on_devices(4, "sweep", *SWEEP, *options, "--out", "whole")
+    run_on_devices(4, "sweep", *SWEEP, *options, "--out", "whole")
     for name in ("same", "other"):
-        on_devices(4, "sweep", *SWEEP, *options, "--out", name, "--steps", "20", "--horizon", "50", "--log-every", "2")
-    on_devices(4, "resume", "same", "--steps", "50")
-    said = on_devices(2, "resume", "other", "--steps", "50")
-    assert "2 devices where the sweep began with 4: the last bits may differ" in said
+        run_on_devices(
+            4, "sweep", *SWEEP, *options, "--out", name, "--steps", "20", "--horizon", "50", "--log-every", "2"
+        )
+    run_on_devices(4, "resume", "same", "--steps", "50")
+    stderr = run_on_devices(2, "resume", "other", "--steps", "50")
+    assert "2 devices, but the sweep began with 4: the last bits may differ" in stderr
     for path in Path("other/members").iterdir():
         assert json.loads((path / "config.json").read_text())["sweep"]["devices"] == 2
     whole, same, other = (
-        {path.parent.name: images.read(path).rgb for path in Path(it).glob("members/*/output.png")}
-        for it in ("whole", "same", "other")
+        {path.parent.name: images.read(path).rgb for path in Path(folder).glob("members/*/output.png")}
+        for folder in ("whole", "same", "other")
     )
     for name, picture in whole.items():
         np.testing.assert_array_equal(same[name], picture)
@@ -83,7 +85,7 @@ def test_a_sweep_is_resumed_on_as_many_devices_to_the_byte_and_on_others_nearly(
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_program_is_lowered_for_devices_that_are_not_here(platform, dtype):
+def test_the_program_is_lowered_for_devices_that_this_machine_lacks(platform, dtype):
     gram, same = per_layer(statistics.gram), per_layer(statistics.feature_map)
     objective = Objective(
         (
@@ -107,7 +109,7 @@ def test_the_program_is_lowered_for_devices_that_are_not_here(platform, dtype):
     assert text.count("stablehlo.convolution") >= 10 and "stablehlo.while" in text
 
 
-# One picture over several devices.
+# One picture spread over several devices.
 
 STRIPS = """
 import jax, jax.numpy as jnp, numpy as np, sys
@@ -145,7 +147,7 @@ print(gradient(strips).sharding.spec)
 """
 
 
-def test_features_and_gradients_of_strips_are_those_of_the_whole(tmp_path):
+def test_features_and_gradients_of_strips_equal_those_of_the_whole(tmp_path):
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     code = STRIPS.replace("TESTS", str(Path(__file__).parents[1]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -154,47 +156,45 @@ def test_features_and_gradients_of_strips_are_those_of_the_whole(tmp_path):
 
 
 MEMORY = """
-import dataclasses, sys
-import jax
-from nstjax import program
-from nstjax.experiment import load
-from nstjax.inputs import prepare
-from nstjax.listener import Listener
-from nstjax.resolve import resolve
+from nstjax.callbacks import Listener
+from nstjax.experiment.experiment import load
+from nstjax.experiment.inputs import prepare
+from nstjax.experiment.resolve import resolve
+from nstjax.runs import compiling
 for shard in (False, True):
     experiment = load("quick.py").replace(weights="vgg.safetensors", size=None, shard_picture=shard)
     inputs = prepare("large.png", "style.png", experiment.config)
-    compiled = program.compile(resolve(experiment, inputs, Listener()), inputs)
-    print(compiled.chunk.memory_analysis().temp_size_in_bytes)
+    program = compiling.compile(resolve(experiment, inputs, Listener()), inputs)
+    print(program.chunk.memory_analysis().temp_size_in_bytes)
 """
 
 
-def test_a_picture_in_strips_needs_less_memory_on_each_device(place):
+def test_a_picture_in_strips_needs_less_memory_on_each_device(workspace):
     images.save("large.png", smooth_picture(256, 192))
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     whole, strips = map(int, done.stdout.split())
-    assert strips < 0.3 * whole  # an eighth, and what neighbours exchange
+    assert strips < 0.3 * whole  # an eighth, and the rows that neighbours exchange
 
 
-def test_a_run_in_strips_is_the_run_and_resumes_to_the_byte(place):
+def test_a_run_in_strips_equals_the_run_and_resumes_to_the_byte(workspace):
     arguments = [*SWEEP, "--loss-weights", "style=10", "--log-every", "5"]
-    on_devices(4, "run", *arguments, "--out", "strips", "--shard-picture", "--checkpoint-every", "20")
-    on_devices(
+    run_on_devices(4, "run", *arguments, "--out", "strips", "--shard-picture", "--checkpoint-every", "20")
+    run_on_devices(
         *(4, "run", *arguments, "--out", "parts", "--shard-picture", "--checkpoint-every", "20"),
         *("--steps", "25", "--horizon", "50"),
     )
-    on_devices(4, "resume", "parts", "--steps", "50")
-    on_devices(1, "run", *arguments, "--out", "whole")
-    strips, parts, whole = (images.read(f"{it}/output.png").rgb for it in ("strips", "parts", "whole"))
+    run_on_devices(4, "resume", "parts", "--steps", "50")
+    run_on_devices(1, "run", *arguments, "--out", "whole")
+    strips, parts, whole = (images.read(f"{name}/output.png").rgb for name in ("strips", "parts", "whole"))
     np.testing.assert_array_equal(parts, strips)
     np.testing.assert_allclose(strips, whole, atol=1.01 / 255)
 
 
-def test_a_picture_that_cannot_be_divided(place):
+def test_a_picture_that_cannot_be_divided_is_refused(workspace):
     flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=7"}
     command = [sys.executable, "-m", "nstjax", "run", *SWEEP, "--shard-picture", "--out", "out", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, env=flags)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "a height that is a multiple of that, not 24" in done.stderr and not Path("out").exists()
+    assert "a height that is a multiple of 7, not 24" in done.stderr and not Path("out").exists()

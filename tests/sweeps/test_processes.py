@@ -1,4 +1,4 @@
-"""Two processes that share a sweep: each does its part, and one that dies takes no other with it."""
+"""Two processes that share a sweep: each computes its members, and the death of one does not stop the other."""
 
 import os
 import signal
@@ -17,16 +17,16 @@ from nstjax import images
 from nstjax.cli import main
 
 
-def free_port():
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
+def find_free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
-def two_processes(*arguments, devices=4):
-    """The command line in two processes that meet on the loopback address."""
+def start_two_processes(*arguments, devices=4):
+    """Start the command line in two processes that meet on the loopback address."""
     environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-    meeting = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", "2", "--process-index"]
+    meeting = ["--coordinator", f"127.0.0.1:{find_free_port()}", "--processes", "2", "--process-index"]
     return [
         subprocess.Popen(
             [sys.executable, "-m", "nstjax", *arguments, *meeting, str(index)],
@@ -40,14 +40,16 @@ def two_processes(*arguments, devices=4):
 
 
 @pytest.fixture
-def singles(place):
-    """{weight: the picture of the single run}"""
+def singles(workspace):
+    """Return {weight: the picture of the single run}."""
     pictures = ("content.png", "style.png")
     common = {"experiment": "quick.py", "weights": "vgg.safetensors", **CALM}
-    return {it: nstjax.stylize(*pictures, loss_weights={"style": float(it)}, **common).picture for it in WEIGHTS}
+    return {
+        weight: nstjax.stylize(*pictures, loss_weights={"style": float(weight)}, **common).picture for weight in WEIGHTS
+    }
 
 
-def assert_all_there(folder, singles):
+def assert_complete(folder, singles):
     for weight, picture in singles.items():
         member = images.read(Path(folder, "members", f"style={weight}", "output.png")).rgb
         np.testing.assert_allclose(member, picture, atol=1.01 / 255)
@@ -55,32 +57,32 @@ def assert_all_there(folder, singles):
         assert Path(folder, name).exists()
 
 
-def test_each_takes_its_members_and_the_last_one_draws_the_whole(singles):
-    processes = two_processes("sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "out")
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    # Members 0, 2 and 4, and 1 and 3; a group is as large as the four devices at least.
-    assert "3 members, 3 at a time, on 4 devices" in said[0][1] and "2 members, 2 at a time" in said[1][1]
-    assert sum("page: out/report.html" in out for out, _ in said) >= 1
-    assert_all_there("out", singles)
+def test_each_process_computes_its_members_and_the_last_one_writes_the_report(singles):
+    processes = start_two_processes("sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "out")
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    # Members 0, 2 and 4, and members 1 and 3. A group has at least as many places as there are devices.
+    assert "3 members, 3 at a time, on 4 devices" in outputs[0][1] and "2 members, 2 at a time" in outputs[1][1]
+    assert sum("page: out/report.html" in stdout for stdout, _ in outputs) >= 1
+    assert_complete("out", singles)
 
 
-def test_one_is_killed_the_other_finishes_and_a_resume_of_one_does_the_rest(singles, capsys):
+def test_one_process_is_killed_the_other_finishes_and_a_resume_does_the_rest(singles, capsys):
     steps = ["--checkpoint-every", "10", "--group-size", "4"]
-    first, second = two_processes("sweep", *SWEEP, *steps, "--style-weight", *WEIGHTS, "--out", "out")
+    first, second = start_two_processes("sweep", *SWEEP, *steps, "--style-weight", *WEIGHTS, "--out", "out")
     for _ in range(1200):
         if list(Path("out/groups").glob("0000*/checkpoints/[0-9]*")) or first.poll() is not None:
             break
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    _, said = second.communicate(timeout=300)
-    assert second.returncode == 0, said
+    _, stderr = second.communicate(timeout=300)
+    assert second.returncode == 0, stderr
     assert not Path("out/report.html").exists() or first.returncode == 0
     assert main(["status", "out"]) == 0
     assert "members are finished" in capsys.readouterr().out
     assert main(["resume", "out"]) == 0  # one process, one device
-    assert_all_there("out", singles)
+    assert_complete("out", singles)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,6 @@ def test_one_is_killed_the_other_finishes_and_a_resume_of_one_does_the_rest(sing
         (["--coordinator", "127.0.0.1:1", "--processes", "2", "--process-index", "2"], "from 0 to 1, not 2"),
     ],
 )
-def test_what_processes_are_told_must_fit(place, capsys, options, message):
+def test_process_options_that_do_not_match_are_refused(workspace, capsys, options, message):
     assert main(["sweep", *SWEEP, "--style-weight", "1", "2", "--out", "out", *options]) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Compiled programs that one process leaves to the next: found again, of the same results, and in nobody's way."""
+"""The persistent compilation cache: later processes find the programs and compute the same, and damage is repaired."""
 
 import os
 import re
@@ -7,123 +7,124 @@ import sys
 from pathlib import Path
 
 import pytest
-from quick_run import QUICK, losses, process, without_import_times
+from quick_run import QUICK, drop_import_times, read_losses, run_process
 
 from nstjax.network import weights
 from nstjax.system import compilation_cache
 
 ON = {"JAX_ENABLE_COMPILATION_CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+"""An environment in which every program is cached, however quickly it compiles."""
 
 
 @pytest.fixture(autouse=True)
-def _as_users_have_it(monkeypatch):
-    """Without the cache that the tests share."""
-    for name in [it for it in os.environ if it.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE"))]:
-        monkeypatch.delenv(name)
-
-
-"""Every program counts here, however soon it is compiled."""
+def _without_the_tests_cache(monkeypatch):
+    """Remove the cache that the tests share."""
+    for name in list(os.environ):
+        if name.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")):
+            monkeypatch.delenv(name)
 
 
 def run(out, *options):
-    """A short run with the cache; returns what it said on stderr."""
-    done = process(*QUICK, "--out", out, "--quiet", *options, **ON)
+    """Run a few steps with the cache; return the lines on stderr."""
+    done = run_process(*QUICK, "--out", out, "--quiet", *options, **ON)
     assert done.returncode == 0, done.stderr
-    return without_import_times(done.stderr)
+    return drop_import_times(done.stderr)
 
 
-def programs(place):
-    return {path.name: path.read_bytes() for path in Path(place).glob("*/*-cache")}
+def programs(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*/*-cache")}
 
 
-def times(place):
-    """When each program was last asked for."""
-    return {path.name: path.read_bytes() for path in Path(place).glob("*/*-atime")}
+def times(folder):
+    """Return the last access time of each program."""
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*/*-atime")}
 
 
 def same_results(one, other):
-    pictures = {Path(it, "output.png").read_bytes() for it in (one, other)}
-    return len(pictures) == 1 and losses(one) == losses(other)
+    pictures = {Path(folder, "output.png").read_bytes() for folder in (one, other)}
+    return len(pictures) == 1 and read_losses(one) == read_losses(other)
 
 
-def test_the_folder_is_in_the_users_cache_beside_the_weights(tmp_path):
-    folder = compilation_cache.folder(None)
+def test_the_folder_is_in_the_users_cache_next_to_the_weights(tmp_path):
+    folder = compilation_cache.locate_cache(None)
     assert folder.parent == tmp_path / "cache" / "nstjax" / "xla" == weights.cache_folder().parent / "xla"
     assert re.fullmatch(r"\d+\.\d+\.\d+.*-[0-9a-f]{12}", folder.name)
-    assert compilation_cache.folder("mine") == Path("mine", folder.name)
+    assert compilation_cache.locate_cache("mine") == Path("mine", folder.name)
     assert not folder.parent.exists()
 
 
-def test_another_machine_and_other_cores_have_another_folder(monkeypatch):
-    folders = {compilation_cache.folder("x")}
+def test_each_machine_and_number_of_cores_has_its_folder(monkeypatch):
+    folders = {compilation_cache.locate_cache("x")}
     with monkeypatch.context() as patch:
-        patch.setattr("nstjax.system.devices.processor", lambda: "another")
-        folders.add(compilation_cache.folder("x"))
+        patch.setattr("nstjax.system.devices.processor_name", lambda: "another")
+        folders.add(compilation_cache.locate_cache("x"))
     with monkeypatch.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda process: {*range(999)}, raising=False)
-        folders.add(compilation_cache.folder("x"))
+        folders.add(compilation_cache.locate_cache("x"))
     with monkeypatch.context() as patch:
-        patch.setattr(compilation_cache, "_features", lambda: ["flags: fpu avx512f"])
-        folders.add(compilation_cache.folder("x"))
+        patch.setattr(compilation_cache, "_cpu_features", lambda: ["flags: fpu avx512f"])
+        folders.add(compilation_cache.locate_cache("x"))
     monkeypatch.setenv("NPROC", "1")
-    folders.add(compilation_cache.folder("x"))
+    folders.add(compilation_cache.locate_cache("x"))
     assert len(folders) == 5
 
 
-def test_a_second_process_finds_the_programs_and_computes_the_same(place):
+def test_a_second_process_loads_the_programs_and_computes_the_same(workspace):
     assert run("compiled") == []
-    cache = compilation_cache.folder(None).parent
-    first, asked = programs(cache), times(cache)
-    assert any(name.startswith("jit_run_chunk-") for name in first) and len(asked) == len(first)
-    assert run("found") == []
+    cache = compilation_cache.locate_cache(None).parent
+    first, accessed = programs(cache), times(cache)
+    assert any(name.startswith("jit_run_chunk-") for name in first) and len(accessed) == len(first)
+    assert run("loaded") == []
     assert programs(cache) == first
-    assert all(time != asked[name] for name, time in times(cache).items())
+    assert all(time != accessed[name] for name, time in times(cache).items())
     assert run("without", "--compilation-cache", "none") == []
-    assert same_results("compiled", "found") and same_results("compiled", "without")
+    assert same_results("compiled", "loaded") and same_results("compiled", "without")
 
 
-def test_the_option_places_it_and_none_disables_it(place):
+def test_the_option_sets_the_folder_and_none_disables_the_cache(workspace):
     assert run("kept", "--compilation-cache", "programs") == []
     assert programs("programs")
     assert run("not-kept", "--compilation-cache", "none") == []
-    assert not compilation_cache.folder(None).parent.exists() and not Path("none").exists()
+    assert not compilation_cache.locate_cache(None).parent.exists() and not Path("none").exists()
 
 
-def test_sweeps_and_resumes_find_them_too(place):
+def test_sweeps_and_resumed_runs_use_the_cache(workspace):
     sweep = ["sweep", *QUICK[1:], "--style-weight", "1", "2", "--out", "sweep", "--compilation-cache", "programs"]
-    assert process(*sweep, **ON).returncode == 0
+    assert run_process(*sweep, **ON).returncode == 0
     assert any(name.startswith("jit_run_chunks-") for name in programs("programs"))
     first = times("programs")
-    done = process("resume", "sweep", "--steps", "9", "--compilation-cache", "programs", **ON)
+    done = run_process("resume", "sweep", "--steps", "9", "--compilation-cache", "programs", **ON)
     assert done.returncode == 0, done.stderr
     (chunk,) = (name for name in first if name.startswith("jit_run_chunks-"))
     assert times("programs")[chunk] != first[chunk]
 
 
-def test_damaged_programs_are_compiled_anew_and_kept_again(place):
+def test_damaged_programs_are_compiled_and_cached_again(workspace):
     run("first", "--compilation-cache", "programs")
     whole = programs("programs")
     for path in Path("programs").glob("*/*-cache"):
         os.truncate(path, path.stat().st_size // 2)
     (warning,) = run("second", "--compilation-cache", "programs")
-    assert re.match("nstjax: warning: reading a compiled program in .* failed .* it is compiled anew$", warning)
+    assert re.match("nstjax: warning: reading a compiled program in .* failed .* it is compiled again$", warning)
     assert programs("programs").keys() == whole.keys()
     assert run("third", "--compilation-cache", "programs") == []
     assert same_results("first", "second") and same_results("first", "third")
 
 
-def test_what_a_killed_process_left_half_written_is_in_nobodys_way(place):
+def test_half_written_programs_of_a_killed_process_are_replaced(workspace):
     run("first", "--compilation-cache", "programs")
     whole = programs("programs")
-    time, *_, gone = sorted(Path("programs").glob("*/*-atime"))
+    time, *_, missing = sorted(Path("programs").glob("*/*-atime"))
     time.unlink()  # killed between a program and its time
-    gone.unlink()
-    gone.with_name(gone.name.removesuffix("atime") + "cache").unlink()  # another, still to be written
+    missing.unlink()
+    missing.with_name(missing.name.removesuffix("atime") + "cache").unlink()  # another, still to be written
     assert run("second", "--compilation-cache", "programs") == []
-    assert programs("programs").keys() == whole.keys() == {it.replace("-atime", "-cache") for it in times("programs")}
+    assert (
+        programs("programs").keys() == whole.keys() == {name.replace("-atime", "-cache") for name in times("programs")}
+    )
 
 
-def test_a_folder_that_cannot_be_written_is_one_warning(place):
+def test_an_unwritable_folder_causes_one_warning(workspace):
     (warning,) = run("out", "--compilation-cache", "style.png")
     assert re.match(
         r"nstjax: warning: compiled programs are not kept: cannot write style\.png/.*Not a directory", warning
@@ -131,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_one_warning(place):
     assert Path("out/output.png").exists()
 
 
-def test_a_disk_that_is_full_is_one_warning(place, tmp_path):
+def test_a_full_disk_causes_one_warning(workspace, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True).returncode:
@@ -143,24 +144,24 @@ def test_a_disk_that_is_full_is_one_warning(place, tmp_path):
     assert re.match(r"nstjax: warning: writing a compiled program in .* No space left .* it is not kept$", warning)
 
 
-def test_two_processes_at_once_share_it(place):
+def test_two_processes_share_the_cache_at_the_same_time(workspace):
     command = [sys.executable, "-m", "nstjax", *QUICK, "--quiet", "--compilation-cache", "programs", "--out"]
-    both = [
+    processes = [
         subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True, env={**os.environ, **ON}) for out in "ab"
     ]
-    assert [it.communicate()[1] for it in both] == ["", ""]
-    assert [it.returncode for it in both] == [0, 0]
+    assert [process.communicate()[1] for process in processes] == ["", ""]
+    assert [process.returncode for process in processes] == [0, 0]
     assert same_results("a", "b")
     assert run("c", "--compilation-cache", "programs") == [] and same_results("a", "c")
 
 
-TOLD = """
+PRINT_SETTINGS = """
 import sys, jax
-from nstjax.compilation import cached
-with cached(*eval(sys.argv[1]), print):
-    now = jax.config.values
-    enabled = now["jax_enable_compilation_cache"]
-    print(enabled and now["jax_compilation_cache_dir"], now["jax_compilation_cache_max_size"])
+from nstjax.system.compilation_cache import enable_cache
+with enable_cache(*eval(sys.argv[1]), print):
+    values = jax.config.values
+    enabled = values["jax_enable_compilation_cache"]
+    print(enabled and values["jax_compilation_cache_dir"], values["jax_compilation_cache_max_size"])
 """
 
 
@@ -170,22 +171,22 @@ with cached(*eval(sys.argv[1]), print):
         (None, {}, r"\S+/cache/nstjax/xla/\S+ 2147483648"),
         ("mine", {}, r"mine/\S+ 2147483648"),
         ("none", {}, r"False -1"),
-        (None, {"JAX_COMPILATION_CACHE_DIR": "theirs"}, r"theirs -1"),
-        ("mine", {"JAX_COMPILATION_CACHE_DIR": "theirs"}, r"mine/\S+ 2147483648"),
-        ("none", {"JAX_COMPILATION_CACHE_DIR": "theirs"}, r"False -1"),
+        (None, {"JAX_COMPILATION_CACHE_DIR": "external"}, r"external -1"),
+        ("mine", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"mine/\S+ 2147483648"),
+        ("none", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"False -1"),
         (None, {"JAX_COMPILATION_CACHE_MAX_SIZE": "12345"}, r"\S+/cache/nstjax/xla/\S+ 12345"),
         ("mine", {"JAX_ENABLE_COMPILATION_CACHE": "0"}, r"False -1"),
     ],
 )
-def test_what_the_user_told_jax_stays(tmp_path, monkeypatch, place_given, environment, expected):
+def test_jax_settings_of_the_user_take_precedence(tmp_path, monkeypatch, place_given, environment, expected):
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-c", TOLD, repr((place_given,))]
+    command = [sys.executable, "-c", PRINT_SETTINGS, repr((place_given,))]
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "1", **environment}
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    assert re.fullmatch(expected + "\n", told), told
-    assert "theirs" not in os.listdir() and ("mine" in os.listdir()) == told.startswith("mine")
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert re.fullmatch(expected + "\n", output), output
+    assert "external" not in os.listdir() and ("mine" in os.listdir()) == output.startswith("mine")
 
 
-def test_python_is_left_alone():
+def test_importing_the_library_leaves_the_cache_off():
     code = "import nstjax.runs.stylize, jax; print(jax.config.values['jax_compilation_cache_dir'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None\n"

@@ -1,4 +1,4 @@
-"""nstjax's own step, as a peer: see recipe.py and serving.py."""
+"""The peer of nstjax: see recipe.py and serving.py."""
 
 import platform
 import time
@@ -41,27 +41,27 @@ WEIGHTS = {"content": recipe.CONTENT_WEIGHT, "style": recipe.STYLE_WEIGHT, "vari
 
 @jax.jit
 def targets(network: VGG, content: jax.Array, style: jax.Array) -> Targets:
-    """What the terms compare with."""
+    """Compute the targets of the terms."""
     return OBJECTIVE.targets(network, content=content, style=style)
 
 
 @jax.jit
 def gradient(picture: jax.Array, problem: optimise.Problem) -> tuple[jax.Array, jax.Array]:
-    """(loss, gradient) of a picture."""
+    """Return the (loss, gradient) of a picture."""
 
     def loss(picture: jax.Array) -> jax.Array:
-        return OBJECTIVE(picture, network=problem.network, targets=problem.targets, weights=problem.weights)[0]
+        return OBJECTIVE(picture, network=problem.network, targets=problem.targets, weights=problem.loss_weights)[0]
 
     return jax.value_and_grad(loss)(picture)
 
 
 class NstjaxPeer:
-    """``optimise.run_chunk`` on the recipe's terms."""
+    """The step in nstjax: ``optimise.run_chunk`` on the recipe's terms."""
 
     def load(self, path: str, device: str, **options: Any) -> dict[str, Any]:
-        """Options: those of ``VGG``. The device is the one that JAX takes, which the environment settles."""
-        if device != (found := jax.default_backend()):
-            raise RuntimeError(f"JAX computes on {found} where {device} was asked for")
+        """Build the network, with the options of ``VGG``, and compute the targets on JAX's default device."""
+        if device != (backend := jax.default_backend()):
+            raise RuntimeError(f"expected JAX to compute on {device}, but it computes on {backend}")
         with np.load(path) as data:
             layers = [name.removesuffix("/kernel") for name in data.files if name.endswith("/kernel")]
             parameters = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in layers}
@@ -76,7 +76,7 @@ class NstjaxPeer:
         return {"versions": {"python": platform.python_version(), **versions}}
 
     def step(self, steps: int) -> dict[str, Any]:
-        """One chunk."""
+        """Make one chunk of steps."""
         if steps > optimise.CHUNK:
             raise ValueError(f"at most {optimise.CHUNK} steps at a time")
         begun = time.perf_counter()
@@ -86,13 +86,13 @@ class NstjaxPeer:
         return {"seconds": time.perf_counter() - begun, "loss": float(metrics["total"][steps - 1])}
 
     def gradient(self, path: str) -> dict[str, Any]:
-        """A program of its own, compiled here."""
-        loss, found = gradient(self.start, self.problem)
-        np.save(path, np.asarray(found))
+        """Write the gradient at the start, from a program that is compiled here."""
+        loss, array = gradient(self.start, self.problem)
+        np.save(path, np.asarray(array))
         return {"loss": float(loss)}
 
-    def device_memory(self) -> int | None:
-        """As JAX counts it."""
+    def read_device_memory(self) -> int | None:
+        """Return JAX's count of the peak bytes on the accelerator; None on a CPU."""
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 

@@ -1,4 +1,7 @@
-"""Peers as processes: who they are, what they share, and this side of the talk (the other is serving.py)."""
+"""Peers as processes: their descriptions, their common setup, and the benchmark's side of the protocol.
+
+serving.py is the peers' side.
+"""
 
 import contextlib
 import json
@@ -18,22 +21,22 @@ KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_ARENA_MAX": "1",
 }
-"""With these, glibc's malloc hands freed memory out again, where else the kernel zeroes new pages in every step."""
+"""Variables that make glibc's malloc reuse freed memory, where else the kernel zeroes new pages in every step."""
 
 
-class Failed(RuntimeError):
-    """A peer cannot do what it was asked."""
+class PeerError(RuntimeError):
+    """The failure of a peer to answer a request."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One line of the tables.
+    """One row of the tables.
 
     Args:
-        name: for people.
-        library: whose interpreter it needs; its worker is ``<library>_peer.py``.
-        options: of the worker's ``load``.
-        arithmetic: of its convolutions' products.
+        name: the name in the tables.
+        library: the library whose interpreter runs ``<library>_peer.py``.
+        options: keyword arguments of the worker's ``load``.
+        arithmetic: precision of the products in convolutions.
     """
 
     name: str
@@ -43,15 +46,15 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all peers of a contest share.
+class Setup:
+    """The setup that all peers of a comparison share.
 
     Args:
         task: the .npz of weights and pictures.
-        folder: for logs and gradients.
-        pythons: {library: its interpreter}; those that are missing have none.
+        folder: the folder of logs and gradients.
+        pythons: {library: interpreter}, without the missing libraries.
         device: "cpu" or "gpu".
-        keep_memory: whether glibc's malloc is told to keep memory (CPU only).
+        keep_memory: whether glibc's malloc keeps freed memory (CPU only).
     """
 
     task: Path
@@ -60,12 +63,12 @@ class Setting:
     device: Literal["cpu", "gpu"] = "cpu"
     keep_memory: bool = True
 
-    def environment(self) -> dict[str, str]:
-        """Of every peer's process.
+    def make_environment(self) -> dict[str, str]:
+        """Return the environment variables of every peer's process.
 
-        How threads wait for each other is left to each library: told to sleep at once (OMP_WAIT_POLICY=PASSIVE),
-        PyTorch takes a quarter longer for a step. Left alone its threads sleep within milliseconds, and what they use
-        while others have their turn is measured.
+        Each library decides how its threads wait for each other. With OMP_WAIT_POLICY=PASSIVE a step of PyTorch takes
+        a quarter longer. By default its threads sleep within milliseconds, and the processor time that a waiting peer
+        uses is measured.
         """
         if self.device == "gpu":
             return {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -74,13 +77,13 @@ class Setting:
 
 
 class Process:
-    """A peer's process."""
+    """The process of one peer."""
 
-    def __init__(self, peer: Peer, setting: Setting):
-        self._log = setting.folder / f"{peer.name}.log".replace(" ", "-")
+    def __init__(self, peer: Peer, setup: Setup):
+        self._log = setup.folder / f"{peer.name}.log".replace(" ", "-")
         reading, writing = os.pipe()
         command = [
-            setting.pythons[peer.library],
+            setup.pythons[peer.library],
             str(Path(__file__).with_name(f"{peer.library}_peer.py")),
             str(writing),
         ]
@@ -92,49 +95,49 @@ class Process:
                     stdout=log,
                     stderr=log,
                     pass_fds=[writing],
-                    env=setting.environment(),
+                    env=setup.make_environment(),
                     text=True,
                 )
         finally:
             os.close(writing)
             self._answers = os.fdopen(reading)
 
-    def ask(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """One request, one answer.
+    def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request and return the answer.
 
         Raises:
-            Failed: the peer says that it failed, or has ended.
+            PeerError: the peer reports a failure, or has ended.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
+            self._process.stdin.write(json.dumps({"do": request, **arguments}) + "\n")
             self._process.stdin.flush()
         line = self._answers.readline()
         if not line:
-            said = self._log.read_text(errors="replace").split("\n")
-            last = next((it for it in reversed(said) if it.strip()), "it said nothing")
-            raise Failed(f"its process has ended with {self._process.wait()}: {last.strip()[:300]}")
+            log = self._log.read_text(errors="replace").split("\n")
+            last = next((entry for entry in reversed(log) if entry.strip()), "it printed nothing")
+            raise PeerError(f"the process has ended with {self._process.wait()}: {last.strip()[:300]}")
         answer = json.loads(line)
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise PeerError(answer["error"])
         return answer
 
-    def processor_seconds(self) -> float:
-        """What all its threads have used of the processor."""
+    def read_processor_seconds(self) -> float:
+        """Return the processor seconds that all threads of the process have used."""
         times = psutil.Process(self._process.pid).cpu_times()
         return times.user + times.system
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
         self._answers.close()
 
 
 @contextlib.contextmanager
-def running(peer: Peer, setting: Setting) -> Iterator[Process]:
-    """A peer's process, with the task loaded, ended afterwards."""
-    process = Process(peer, setting)
+def run_peer(peer: Peer, setup: Setup) -> Iterator[Process]:
+    """Start a peer's process, and end it afterwards."""
+    process = Process(peer, setup)
     try:
         yield process
     finally:

@@ -1,15 +1,15 @@
-"""The step that every peer makes: that of TensorFlow's published tutorial on style transfer.
+"""The step that every peer makes: the one of TensorFlow's tutorial on style transfer.
 
     L(x) = 1e4 * mean (F - F_content)^2 at block5_conv2
          + 1e-2 * the mean, over block1_conv1 … block5_conv1, of mean (G - G_style)^2, with G = F F^T / N
          + 30 * (sum |dx| + sum |dy|)
 
-VGG19 has max pooling that drops an odd last row or column, 3x3 convolutions with zeros around, and ReLU; it reads the
-picture x, RGB in [0, 1], as ``255 x``, in BGR order, minus a mean. Adam moves x, which is then clipped to [0, 1].
+VGG19 has max pooling that drops an odd last row or column, 3x3 convolutions with zero padding, and ReLU. Its input is
+``255 x`` in BGR order minus a mean, for the picture x, RGB in [0, 1]. Adam updates x, which is then clipped to [0, 1].
 
-Adam's epsilon is added to the root of the *corrected* mean square, as PyTorch and optax do. Keras adds it to the
-uncorrected root (the "epsilon hat" of Kingma and Ba 2015), which in the first steps is the same as a far larger
-epsilon; so that all peers go the same way, TensorFlow's peer has an Adam of its own.
+Adam's epsilon is added to the root of the *corrected* mean square, as in PyTorch and optax. Keras adds it to the
+uncorrected root (the "epsilon hat" of Kingma and Ba 2015), which in the first steps equals a far larger epsilon.
+TensorFlow's peer therefore implements Adam itself, so that all peers make the same steps.
 
 A peer gets the weights and the pictures in one .npz: "content", "style" and "start", float32 [H, W, 3] in [0, 1], and
 for each convolution from the picture down to block5_conv2 "NAME/kernel" [3, 3, in, out] and "NAME/bias" [out].

@@ -1,12 +1,12 @@
-"""A peer's side of the talk: a line of JSON on stdin asks, a line of JSON answers.
+"""The peers' side of the protocol: requests on stdin and answers, each a line of JSON.
 
     {"do": "load", "path": …, "device": "cpu" or "gpu", …options}   {"versions": {…}}
     {"do": "step", "steps": n}           {"seconds": of all n, "loss": of the last one, before its update}
-    {"do": "gradient", "path": …}        {"loss": of the start}; the gradient there [H, W, 3] goes to the .npy path
-    {"do": "memory"}                     {"resident": peak, bytes, "device": peak of the accelerator's, or null}
+    {"do": "gradient", "path": …}        {"loss": of the start}; its gradient [H, W, 3] is written to the .npy path
+    {"do": "memory"}                     {"resident": peak in bytes, "device": peak of the accelerator's, or null}
 
-What goes wrong is answered with {"error": one line}. Answers go to a pipe of their own, whose descriptor is the
-process's only argument, so whatever libraries print to stdout cannot come between.
+The answer to a request that fails is {"error": one line}. Answers go to a separate pipe, whose descriptor is the only
+argument of the process, because libraries may print to stdout.
 """
 
 import json
@@ -17,45 +17,45 @@ from typing import Any, Protocol
 
 
 class Peer(Protocol):
-    """What a peer's file defines."""
+    """The methods that a peer's file defines."""
 
     def load(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """``path``, ``device`` and options of its own: build the network, compute the targets."""
+        """Build the network and compute the targets, given ``path``, ``device`` and the peer's options."""
         ...
 
     def step(self, steps: int) -> dict[str, Any]:
-        """Make some steps and wait until they are done."""
+        """Make the given number of steps and wait until they are done."""
         ...
 
     def gradient(self, path: str) -> dict[str, Any]:
         """Write the gradient at the start to a file."""
         ...
 
-    def device_memory(self) -> int | None:
-        """Peak bytes on the accelerator; None on a CPU."""
+    def read_device_memory(self) -> int | None:
+        """Return the peak bytes on the accelerator; None on a CPU."""
         ...
 
 
-def resident() -> int:
-    """The peak of this process's resident memory, bytes.
+def read_peak_memory() -> int:
+    """Return the peak of this process's resident memory, in bytes.
 
-    Not getrusage's, which a process inherits from the one that has started it.
+    A process inherits getrusage's peak from its parent, so that is not used.
     """
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
 def serve(peer: Peer) -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     answers = os.fdopen(int(sys.argv[1]), "w")
     for line in sys.stdin:
-        request = json.loads(line)
-        what = request.pop("do")
+        arguments = json.loads(line)
+        request = arguments.pop("do")
         try:
-            if what == "memory":
-                answer = {"resident": resident(), "device": peer.device_memory()}
+            if request == "memory":
+                answer = {"resident": read_peak_memory(), "device": peer.read_device_memory()}
             else:
-                answer = getattr(peer, what)(**request)
+                answer = getattr(peer, request)(**arguments)
         except Exception as error:
             traceback.print_exc()
             answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}

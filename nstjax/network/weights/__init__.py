@@ -1,23 +1,23 @@
-"""Weights of VGG networks: where they come from, and nstjax's own files of them. Needs neither JAX nor Flax.
+"""Weights of VGG networks: their sources, and the files of converted weights. Imports neither JAX nor Flax.
 
-``choose`` is what a run asks, ``find`` the same without the reason; ``fetch``, ``convert``, ``verify`` and ``listing``
-are the command ``nstjax weights``.
-The folder weights/ of the repository explains the sources, the file format and the fingerprints.
+A run calls ``choose``; ``find`` returns the same weights without the reason. ``list_sources``, ``fetch``,
+``convert_file`` and ``verify`` are the actions of ``nstjax weights``. The folder weights/ of the repository describes
+the sources, the file format and the fingerprints.
 """
 
-from nstjax.network.weights.commands import Listed, Verified, convert_file, listing, verify
+from nstjax.network.weights.commands import ListedSource, VerifiedFile, convert_file, list_sources, verify
 from nstjax.network.weights.conversion import convert
 from nstjax.network.weights.download import cache_folder, fetch
 from nstjax.network.weights.files import Weights, read, write
 from nstjax.network.weights.lookup import Choice, NoWeights, choose, find
-from nstjax.network.weights.manifest import Source, source, sources
+from nstjax.network.weights.manifest import Source, find_source, load_sources
 
 __all__ = [
     "Choice",
-    "Listed",
+    "ListedSource",
     "NoWeights",
     "Source",
-    "Verified",
+    "VerifiedFile",
     "Weights",
     "cache_folder",
     "choose",
@@ -25,10 +25,10 @@ __all__ = [
     "convert_file",
     "fetch",
     "find",
-    "listing",
+    "find_source",
+    "list_sources",
+    "load_sources",
     "read",
-    "source",
-    "sources",
     "verify",
     "write",
 ]

@@ -1,4 +1,4 @@
-"""What ``nstjax weights list | convert | verify`` do, as functions that return data."""
+"""The actions list, convert and verify of ``nstjax weights``, as functions that return data."""
 
 import os
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from nstjax.errors import UserError
 from nstjax.network.weights import fingerprints, manifest
 from nstjax.network.weights.conversion import convert
 from nstjax.network.weights.download import cache_folder
-from nstjax.network.weights.files import SUFFIX, about, read, write
-from nstjax.network.weights.lookup import present
+from nstjax.network.weights.files import SUFFIX, prefix_errors, read, write
+from nstjax.network.weights.lookup import locate
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A source of the manifest, and where its weights lie already."""
+class ListedSource:
+    """A source in the manifest, and the path of its weights; None if they are not on this machine."""
 
     source: manifest.Source
     path: Path | None
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What is known of one of nstjax's own files."""
+class VerifiedFile:
+    """The contents of a file of converted weights, and what was checked."""
 
     path: Path
     network: str
@@ -34,26 +34,27 @@ class Verified:
     status: str  # one line: what was checked
 
 
-def listing() -> list[Listed]:
-    """Every source, in the manifest's order."""
-    return [Listed(source, present(source)) for source in manifest.sources().values()]
+def list_sources() -> list[ListedSource]:
+    """List every source, in the manifest's order."""
+    return [ListedSource(source, locate(source)) for source in manifest.load_sources().values()]
 
 
 def convert_file(
     path: str | os.PathLike[str], *, flavour: str | None = None, out: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Converts a published file into one of nstjax's own.
+    """Convert a published file of weights.
 
     Args:
-        flavour: see ``conversion.convert``.
-        out: the file to write; by default in the cache, named after the source that the file's checksum tells, or else
-            after the file itself.
+        path: the published file.
+        flavour: as in ``conversion.convert``.
+        out: the converted file to write; by default in the cache, named after the source that has the file's checksum,
+            or after the file if no source has it.
 
     Returns:
-        The file written.
+        The path of the converted file.
 
     Raises:
-        UserError: see ``conversion.convert``; or it cannot be written.
+        UserError: as ``conversion.convert``, or the converted file cannot be written.
     """
     path = Path(path)
     weights = convert(path, flavour=flavour)
@@ -67,16 +68,16 @@ def convert_file(
     return target
 
 
-def verify(path: str | os.PathLike[str]) -> Verified:
-    """Reads one of nstjax's own files and holds it to what is known of its flavour.
+def verify(path: str | os.PathLike[str]) -> VerifiedFile:
+    """Read a file of converted weights and check them against what is known of their flavour.
 
     Raises:
-        UserError: see ``files.read`` and ``fingerprints.check``.
+        UserError: as ``files.read`` and ``fingerprints.check``.
     """
     weights = read(path)
-    with about(path):
+    with prefix_errors(path):
         status = fingerprints.check(weights.parameters, weights.flavour.name, architecture=weights.architecture)
-    return Verified(
+    return VerifiedFile(
         Path(path),
         weights.architecture.name,
         weights.flavour.name,

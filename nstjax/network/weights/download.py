@@ -1,4 +1,4 @@
-"""Fetching a published file into the user's cache: checked before it is used, and nothing left half-written."""
+"""Download of a published file into the user's cache: checked before it is used, and never left half-written."""
 
 import http.client
 import os
@@ -14,35 +14,35 @@ from typing import Any
 from nstjax.errors import UserError
 from nstjax.network.weights import manifest, packaged, readers
 from nstjax.network.weights.conversion import convert
-from nstjax.network.weights.files import SUFFIX, about, write
+from nstjax.network.weights.files import SUFFIX, prefix_errors, write
 from nstjax.network.weights.manifest import Source
-from nstjax.system.files import user_cache
+from nstjax.system.files import user_cache_path
 
 Progress = Callable[[int, int | None], object]
-"""Called with the bytes that have come and, where it is known, the bytes to come in all."""
+"""Callback that receives the bytes downloaded so far and the bytes in all; None if the server does not say."""
 
 TIMEOUT = 8.0
-"""Seconds until a connection must stand, and that a download may pause."""
+"""Seconds that a connection may take, and that a download may pause."""
 
 _CHUNK = 1 << 18
 
 
 class Unreachable(UserError):
-    """The server that publishes some weights gives no answer.
+    """An error for a server of weights that does not answer.
 
     Args:
-        what: what happened.
-        mend: how to get the weights all the same.
+        reason: what happened.
+        remedy: another way to get the weights.
     """
 
-    def __init__(self, what: str, mend: str):
-        super().__init__(f"{what}: {mend}")
-        self.what = what
+    def __init__(self, reason: str, remedy: str):
+        super().__init__(f"{reason}: {remedy}")
+        self.reason = reason
 
 
 def cache_folder() -> Path:
     """Return the folder in which fetched and converted weights are kept: weights/ in the user's cache."""
-    return user_cache() / "weights"
+    return user_cache_path() / "weights"
 
 
 def fetch(
@@ -52,25 +52,27 @@ def fetch(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> Path:
-    """Downloads a source of the manifest, checks and converts it.
+    """Download, check and convert the weights of a source.
 
     Args:
-        folder: where the converted file goes; by default ``cache_folder()``.
-        progress: see ``Progress``.
-        timeout: seconds for the connection to stand, all in all; by default ``TIMEOUT``.
+        name: of the source, as the manifest has it.
+        folder: folder of the converted file; by default ``cache_folder()``.
+        progress: receives the progress of the download.
+        timeout: seconds that the connection may take in all; by default ``TIMEOUT``.
 
     Returns:
-        The converted file, NAME.safetensors in the folder; of a source inside a package, the package's file.
+        The path of the converted file, NAME.safetensors in the folder. For a source inside a package, the path of the
+        package's file.
 
     Raises:
         Unreachable: there is no network.
         UserError: no such source, a package that is not installed, an HTTP error, a download cut short or with another
             checksum, kernels that are not the flavour's, or a folder that cannot be written. Nothing is left behind.
     """
-    source = manifest.source(name)
+    source = manifest.find_source(name)
     if source.package:
         return packaged.require(source)
-    with about(name):
+    with prefix_errors(name):
         readers.require_reader(Path(source.file_name).suffix)  # before a download of hundreds of megabytes
     folder = Path(folder) if folder else cache_folder()
     target = folder / f"{name}{SUFFIX}"
@@ -81,14 +83,14 @@ def fetch(
             _download(source, original, progress, timeout or TIMEOUT)
             if source.checksum and not source.matches(original):
                 raise UserError(
-                    f"what {source.address} sent does not have the checksum {source.checksum}: damaged on the way, or "
-                    "replaced there; try again or take another source"
+                    f"the file from {source.address} does not have the checksum {source.checksum}: it was damaged on "
+                    "the way, or replaced on the server; try again or use another source"
                 )
             write(target, convert(original, origin=source))
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} ({error.strerror or error}): {name} needs {source.megabytes} MB while it is "
-            "downloaded and 80 MB thereafter"
+            "downloaded and 80 MB afterwards"
         ) from error
     return target
 
@@ -97,11 +99,13 @@ def _download(source: Source, path: Path, progress: Progress | None, timeout: fl
     try:
         response = _connect(source.address, timeout)
     except urllib.error.HTTPError as error:
-        error.close()  # it is a response, too
-        raise UserError(f"{source.address} answered {error.code} {error.reason}: take another source") from error
+        error.close()  # an HTTPError is an open response
+        raise UserError(f"{source.address} answered {error.code} {error.reason}: use another source") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise Unreachable(f"no way to {source.name}'s weights ({reason})", _by_hand(source)) from error
+        raise Unreachable(
+            f"no connection to {source.name}'s weights ({reason})", _describe_manual_way(source)
+        ) from error
     with response, path.open("wb") as file:
         length = response.headers["Content-Length"]
         total, done = int(length) if length else None, 0
@@ -115,21 +119,21 @@ def _download(source: Source, path: Path, progress: Progress | None, timeout: fl
 
 
 def _connect(address: str, timeout: float) -> Any:
-    """The response, or what went wrong, within ``timeout`` seconds in all.
+    """Return the server's response, or raise an error within ``timeout`` seconds.
 
-    urlopen's own timeout counts neither the look-up of the name nor what several addresses add up to, so it runs in a
-    thread that is left behind when the time is over.
+    The timeout of urlopen covers neither the look-up of the name nor the sum over several addresses, so it runs in a
+    thread that is abandoned when the time is over.
     """
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def connect() -> None:
         try:
             request = urllib.request.Request(address, headers={"User-Agent": "nstjax"})
             answers.put(urllib.request.urlopen(request, timeout=max(timeout, TIMEOUT)))
-        except Exception as error:  # handed to the thread that waits
+        except Exception as error:  # raised again in the thread that waits
             answers.put(error)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=connect, daemon=True).start()
     try:
         answer = answers.get(timeout=timeout)
     except queue.Empty:
@@ -140,13 +144,13 @@ def _connect(address: str, timeout: float) -> Any:
 
 
 def _read(response: Any, source: Source) -> bytes:
-    # Apart from the writing, whose OSErrors mean the disk and not the network.
+    # Separate from the writing: there an OSError means the disk, here the network.
     try:
         return response.read(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
         raise UserError(f"the download of {source.name} broke off ({error}): try again") from error
 
 
-def _by_hand(source: Source) -> str:
+def _describe_manual_way(source: Source) -> str:
     flavour = "" if source.checksum else f" --flavour {source.flavour}"
     return f"download {source.address} on another machine, then nstjax weights convert {source.file_name}{flavour}"

@@ -1,9 +1,9 @@
-"""A VGG network's weights in memory, and nstjax's own files of them.
+"""Weights of a VGG network in memory, and the files of converted weights.
 
 A file is safetensors: ``block1_conv1/kernel`` [3, 3, in, out] and ``block1_conv1/bias`` [out] in float32, and so on for
-a first part of the network's convolutions; its metadata hold the network's name and blocks, the flavour, where the
-weights are from, the sha256 of the file they were converted from, the license, and the digest of the content. A file
-that does not say its network is VGG19's.
+the first or all convolutions of the network. Its metadata hold the network's name and blocks, the flavour, the source,
+the sha256 of the file that was converted, the licence, and the digest of the content. A file that names no network is
+VGG19's.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from nstjax.errors import UserError
-from nstjax.network.architecture import FLAVOURS, NETWORKS, VGG19, Architecture, Flavour, layer
+from nstjax.network.architecture import FLAVOURS, NETWORKS, VGG19, Architecture, Flavour, parse_layer
 from nstjax.network.weights import fingerprints, manifest
-from nstjax.system.files import whole_file
+from nstjax.system.files import open_atomic
 
 SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A VGG network's convolutions from the first one down, as far as they are held.
+    """The first or all convolutions of a VGG network.
 
     Raises:
         UserError: a layer is missing, has a wrong shape, or is not finite.
@@ -36,19 +36,19 @@ class Weights:
 
     parameters: dict[str, tuple[np.ndarray, np.ndarray]]  # {"block1_conv1": (kernel [3, 3, in, out], bias [out]), …}
     flavour: Flavour
-    source: str  # one line: where they are from
-    source_sha256: str = ""  # of the file that they were converted from
+    source: str  # one line: where the weights are from
+    source_sha256: str = ""  # of the file that was converted
     license: str = "unknown"
     architecture: Architecture = VGG19
-    reference: str | None = None  # what ``find`` takes to give them again: a path or a name; None: nothing does
+    reference: str | None = None  # path or name with which ``find`` returns these weights again; None: there is none
 
     def __post_init__(self) -> None:
-        """Checks the layers."""
+        """Check the layers."""
         network = self.architecture
-        for held, expected in zip(self.parameters, network.convolutions, strict=False):
-            if held != expected:
+        for name, expected in zip(self.parameters, network.convolutions, strict=False):
+            if name != expected:
                 raise UserError(
-                    f"layer {expected} is missing before {held}: a gap, or another network than {network.name}"
+                    f"layer {expected} is missing before {name}: a gap, or another network than {network.name}"
                 )
         if not 1 <= len(self.parameters) <= len(network.convolutions):
             raise UserError(
@@ -56,24 +56,24 @@ class Weights:
             )
         for name, (kernel, bias) in self.parameters.items():
             shape = network.kernel_shape(name)
-            for what, tensor, expected in (("kernel", kernel, shape), ("bias", bias, shape[3:])):
+            for part, tensor, expected in (("kernel", kernel, shape), ("bias", bias, shape[3:])):
                 if tensor.shape != expected:
                     raise UserError(
-                        f"layer {name}: its {what} is {[*tensor.shape]}, expected {[*expected]} in {network.name}"
+                        f"layer {name}: its {part} is {[*tensor.shape]}, expected {[*expected]} in {network.name}"
                     )
                 if tensor.dtype != np.float32:
-                    raise UserError(f"layer {name}: its {what} is {tensor.dtype}, expected float32")
+                    raise UserError(f"layer {name}: its {part} is {tensor.dtype}, expected float32")
                 if not np.isfinite(tensor).all():
-                    raise UserError(f"layer {name}: its {what} has values that are not finite")
+                    raise UserError(f"layer {name}: its {part} has values that are not finite")
 
     @property
     def deepest(self) -> str:
-        """The last convolution held."""
+        """The name of the last convolution."""
         return list(self.parameters)[-1]
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Digest of the flavour and of every layer's name and bytes, however they lie in a file."""
+        """The digest of the flavour and of every layer's name and bytes, whatever their layout in a file."""
         digest = hashlib.sha256(self.flavour.name.encode())
         for name, tensors in self.parameters.items():
             digest.update(b"\0" + name.encode() + b"\0")
@@ -82,23 +82,23 @@ class Weights:
         return digest.hexdigest()
 
     def require(self, names: Iterable[str] | None) -> None:
-        """Make sure that layers can be served.
+        """Raise if these weights cannot compute some layers.
 
         Args:
-            names: in any form that ``architecture.layer`` knows; None means the whole network.
+            names: of the layers, in any form that ``architecture.parse_layer`` accepts; None means the whole network.
 
         Raises:
-            UserError: one is deeper than these weights, or not in their network; names weights that have it.
+            UserError: a layer is deeper than these weights, or not in their network; the line names weights that have
+                it.
         """
         convolutions = self.architecture.convolutions
         for name in convolutions[-1:] if names is None else (name for name in names if name != "input"):
-            step = layer(name).step
+            step = parse_layer(name).step
             if step not in self.architecture.sequence:
-                having = [
-                    source.name for source in manifest.sources().values() if step in NETWORKS[source.network].sequence
-                ]
+                sources = manifest.load_sources().values()
+                others = [source.name for source in sources if step in NETWORKS[source.network].sequence]
                 raise UserError(
-                    f"layer {name} is not in {self.architecture.name}; these weights have it: {', '.join(having)}"
+                    f"layer {name} is not in {self.architecture.name}; these weights have it: {', '.join(others)}"
                 )
             needed = self.architecture.convolutions_to(name)
             if missing := [step for step in needed if step not in self.parameters]:
@@ -108,8 +108,8 @@ class Weights:
 
 
 @contextlib.contextmanager
-def about(subject: object) -> Iterator[None]:
-    """Puts the subject, most often a path, in front of any user error raised inside."""
+def prefix_errors(subject: object) -> Iterator[None]:
+    """Put the subject, such as a path, in front of every user error raised inside."""
     try:
         yield
     except UserError as error:
@@ -117,95 +117,101 @@ def about(subject: object) -> Iterator[None]:
 
 
 def load_tensors(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors whose names are ``wanted``, and the metadata, of any safetensors file.
+    """Return some tensors and the metadata of any safetensors file.
+
+    Args:
+        path: the file.
+        wanted: name of a tensor -> whether it is read.
 
     Raises:
-        UserError: it is not a whole safetensors file.
+        UserError: not a whole safetensors file.
     """
     try:
         with safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name) for name in filter(wanted, file.keys())}, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError) as error:  # a TypeError: bfloat16, which NumPy has not
+    except (SafetensorError, OSError, TypeError) as error:  # a TypeError: NumPy has no bfloat16
         raise UserError(f"not a whole safetensors file of types that NumPy knows ({error})") from None
 
 
-def pairs(kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{"block1_conv1": (kernel, bias), …} in every network's order.
+def pair_layers(
+    kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return {"block1_conv1": (kernel, bias), …} in the order of the network.
 
     Raises:
-        UserError: a layer has the one but not the other.
+        UserError: a layer has a kernel and no bias, or a bias and no kernel.
     """
-    held = [name for name in VGG19.convolutions if name in kernels or name in biases]
-    for name in held:
+    names = [name for name in VGG19.convolutions if name in kernels or name in biases]
+    for name in names:
         if name not in kernels or name not in biases:
             raise UserError(f"layer {name} has no {'kernel' if name in biases else 'bias'}")
-    return {name: (kernels[name], biases[name]) for name in held}
+    return {name: (kernels[name], biases[name]) for name in names}
 
 
-def _is_ours(name: str) -> bool:
-    # Raises at the first foreign name, before gigabytes of another model are read.
+def _check_name(name: str) -> bool:
+    # Raise at the first foreign name, before gigabytes of another model are read.
     convolution, _, part = name.partition("/")
     if convolution not in VGG19.convolutions or part not in ("kernel", "bias"):
-        raise UserError(f"holds {name}, so it is another network's or needs nstjax weights convert first")
+        raise UserError(f"holds {name}, so it is another network or not yet converted: try nstjax weights convert")
     return True
 
 
 def read(path: str | os.PathLike[str]) -> Weights:
-    """The weights in one of nstjax's own files.
+    """Return the weights in a file of converted weights.
 
-    A file that does not say its flavour is taken for Caffe's where its kernels match the fingerprints.
+    A file that does not state its flavour counts as Caffe's if its kernels match the fingerprints.
 
     Raises:
-        UserError: not such a file, damaged, or of another network; one line that names the layer where there is one.
+        UserError: not such a file, damaged, or of another network; the line names the layer where there is one.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: expected a file of weights")
+        raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: expected a file of weights")
     if path.suffix != SUFFIX:
-        raise UserError(f"{path} is no {SUFFIX} file: make one of it with nstjax weights convert {path}")
-    with about(path):
-        tensors, metadata = load_tensors(path, _is_ours)
-        kernels = {name.removesuffix("/kernel"): it for name, it in tensors.items() if name.endswith("/kernel")}
-        biases = {name.removesuffix("/bias"): it for name, it in tensors.items() if name.endswith("/bias")}
+        raise UserError(f"{path} is no {SUFFIX} file: convert it with nstjax weights convert {path}")
+    with prefix_errors(path):
+        tensors, metadata = load_tensors(path, _check_name)
+        kernels = {name.removesuffix("/kernel"): tensor for name, tensor in tensors.items() if name.endswith("/kernel")}
+        biases = {name.removesuffix("/bias"): tensor for name, tensor in tensors.items() if name.endswith("/bias")}
         flavour = metadata.get("flavour", "caffe")
         if flavour not in FLAVOURS:
             raise UserError(f"its flavour is {flavour!r}, expected one of {', '.join(FLAVOURS)}")
         weights = Weights(
-            pairs(kernels, biases),
+            pair_layers(kernels, biases),
             FLAVOURS[flavour],
             metadata.get("source", path.name),
             source_sha256=metadata.get("source_sha256", ""),
             license=metadata.get("license", "unknown"),
-            architecture=_architecture(metadata),
+            architecture=_read_architecture(metadata),
             reference=str(path.absolute()),
         )
-        if "flavour" not in metadata and fingerprints.difference(weights.parameters):
-            raise UserError(f"it does not say its flavour: say it with nstjax weights convert {path} --flavour …")
+        if "flavour" not in metadata and fingerprints.find_difference(weights.parameters):
+            raise UserError(f"it does not state its flavour: add it with nstjax weights convert {path} --flavour …")
         if metadata.get("sha256", weights.sha256) != weights.sha256:
             raise UserError("damaged: its content does not have the sha256 that it states")
     return weights
 
 
-def _architecture(metadata: Mapping[str, str]) -> Architecture:
+def _read_architecture(metadata: Mapping[str, str]) -> Architecture:
     if "network" not in metadata:
         return VGG19
     try:
         blocks = tuple((int(count), int(channels)) for count, channels in json.loads(metadata["blocks"]))
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"it does not say the blocks of its network {metadata['network']} ({error!r})") from None
+        raise UserError(f"it does not state the blocks of its network {metadata['network']} ({error!r})") from None
     return Architecture(metadata["network"], blocks)
 
 
 def write(path: str | os.PathLike[str], weights: Weights) -> None:
-    """Writes one of nstjax's own files: whole or not at all, and the same bytes for the same weights.
+    """Write a file of converted weights, whole or not at all; the same weights give the same bytes.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: the file cannot be written.
     """
     tensors = {
-        f"{name}/{what}": np.ascontiguousarray(tensor, "<f4")
+        f"{name}/{part}": np.ascontiguousarray(tensor, "<f4")
         for name, pair in weights.parameters.items()
-        for what, tensor in zip(("kernel", "bias"), pair, strict=True)
+        for part, tensor in zip(("kernel", "bias"), pair, strict=True)
     }
     header: dict[str, object] = {
         "__metadata__": {
@@ -222,11 +228,11 @@ def write(path: str | os.PathLike[str], weights: Weights) -> None:
     for name, tensor in tensors.items():
         start, end = end, end + tensor.nbytes
         header[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]}
-    # Written by hand because the library puts the metadata in a new order each time. The header is padded so that the
-    # tensors start at a multiple of eight bytes, as the format recommends.
+    # Not by the library, which changes the order of the metadata each time. The header is padded so that the tensors
+    # start at a multiple of eight bytes, as the format recommends.
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with whole_file(path) as file:
+    with open_atomic(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             file.write(tensor.data)

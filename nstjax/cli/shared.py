@@ -1,0 +1,78 @@
+"""Arguments that several commands share."""
+
+import argparse
+from typing import Any
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a run or a sweep."""
+    parser.add_argument("folder", metavar="DIR", help="Folder of the run or the sweep, as its command printed it")
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> Any:
+    """Add the options for the pictures; returns their group."""
+    group = parser.add_argument_group("Pictures")
+    group.add_argument("content", metavar="CONTENT", help="Content picture: a file, or example:NAME")
+    group.add_argument("style", metavar="STYLE", help="Style picture: a file, or example:NAME")
+    group.add_argument(
+        "--blend", nargs="+", default=[], metavar="FILE", help="Further styles, blended with STYLE (default: none)"
+    )
+    group.add_argument(
+        "--content-mask",
+        metavar="FILE",
+        help="Picture that paints each region of CONTENT in one colour (default: none)",
+    )
+    group.add_argument(
+        "--style-masks",
+        nargs="+",
+        default=[],
+        metavar="FILE|COLOUR",
+        help="Mask of each style in the colours of --content-mask; a colour's name gives that region the whole style "
+        "(default: none)",
+    )
+    return group
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose an experiment."""
+    group = parser.add_argument_group("Experiment").add_mutually_exclusive_group()
+    help = "Experiment that comes with nstjax; 'nstjax presets' lists them (default: default)"
+    group.add_argument("--preset", default="default", metavar="NAME", help=help)
+    group.add_argument(
+        "--experiment", metavar="FILE", help="Python file that defines config and terms(config), instead of --preset"
+    )
+
+
+def add_machines(parser: argparse.ArgumentParser) -> None:
+    """Add the options for processes that share a sweep."""
+    group = parser.add_argument_group("Several machines", "They share a sweep and its folder.")
+    group.add_argument(
+        "--distributed", action="store_true", help="Let Slurm, Kubernetes or a TPU pod say which process this is"
+    )
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="Address of the first process, where nothing else says it"
+    )
+    group.add_argument("--processes", type=int, metavar="N", help="Number of processes (default: 1)")
+    group.add_argument("--process-index", type=int, metavar="I", help="Index of this process, from 0 (default: 0)")
+
+
+def add_output(parser: argparse.ArgumentParser, *, out: str | None = None, save: bool = False) -> None:
+    """Add the options for what is written and shown.
+
+    Args:
+        parser: the command's parser.
+        out: help of ``--out``; None leaves the option out.
+        save: add ``--save``.
+    """
+    group = parser.add_argument_group("Output")
+    if out:
+        group.add_argument("--out", metavar="DIR", help=out)
+    if save:
+        help = "Write the result into this file as well: .png .jpg .webp .tiff (default: only into the run's folder)"
+        group.add_argument("--save", metavar="FILE", help=help)
+    group.add_argument("--quiet", action="store_true", help="Show only warnings and where the result is")
+    group.add_argument(
+        "--compilation-cache",
+        metavar="DIR|none",
+        help="Folder that keeps compiled programs, or none (default: a folder in the user's cache)",
+    )
