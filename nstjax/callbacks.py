@@ -42,7 +42,7 @@ class Listener:
         """Handle the start of a compilation."""
 
     def resumable(self, folder: str) -> None:
-        """Handle the moment from which the run can be resumed from its folder."""
+        """Learn that from now on the run can be resumed from this folder."""
 
     def started(self, done: int, steps: int) -> None:
         """Handle the start of the loop.

@@ -91,7 +91,7 @@ class Objective:
         terms: terms with different names.
 
     Raises:
-        UserError: there are no terms, or two terms have one name.
+        UserError: there are no terms, two terms have one name, or a term cannot be hashed.
     """
 
     terms: tuple[AnyTerm, ...]
@@ -103,6 +103,14 @@ class Objective:
             raise UserError("an objective needs at least one term")
         if len(set(names)) < len(names):
             raise UserError(f"the terms of an objective need different names: got {', '.join(names)}")
+        for term in self.terms:
+            try:
+                hash(term)
+            except TypeError as error:
+                raise UserError(
+                    f"the term {term.name!r} cannot be hashed ({error}): make its statistic and distance functions, or "
+                    "frozen dataclasses of plain numbers"
+                ) from None
 
     @property
     def names(self) -> tuple[str, ...]:

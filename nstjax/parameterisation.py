@@ -54,7 +54,7 @@ class Parameterisation(Protocol):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Parameters that are the picture."""
+    """The identity parameterisation: the parameters are the picture."""
 
     def encode(self, picture: Picture) -> Picture:
         """Return the picture."""

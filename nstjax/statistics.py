@@ -161,7 +161,9 @@ def moments(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None = 
 
 
 def _centre(features_HxWxC: Array, weight_HxW: Array | None) -> tuple[Array, Array, Array, Array]:
-    """Return mu, a constant m close to mu, the map minus m, and the mean weight, which is 1 up to rounding.
+    """Subtract a map's mean per channel, and return what is needed to move moments back.
+
+    Returns the mean mu, a constant m close to mu, the map minus m, and the mean weight, which is 1 up to rounding.
 
     Second moments are taken about m and moved back: the result does not depend on m. In float32 this keeps a small
     variation about a large mean, which a plain sum of squares would lose.

@@ -114,7 +114,7 @@ class Term:
         name: the key of the term in the weights and in the metrics.
         layers: names of the layers whose features the statistic gets.
         statistic: {layer: map} -> statistic.
-        distance: (statistic, target) -> scalar.
+        distance: (statistic, target) -> scalar; one with an argument named ``key`` also gets a random key.
         target: the picture whose statistic is the target.
         shaping: changes the term's gradient at each of its feature maps; None leaves the gradient as it is.
     """

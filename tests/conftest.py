@@ -1,7 +1,6 @@
 """Fixtures and helpers shared by the tests: small networks, pictures, and the real weights if available."""
 
 import atexit
-import importlib
 import os
 import shutil
 import tempfile
@@ -21,13 +20,36 @@ os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 import jax
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
-# The annotations of the numeric rooms are checked under pytest, with their shapes and dtypes.
-NUMERIC_ROOMS = ["statistics", "losses", "shaping", "parameterisation"]
-with install_import_hook([f"nstjax.{room}" for room in NUMERIC_ROOMS], "type_checking.check"):
-    for room in NUMERIC_ROOMS:
-        importlib.import_module(f"nstjax.{room}")
+# The annotations of the numeric rooms are checked under pytest, with their shapes and dtypes. The imports reach all
+# modules of these rooms.
+with install_import_hook(
+    [
+        "nstjax.blending",
+        "nstjax.images",
+        "nstjax.losses",
+        "nstjax.multiscale",
+        "nstjax.network.convolution",
+        "nstjax.network.selftaught",
+        "nstjax.network.vgg",
+        "nstjax.network.winograd",
+        "nstjax.objective",
+        "nstjax.optimise",
+        "nstjax.optimisers",
+        "nstjax.parameterisation",
+        "nstjax.shaping",
+        "nstjax.statistics",
+    ],
+    "type_checking.check",
+):
+    import nstjax.images.examples
+    import nstjax.images.masks
+    import nstjax.multiscale
+    import nstjax.network.selftaught
+    import nstjax.network.vgg
+    import nstjax.optimisers
+    import nstjax.shaping  # noqa: F401
 
 from nstjax.network.architecture import FLAVOURS, VGG19
 from nstjax.network.vgg import VGG
@@ -39,6 +61,12 @@ def strict_dtypes():
     """Forbid silent promotion of dtypes; not usable for a whole run, because optax relies on promotion."""
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch):
+    """Switch off the checks of annotations, for a test that passes arguments of a wrong type or shape on purpose."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nstjax.errors import UserError
 from nstjax.experiment import plan
 from nstjax.experiment.config import Config
 from nstjax.experiment.settings import list_choices
@@ -87,7 +88,11 @@ def read_axes(arguments: argparse.Namespace) -> dict[str, list[Any]]:
     several = {name: value for name, value in vars(arguments).items() if _is_several(value)}
     names = {f"{term}_weight": term for term in _SHORTHANDS} | {name: name for name in plan.SETTINGS}
     axes = {names[name]: value for name, value in several.items() if name in names}
-    return {**axes, **dict(arguments.vary)}
+    for term, values in arguments.vary:
+        if term in axes:
+            raise UserError(f"{term} is varied twice: give all its values in one --vary {term}=1,10")
+        axes[term] = values
+    return axes
 
 
 def _is_several(value: Any) -> bool:
@@ -99,7 +104,9 @@ def _unwrap(value: Any) -> Any:
 
 
 def _parse_axis(text: str) -> tuple[str, list[float]]:
-    ((term, values),) = _split_pairs(text, ";").items()
+    term, equals, values = (part.strip() for part in text.partition("="))
+    if not (term and equals and values):
+        raise argparse.ArgumentTypeError(f"expected TERM=W,W,… as in style=1,10,100, not {text!r}")
     return term, [_parse_number(value) for value in values.split(",")]
 
 

@@ -97,7 +97,7 @@ def _join_processes(arguments: argparse.Namespace) -> "Place":
 
 @contextmanager
 def _start_jax(arguments: argparse.Namespace) -> Iterator["Terminal"]:
-    """Start JAX, for a command that has checked everything that needs none, and show what it does."""
+    """Enable the compilation cache and show progress, while a command computes."""
     from nstjax.cli.terminal import Terminal
     from nstjax.system.compilation_cache import enable_cache
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +31,7 @@ from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.shaping import normalised_gradient
 from nstjax.system import devices
+from nstjax.types import PictureTerm, Term
 
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
@@ -229,7 +230,13 @@ def _make_optimiser(config: Config) -> optax.GradientTransformation:
 def _make_objective(experiment: Experiment, config: Config) -> Objective:
     """Build the objective from the experiment's terms, which must each have a weight."""
     with experiment.error_context():
-        objective = Objective(tuple(experiment.terms(config)))
+        terms = experiment.terms(config)
+    if not isinstance(terms, Sequence) or not all(isinstance(term, Term | PictureTerm) for term in terms):
+        raise UserError(
+            f"terms(config) of {experiment.name} returned {type(terms).__name__}: expected a tuple of nstjax.Term or "
+            "nstjax.PictureTerm objects"
+        )
+    objective = Objective(tuple(terms))
     if missing := [name for name in objective.names if name not in config.loss_weights]:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
     if unknown := [name for name in config.loss_weights if name not in objective.names]:

@@ -128,7 +128,7 @@ def _root_forward(S: Array, steps: int):
 
 
 def _root_backward(steps: int, R: Array, dR: Array):
-    """Solve the Lyapunov equation ``R dS + dS R = dR`` for dS, by the iteration that takes R to the identity.
+    """Return the gradient of the matrix square root: solve ``R dS + dS R = dR`` for dS, iterating R to the identity.
 
     Reference: Lin and Maji, "Improved Bilinear Pooling with CNNs", 2017.
     """

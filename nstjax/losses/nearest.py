@@ -131,7 +131,7 @@ def _half_squared_distances(x: Float[Array, "n c"], t: Float[Array, "n c"]) -> F
 
 
 def _colour_vectors(x: Float[Array, "n c"]) -> Float[Array, "n k"]:
-    """Return ``[x_i^, x_i / sqrt(C)]`` for each row: the two parts that a distance of colours compares."""
+    """Return each row normalised, beside the row over sqrt(C): the two parts that a distance of colours compares."""
     return jnp.concatenate([_normalise(x), x / jnp.sqrt(float(x.shape[1]))], axis=1)
 
 

@@ -60,7 +60,7 @@ _GROUP = 8
 
 def learn(
     content: Float[np.ndarray, "h w 3"],
-    style: Float[np.ndarray, "h2 w2 3"] | Sequence[Float[np.ndarray, "h2 w2 3"]],
+    style: Float[np.ndarray, "h2 w2 3"] | Sequence[Float[np.ndarray, "_ _ 3"]],
     *,
     seed: int,
     deepest: str = "block4_conv1",
@@ -245,7 +245,7 @@ def _spherical_kmeans(
 
 def _standardise(
     responses: Maps, kernel: np.ndarray, level: float
-) -> tuple[Maps, tuple[Float[np.ndarray, "3 3 c k"], Float[np.ndarray, " k"]]]:
+) -> tuple[Maps, tuple[Float[np.ndarray, "3 3 c_in c"], Float[np.ndarray, " c"]]]:
     """Standardise each channel, rectify it, and scale it to mean ``level``.
 
     Returns:
@@ -267,16 +267,16 @@ def _replace_tiny(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
 # The network's convolution and pooling, applied to a few maps at a time to bound the memory.
 
 
-def _convolve_maps(maps: Maps, kernel: np.ndarray, padding: Padding) -> Maps:
+def _convolve_maps(maps: Maps, kernel: np.ndarray, padding: Padding) -> Float[np.ndarray, "n h w k"]:
     prepared = convolution.prepare(kernel, precision="highest")
     return np.concatenate([_convolve(group, prepared, padding=padding) for group in _split_groups(maps)])
 
 
-def _pool_maps(maps: Maps, pooling: Pooling) -> Maps:
+def _pool_maps(maps: Maps, pooling: Pooling) -> Float[np.ndarray, "n h//2 w//2 c"]:
     return np.concatenate([_pool(group, pooling=pooling) for group in _split_groups(maps)])
 
 
-def _split_groups(maps: Maps) -> list[Maps]:
+def _split_groups(maps: Maps) -> list[Float[np.ndarray, "_ h w c"]]:
     return [maps[i : i + _GROUP] for i in range(0, len(maps), _GROUP)]
 
 

@@ -135,7 +135,7 @@ class VGG(nnx.Module):
         requested: dict[Layer, str] = {parse_layer(name): name for name in names if name != "input"}
         # Two aliases of one layer are computed under one of the two names.
         aliases = {name: requested.get(parse_layer(name)) for name in names if name != "input"}
-        features = {"input": picture}
+        features = {"input": jnp.asarray(picture)}
         stop = find_deepest_step(names)
         sequence = self.architecture.sequence
         steps = sequence[: sequence.index(stop) + 1] if stop else ()

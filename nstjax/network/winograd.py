@@ -80,7 +80,7 @@ def convolve_transpose(dy: Float[Array, "h w k"], kernel: Sequence[Float[Array, 
 
 
 def _split_tiles(x: Float[Array, "h w c"]) -> list[Float[Array, "n padded_w c"]]:
-    """Split a map into rows of tiles: four arrays, one for each row of a tile, with zeros beyond the map."""
+    """Return four arrays: the first, second, third and fourth row of every tile, with zeros beyond the map."""
     height, width, _ = x.shape
     x = jnp.pad(x, [(0, -height % _TILE), (0, -width % _TILE), (0, 0)])
     x = x.reshape(-1, _TILE, *x.shape[1:])
@@ -104,7 +104,7 @@ def _multiply_tiles(v: Float[Array, "6 n t c"], u: Float[Array, "6 c k"]) -> Flo
 
 
 def _transform_inputs(d: Float[Array, "6 n w c"]) -> list[Float[Array, "6 n t c"]]:
-    """Apply ``B^T d`` along the width: return the six columns of each tile."""
+    """Apply ``B^T`` along the width: return the six columns of each tile."""
     d1, d2, d3, d4 = (d[:, :, i::_TILE] for i in range(_TILE))
     d0, d5 = _shift(d4, 1, axis=2), _shift(d1, -1, axis=2)
     return [
@@ -118,7 +118,7 @@ def _transform_inputs(d: Float[Array, "6 n w c"]) -> list[Float[Array, "6 n t c"
 
 
 def _transform_inputs_transpose(v: Sequence[Float[Array, "6 n t c"]]) -> list[Float[Array, "6 n t c"]]:
-    """Apply ``B v`` along the width, the transpose of ``_transform_inputs``: return the four columns of each tile."""
+    """Apply ``B`` along the width, the transpose of ``_transform_inputs``: return the four columns of each tile."""
     v0, v1, v2, v3, v4, v5 = v
     sum1, difference1, sum2, difference2 = v1 + v2, v1 - v2, v3 + v4, v3 - v4
     return [

@@ -104,7 +104,9 @@ class FolderWriter(Writer):
                 logged = {line["step"] for line in logs[run]}
                 expected = range(0, counts[run], self._config.log_every or 1)
                 if missing := sum(number not in logged for number in expected):
-                    listener.warning(f"{folder.metrics} lacks {missing} of the logged steps before step {counts[run]:,}")
+                    listener.warning(
+                        f"{folder.metrics} lacks {missing} of the logged steps before step {counts[run]:,}"
+                    )
                 if self._config.tensorboard:
                     self._events[run] = Events(folder.path / "tensorboard", step)
         return state, logs

@@ -1,4 +1,4 @@
-"""Checkpoints of a run's state: written by orbax in the background, whole or absent, and verified when read.
+"""Checkpoints of a run's state: written by orbax in a thread of their own, whole or absent, and verified when read.
 
 A checkpoint is the folder ``STEP/`` with orbax's files and ``seal.json``: the digests of every leaf of the state and of
 every file, and the run that the checkpoint belongs to. It is written under a hidden name and renamed once it is whole.

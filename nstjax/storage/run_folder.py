@@ -35,7 +35,7 @@ from nstjax.experiment.inputs import Inputs, from_arrays
 from nstjax.experiment.record import RunRecord
 from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
-from nstjax.system.files import open_atomic, write_error_context
+from nstjax.system.files import is_temporary, open_atomic, write_error_context
 
 
 @contextlib.contextmanager
@@ -94,6 +94,7 @@ class RunFolder:
                 f"{self.path} already holds a run: continue it with nstjax resume {self.path}, or choose another --out"
             )
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        names = {name for name in names if not is_temporary(name)}
         if other := names - {".lock", "inputs"}:  # left by a run that was killed as it started
             raise UserError(f"{self.path} is not empty ({min(other)} is in it): choose another --out")
         existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())

@@ -9,12 +9,15 @@ A group is named after its first member and its size. The process that works on 
 folder is locked.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from nstjax.errors import UserError
 from nstjax.experiment import record
@@ -39,7 +42,7 @@ class Plan:
     paired: bool
 
     def assignments(self) -> list[dict[str, Any]]:
-        """Return {axis: value} of each member."""
+        """Return the value on each axis, for each member."""
         return combine_axes(self.axes, paired=self.paired)
 
     def member_names(self) -> list[str]:
@@ -98,6 +101,14 @@ class SweepFolder:
                 "--out"
             )
         RunFolder(self.path).check_new()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Lock the folder while a process creates members in it; other processes wait."""
+        with write_error_context(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path / ".lock"):
+            yield
 
     def exists(self) -> bool:
         """Return True if there is a sweep here."""

@@ -155,7 +155,10 @@ def sweep(
             _run_group(group, members_by_size, runs, inputs, results, listener, None)
         finished = all(result is not None and result.ended for result in results)
         return SweepResult(plan.assignments(), results, finished, None)
-    create_folders(folder, plan, groups, runs, inputs, experiment)
+    with folder.lock():
+        # Again, since another process may have taken the folder while this one compiled.
+        folder.check_new(plan, numbers, shared=place.count > 1)
+        create_folders(folder, plan, groups, runs, inputs, experiment)
     return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
 
 
@@ -210,7 +213,9 @@ def resume(
             f"{len(devices)} devices, but the sweep began with {groups[0].devices}: the last bits may differ"
         )
     size = groups[0].size
-    members_by_size = make_members(runs, inputs, devices[: math.gcd(size, len(devices))])
+    # Groups that ran out of memory were split, so their sizes differ.
+    usable = math.gcd(len(devices), *(group.size for group in groups))
+    members_by_size = make_members(runs, inputs, devices[:usable])
     device_count = members_by_size[-1].device_count
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return True if ``open_atomic`` gave a file this name, which only a kill leaves behind."""
+    return re.fullmatch(r"\.[0-9a-f]{16}\.part", name) is not None
 
 
 @contextlib.contextmanager

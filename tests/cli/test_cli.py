@@ -149,6 +149,12 @@ def test_a_folder_with_a_run_is_not_overwritten(workspace, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
 
 
+def test_a_file_that_a_kill_left_does_not_take_the_folder(workspace):
+    Path("out").mkdir()
+    Path("out/.0123456789abcdef.part").touch()
+    assert main([*QUICK, "--out", "out"]) == 0
+
+
 def test_runs_without_a_name_are_numbered(workspace):
     assert main(QUICK) == 0 and main(QUICK) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["content-style-1", "content-style-2"]

@@ -57,6 +57,7 @@ def test_gradients_equal_those_of_jaxs_rule(shape, padding):
     np.testing.assert_allclose(gradient.kernel, expected_kernel, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_an_unknown_backend_is_refused():
     with pytest.raises(UserError, match="expected one of direct, winograd"):
         convolution.prepare(make_example(3, 3)[1], backend="fast")  # type: ignore[arg-type]

@@ -168,6 +168,7 @@ def test_whitening_removes_the_covariance_up_to_the_damping():
     np.testing.assert_allclose(whitened.var(axis=0), expected, rtol=0.05)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -157,6 +157,7 @@ def test_layers_that_cannot_be_computed_are_refused(shape, layers, message):
         network.features(smooth_picture(*shape), layers)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_batches_are_refused(picture):
     with pytest.raises(UserError, match=r"jax\.vmap"):
         narrow_vgg19().features(picture[None], ["relu1_1"])

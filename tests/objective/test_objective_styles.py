@@ -304,6 +304,7 @@ def test_regions_need_a_sum_over_positions():
         make_objective(deviation).targets(NETWORK, content=CONTENT, style=STYLES, blend=[[1.0, 0.0], [0.0, 1.0]])
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_guides_that_do_not_fit_the_picture_or_the_targets_raise():
     objective = make_objective()
     regional = objective.targets(NETWORK, content=CONTENT, style=STYLES, blend=[[1.0, 0.0], [0.0, 1.0]])

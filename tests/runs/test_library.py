@@ -165,6 +165,26 @@ def test_terms_and_weights_must_match(weights):
         nstjax.stylize(CONTENT, STYLE, experiment=surplus, weights=weights)
 
 
+@pytest.mark.parametrize("value", [None, 3, nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_l1), ("tv",)])
+def test_what_is_no_tuple_of_terms_is_refused(weights, value):
+    experiment = dataclasses.replace(QUICK, terms=lambda config: value)
+    with pytest.raises(UserError, match=r"terms\(config\) of .* returned .*: expected a tuple of nstjax.Term"):
+        nstjax.stylize(CONTENT, STYLE, experiment=experiment, weights=weights)
+
+
+def test_a_term_that_cannot_be_hashed_is_refused(weights):
+    @dataclasses.dataclass
+    class Mutable:
+        power: float
+
+        def __call__(self, x, t):
+            return abs(x - t) ** self.power
+
+    term = nstjax.style_term(("relu1_1",), nstjax.statistics.gram, Mutable(2.0))
+    with pytest.raises(UserError, match=r"the term 'style' cannot be hashed .*Mutable.*: make .* frozen dataclasses"):
+        nstjax.Objective((term,))
+
+
 def test_pictures_are_resized_as_the_settings_say():
     config = Config(size=16, style_scale=0.5)
     inputs = prepare(CONTENT, STYLE, config)

@@ -23,7 +23,7 @@ from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve, vary_run
 from nstjax.storage.run_folder import RunFolder
-from nstjax.sweeps import sweep
+from nstjax.sweeps import batch, sweep
 from nstjax.sweeps.batch import Members
 
 COMMON = {"experiment": "quick.py", "weights": "vgg.safetensors", "steps": 8}
@@ -200,8 +200,27 @@ def test_a_sweep_writes_its_folder(workspace, capsys):
     assert "already holds a sweep" in capsys.readouterr().err
 
 
+def test_a_folder_that_another_sweep_takes_while_this_one_compiles_is_left_alone(workspace, capsys, monkeypatch):
+    choose, others = batch.choose_group_size, []
+
+    def begin_another_sweep_first(*arguments, **options):
+        if not others:
+            others.append(None)
+            assert main([*SWEEP, "--style-weight", "5", "6", "--out", "out"]) == 0
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(sweep, "choose_group_size", begin_another_sweep_first)
+    assert main([*SWEEP, "--style-weight", "5", "6", "--learning-rate", "0.5", "--out", "out"]) == 2
+    assert "already holds a sweep" in capsys.readouterr().err
+    rates = [RunFolder(path).read_record()["config"]["learning_rate"] for path in Path("out/members").iterdir()]
+    assert rates == [0.02, 0.02]
+    assert main(["resume", "out"]) == 0
+
+
 BAD = {
     "an unknown term": (["--vary", "stile=1,2"], "no term 'stile'"),
+    "a term varied twice": (["--vary", "style=1", "style=2"], "style is varied twice"),
+    "a term without values": (["--vary", "style", "1"], "expected TERM=W,W,… as in style=1,10,100"),
     "a weight that is no number": (["--style-weight", "1", "nan"], "must be a finite number, not nan"),
     "a negative size": (["--size", "-3"], "size must be at least 1"),
     "values that cannot be paired": (

@@ -71,5 +71,5 @@ def recognise(path: Path) -> Source | None:
 
 
 def load_caffe_fingerprints() -> dict[str, dict[str, list[float]]]:
-    """Return {convolution: {"kernel": […], "bias": […]}} of the trained Caffe weights; see ``fingerprints``."""
+    """Return the norms and sums of the trained Caffe weights, {convolution: {"kernel": […], "bias": […]}}."""
     return _load()["fingerprints"]["caffe"]
