@@ -114,7 +114,7 @@ class VGG(nnx.Module):
         """Return the picture in the scale and channel order for which the weights were trained."""
         flavour = self.flavour
         x = (flavour.scale * picture - jnp.array(flavour.mean)) / jnp.array(flavour.std)
-        return x[..., ::-1] if flavour.order == "BGR" else x
+        return jnp.asarray(x[..., ::-1] if flavour.order == "BGR" else x)
 
     def features(self, picture: PictureLike, layers: Iterable[str]) -> Features:
         """Return the features of a picture; the network runs no further than the deepest layer asked for.

@@ -211,7 +211,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_mistake_in_an_experiment_is_one_line_with_its_place(workspace, capsys, case):
+def test_a_mistake_in_an_experiment_is_one_line_with_its_place(workspace, capsys, unchecked_types, case):
     old, new, message = BROKEN[case]
     assert old in EXPERIMENT
     Path("quick.py").write_text(EXPERIMENT.replace(old, new))

@@ -183,7 +183,7 @@ def test_a_sweep_writes_its_folder(workspace, capsys):
         assert (member.path / "report.html").exists() and member.output.exists()
         assert main(["status", str(member.path)]) == 0
     assert {path.name for path in Path("out").iterdir()} == {
-        *("sweep.json", "members", "groups", "grid.png", "table.csv", "report.html")
+        *(".lock", "sweep.json", "members", "groups", "grid.png", "table.csv", "report.html")
     }
     with open("out/table.csv", newline="") as file:
         lines = list(csv.DictReader(file))
