@@ -79,7 +79,7 @@ class Architecture:
 VGG19 = Architecture("VGG19", ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)))
 VGG16 = Architecture("VGG16", ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)))
 NETWORKS: dict[str, Architecture] = {network.name: network for network in (VGG19, VGG16)}
-"""All networks, by name. The first has every layer that any of them has."""
+"""Networks by name. The first has every layer that any of them has."""
 
 
 @dataclass(frozen=True)
@@ -171,4 +171,4 @@ FLAVOURS: dict[str, Flavour] = {
         Flavour("self-taught", "RGB", 1.0, _IMAGENET_MEAN, (0.25, 0.25, 0.25), "average", "reflect"),
     )
 }
-"""All flavours, by name."""
+"""Flavours by name."""
