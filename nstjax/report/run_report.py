@@ -71,7 +71,7 @@ def _list_facts(run: RunRecord, status: Status, lines: list[LogLine]) -> dict[st
         facts["speed"] = f"{status.seconds_per_step:.3g} s a step"
     return facts | {
         "experiment": run["experiment"]["name"],
-        "weights": run["weights"]["flavour"],
+        "weights": ", ".join(run["weights"][key] for key in ("network", "flavour") if key in run["weights"]),
         "device": run["device"]["kind"],
     }
 
