@@ -23,6 +23,7 @@ from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve, vary_run
 from nstjax.storage.run_folder import RunFolder
+from nstjax.storage.sweep_folder import SweepFolder
 from nstjax.sweeps import batch, sweep
 from nstjax.sweeps.batch import Members
 
@@ -392,3 +393,24 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
     monkeypatch.setattr(Members, "make_program", make_program_without_memory)
     assert main([*arguments, "--out", "none", "--group-size", "1"]) == 1
     assert "out of memory with one member at a time" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*device")
+def test_groups_of_different_sizes_continue_on_devices_that_divide_all_of_them(workspace, monkeypatch):
+    assert main([*SWEEP, "--style-weight", "1", "10", "--group-size", "1", "--out", "out"]) == 0
+    groups = SweepFolder("out").read_groups()
+    # As after a group of eight ran out of memory and was split.
+    sizes = [dataclasses.replace(group, size=size) for group, size in zip(groups, (6, 4), strict=True)]
+    monkeypatch.setattr(SweepFolder, "read_groups", lambda self: sizes)
+    device_counts = []
+
+    def record_devices(runs, inputs, devices):
+        device_counts.append(len(devices))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "make_members", record_devices)
+    for count in (3, 4, 8):
+        monkeypatch.setattr(jax, "local_devices", lambda *_, count=count, **__: jax.devices() * count)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.resume("out", steps=10)
+    assert device_counts == [1, 2, 2]
