@@ -1,14 +1,12 @@
 """Statistics: the functions of a feature map that a loss compares.
 
-A feature map is ``features_HxWxC``. In the formulas F is its ``C x N`` matrix, with ``N = H W`` positions, and F_p is
-the feature vector of position p. Each function is pure and takes the map of one layer; ``per_layer`` lifts it to all
-layers of a term.
+A feature map is ``features_HxWxC``. In the formulas F is its ``C x N`` matrix, with ``N = H W`` positions, and F_p the
+vector of position p. Each function is pure and takes the map of one layer; ``per_layer`` lifts it to a term's layers.
 
 The statistics marked ``@sums_over_positions`` are sums over positions of a function of one position's feature vector,
 divided by nothing but a count. They can be blended over pictures and restricted to regions, exactly. They take
-``weight_HxW``, the weight w of each position, non-negative and of mean 1: ``sum_p w_p f(F_p) / count``. Without it
-each weight is 1. A guide T of Gatys et al. ("Controlling Perceptual Factors in Neural Style Transfer", 2017), which is
-normalised to mean T^2 = 1, is w = T^2.
+``weight_HxW``, the weight w of each position, non-negative and of mean 1: ``sum_p w_p f(F_p) / count``; without it each
+weight is 1. A guide T of Gatys et al. (2017, "Controlling Perceptual Factors"), of mean T^2 = 1, is w = T^2.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,9 +69,14 @@ def gram_sum(features_HxWxC: FeatureMap, *, weight_HxW: PositionWeights | None =
     return _gram(features_HxWxC.reshape(-1, features_HxWxC.shape[-1]))
 
 
+def _choose_precision() -> Any:
+    """Return the precision of ``jax.default_matmul_precision``, and float32 where none is set."""
+    return jax.config.values["jax_default_matmul_precision"] or lax.Precision.HIGHEST
+
+
 @jax.custom_vjp
 def _gram(F_NxC: Float[Array, "n c"]) -> Float[Array, "c c"]:
-    return jnp.matmul(F_NxC.T, F_NxC, precision=lax.Precision.HIGHEST, preferred_element_type=_sum_dtype(F_NxC))
+    return jnp.matmul(F_NxC.T, F_NxC, precision=_choose_precision(), preferred_element_type=_sum_dtype(F_NxC))
 
 
 def _gram_forward(F_NxC: Array):
@@ -82,7 +85,7 @@ def _gram_forward(F_NxC: Array):
 
 def _gram_backward(F_NxC: Array, dG: Array):
     """Return the gradient by one product; JAX's rule for a product would compute the same one twice."""
-    return (jnp.matmul(F_NxC, (dG + dG.T).astype(F_NxC.dtype), precision=lax.Precision.HIGHEST),)
+    return (jnp.matmul(F_NxC, (dG + dG.T).astype(F_NxC.dtype), precision=_choose_precision()),)
 
 
 _gram.defvjp(_gram_forward, _gram_backward)

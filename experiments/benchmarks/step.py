@@ -7,7 +7,8 @@ must agree, else nothing is measured. Nothing else should run meanwhile: it slow
 in some libraries far more than in others, so each table says how much else ran. Prints a table for each size, and
 writes all tables, with the machine and the versions, to a markdown file.
 
-A ratio is a peer's time over that of PyTorch in float32 in the same round; below 1 is faster. "GFLOP/s" are the
+A ratio is a peer's time over that of PyTorch in float32 in the same round (of PyTorch's first peer, if that one is not
+among --peers); below 1 is faster. "GFLOP/s" are the
 operations of the direct method over the time: a method that needs fewer may exceed the rate of the machine's matrix
 products. Peak memory is the resident memory of the process, imports and compilation included; on a GPU, memory of the
 device. The gradient at the start is compared with PyTorch's in float64.
@@ -40,8 +41,8 @@ from tables import Scale, format_conditions, format_table
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, prepare
-from nstjax.network.architecture import FLAVOURS, VGG19
-from nstjax.network.weights import Weights, find
+from nstjax.network.architecture import VGG19
+from nstjax.network.weights import find
 from nstjax.system import devices
 from nstjax.system.files import open_atomic
 
@@ -207,9 +208,6 @@ def run_benchmark(
     rates = step_gpu.measure_rates()
     for size in arguments.gpu_sizes:
         measure(step_gpu.PEERS, step_gpu.move_to_gpu(cpu_setup), size, rates)
-    weights = Weights(dict(parameters), FLAVOURS["caffe"], "for the benchmark")
-    sections.append(step_gpu.measure_sweeps(arguments.content, arguments.style, weights, folder))
-    publish(sections, runs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,18 +1,14 @@
-"""The GPU's part of step.py: the same comparison on the accelerator, and sweeps.
+"""The GPU's part of step.py: the same comparison on the accelerator.
 
 Each precision is shown as a fraction of the GPU's rate in products of large matrices of that precision. float32 is
 float32 throughout ("highest"); tf32 rounds the factors of products to ten bits; bf16 convolves in bfloat16.
 """
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import roofline
-import sweep as sweep_benchmark
 from peers.processes import Peer, Setup
-
-from nstjax.network.weights import Weights, write
 
 PEERS = (
     Peer("nstjax float32", "nstjax", {"backend": "direct", "precision": "highest"}),
@@ -26,8 +22,6 @@ PEERS = (
     Peer("PyTorch compiled bf16", "torch", {"dtype": "bfloat16", "compiled": True}, "bfloat16"),
 )
 
-SWEEP_SIZE, MAX_MEMBERS = 256, 64
-
 
 def move_to_gpu(setup: Setup) -> Setup:
     """Return the same setup on the accelerator."""
@@ -38,16 +32,3 @@ def measure_rates() -> dict[str, float]:
     """Return {arithmetic: operations per second in products of large matrices} of the first GPU."""
     arithmetics = ("float32", "tf32", "bfloat16")
     return {arithmetic: roofline.measure_matrix_rate(arithmetic, jax.devices()[0]) for arithmetic in arithmetics}
-
-
-def measure_sweeps(content: str, style: str, weights: Weights, folder: Path) -> str:
-    """Measure sweeps of 1 to 64 members at 256 pixels against single runs, and return the report's section."""
-    path = folder / "sweep.safetensors"
-    write(path, weights)
-    experiment = sweep_benchmark.load_experiment(str(path), SWEEP_SIZE, sweep_benchmark.LAYERS)
-    lines = [f"## Sweeps at {SWEEP_SIZE} pixels, GPU", "", *sweep_benchmark.HEADER]
-    print("\n".join(lines))
-    for line in sweep_benchmark.measure_rows(experiment, content, style, members=MAX_MEMBERS, steps=5, repeats=5):
-        print(line, flush=True)
-        lines.append(line)
-    return "\n".join(lines)

@@ -1,10 +1,10 @@
 """The cost of a sweep compared with single runs, per member.
 
-    python experiments/benchmarks/sweep.py CONTENT STYLE --weights FILE
+    python experiments/benchmarks/sweep.py CONTENT STYLE
 
 prints, for 1, 2, 4 … members at a time, the steps per second of all members together, and the time of a member's step
-as a ratio to that of a single run; the two are measured in turn. The terms are those of the ``default`` preset, down to
-the layers that FILE holds. On two CPU cores at 128 pixels, 16 members take a few minutes; on a GPU, ``--size 256
+as a ratio to that of a single run; the two are measured in turn. The terms are those of the ``default`` preset, at
+``--layers``. On two CPU cores at 128 pixels, 16 members take a few minutes; on a GPU, ``--size 256
 --members 64`` takes minutes.
 """
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("content")
     parser.add_argument("style")
-    parser.add_argument("--weights", required=True)
+    parser.add_argument("--weights", default="auto")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--members", type=int, default=16, help="largest number of members at a time")
     parser.add_argument("--steps", type=int, default=5)

@@ -47,7 +47,8 @@ def format_table(runs: Sequence[PeerRun], scale: Scale, *, steps: int) -> str:
         scale: the scale of a step.
         steps: number of steps made before the loss that is shown.
     """
-    baseline = next((run for run in runs if run.peer.name == BASELINE), None)
+    pytorch = [run for run in runs if run.peer.library == "torch"]
+    baseline = next((run for run in pytorch if run.peer.name == BASELINE), next(iter(pytorch), None))
     header = [column.format(steps=steps) for column in COLUMNS]
     rows = [header, ["---"] * len(header), *(_format_row(run, baseline, scale) for run in runs)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, NoReturn
 
 from nstjax.cli import runs, weights
 from nstjax.errors import Failure, UserError
 from nstjax.system import memory
+from nstjax.system.versions import read_version
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="nstjax", description="Neural style transfer by optimisation, in JAX.", allow_abbrev=False)
-    version = f"nstjax {metadata.version('nstjax')}"
+    version = f"nstjax {read_version('nstjax')}"
     parser.add_argument("--version", action="version", version=version, help="Print the version and exit")
     commands = parser.add_subparsers(
         dest="verb", required=True, title="Commands", metavar="COMMAND", parser_class=_Parser

@@ -5,7 +5,6 @@ import itertools
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.shaping import normalised_gradient
 from nstjax.system import devices
+from nstjax.system.versions import read_version
 from nstjax.types import PictureTerm, Term
 
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
@@ -304,4 +304,4 @@ def _make_record(experiment: Experiment, config: Config, inputs: Inputs, choice:
 
 
 def _package_versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+    return {"python": platform.python_version(), **{name: read_version(name) for name in _PACKAGES}}

@@ -44,13 +44,17 @@ class Convolution(nnx.Module):
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
 
     def __call__(self, x: FeatureMap, padding: Padding) -> Float[Array, "h w k"]:
-        """Convolve x in the dtype of x and add the bias in float32, without ReLU."""
+        """Convolve x and add the bias, without ReLU.
+
+        Returns:
+            [h, w, k] in the dtype of x; on CPUs in float32 if that is wider.
+        """
         prepared = jax.tree.map(lambda leaf: leaf.astype(x.dtype), self.kernel.get_value())
         y = convolution.apply(x, prepared, padding=padding)
-        # Bias and ReLU are never in bfloat16: this is more exact, and avoids a fusion of the three that leaves parts of
-        # its output unwritten on CPUs in jaxlib 0.11.2.
-        wide = jnp.float32 if y.dtype.itemsize < 4 else y.dtype
-        return y.astype(wide) + self.bias.get_value().astype(wide)
+        # Narrow sums halve the bytes of each map, which matters on accelerators. On CPUs, jaxlib 0.11.2 leaves parts of
+        # the output of a narrow convolution with bias and ReLU unwritten.
+        dtype = _widen(y.dtype) if jax.default_backend() == "cpu" else y.dtype
+        return y.astype(dtype) + self.bias.get_value().astype(dtype)
 
 
 class VGG(nnx.Module):
@@ -66,7 +70,8 @@ class VGG(nnx.Module):
             map at every convolution.
         backend: backend of the convolutions; see ``convolution.prepare``.
         precision: precision of the products of the convolutions; see ``convolution.prepare``.
-        dtype: dtype of the convolutions, float32 or bfloat16; parameters, biases and features stay float32.
+        dtype: dtype of the convolutions, float32 or bfloat16, and on accelerators of the maps between them; the
+            parameters and the features that are returned stay float32.
         rematerialise: if True, store only the inputs of the blocks and the features asked for, and compute the rest
             again for the gradient: less memory, more time.
 
@@ -144,7 +149,8 @@ class VGG(nnx.Module):
             run_block = functools.partial(self._run_steps, tuple(block), requested)
             x, block_features = (jax.checkpoint(run_block) if self.rematerialise else run_block)(x)
             features |= block_features
-        return {name: features[aliases.get(name) or name] for name in names}
+        wide = {name: x.astype(_widen(x.dtype)) for name, x in features.items()}
+        return {name: wide[aliases.get(name) or name] for name in names}
 
     def guides(self, guides_RxHxW: RegionGuides, layers: Iterable[str]) -> Guides:
         """Return position weights ``T^2 / mean(T^2)``, for T the region guides, pooled to each layer.
@@ -187,13 +193,14 @@ class VGG(nnx.Module):
         """Return the output of these steps, and {name: feature map} of the requested layers among them."""
         features = {}
         for step in steps:
-            if step.endswith("pool"):
-                x = convolution.pool(x, self.pooling)
-            else:
-                before_relu = self.convolutions[step](x.astype(self.dtype), self._padding_at(step))
-                if name := requested.get(Layer(step, before_relu=True)):
-                    features[name] = before_relu
-                x = convolution.relu(before_relu)
+            with jax.named_scope(step):  # the layer's name in profiles
+                if step.endswith("pool"):
+                    x = convolution.pool(x, self.pooling)
+                else:
+                    before_relu = self.convolutions[step](x.astype(self.dtype), self._padding_at(step))
+                    if name := requested.get(Layer(step, before_relu=True)):
+                        features[name] = before_relu
+                    x = convolution.relu(before_relu)
             if name := requested.get(Layer(step)):
                 features[name] = x
         return x, features
@@ -215,6 +222,10 @@ class VGG(nnx.Module):
                 raise UserError(
                     f"a picture of {w}x{h} pixels is too small for {name}, which needs at least {smallest} on each side"
                 )
+
+
+def _widen(dtype: Any) -> Any:
+    return jnp.float32 if dtype.itemsize < 4 else dtype
 
 
 def _normalise_guides(T_HxWxR: Float[Array, "h w regions"]) -> Float[Array, "h w regions"]:

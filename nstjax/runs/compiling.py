@@ -1,5 +1,6 @@
 """Compiling a run: its initial state, its problem, and its chunk of steps."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -94,6 +95,16 @@ def choose_compiler_options(config: Config) -> dict[str, str | bool] | None:
     return _DETERMINISTIC if config.deterministic else None
 
 
+def set_precision(config: Config) -> contextlib.AbstractContextManager[Any]:
+    """Set the precision of products outside of the network, such as Gram matrices, unless JAX's settings name one.
+
+    The precision is the network's, except that "default" is "high" here: where JAX's default is a single pass of
+    bfloat16 (TPUs), it is too coarse for losses that subtract large numbers.
+    """
+    precision = "highest" if config.precision == "highest" else "high"
+    return jax.default_matmul_precision(jax.config.values["jax_default_matmul_precision"] or precision)
+
+
 def compile(resolved: Resolved, inputs: Inputs) -> Program:
     """Compile a run. Nothing large is computed until the run is known to fit into memory.
 
@@ -114,11 +125,13 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         lower_chunk = jax.jit(chunk, donate_argnums=0, out_shardings=(shardings, None)).lower
     options = choose_compiler_options(config)
     target_function = make_target_function(resolved, inputs)
-    compute_targets = jax.jit(target_function).lower(network, pictures).compile(options)
+    with set_precision(config):
+        compute_targets = jax.jit(target_function).lower(network, pictures).compile(options)
     targets, guides = jax.eval_shape(target_function, network, pictures)
     if config.shard_picture:
         targets, guides = jax.tree.map(_add_sharding, (targets, guides), compute_targets.output_shardings)
-    compiled_chunk = lower_chunk(state, Problem(network, targets, weights, guides), np.int32(0)).compile(options)
+    with set_precision(config):
+        compiled_chunk = lower_chunk(state, Problem(network, targets, weights, guides), np.int32(0)).compile(options)
     check_memory(measure_memory(compute_targets, compiled_chunk), inputs)
     targets, guides = compute_targets(network, pictures)
     return Program(Problem(network, targets, weights, guides), compiled_chunk)

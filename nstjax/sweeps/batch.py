@@ -104,9 +104,10 @@ class Members:
         guides = _abstract(self._abstract_guides, self._whole)
         problem = Problem(_abstract(self._network, self._whole), targets, weights, guides)
         state = self.make_abstract_state(size)
-        lowered = run_chunks.lower(
-            state, problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
-        )
+        with compiling.set_precision(self._config):
+            lowered = run_chunks.lower(
+                state, problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
+            )
         return lowered.compile(compiling.choose_compiler_options(self._config))
 
     def make_initial_state(self, members: Sequence[int]) -> State:
@@ -146,7 +147,8 @@ class Members:
         identity = identify_pictures(inputs)
         if identity not in self._targets:
             pictures = compiling.collect_pictures(self._distinct_inputs[identity])
-            self._targets[identity] = self._compute_targets(self._network, pictures)
+            with compiling.set_precision(self._config):
+                self._targets[identity] = self._compute_targets(self._network, pictures)
         return self._targets[identity]
 
 

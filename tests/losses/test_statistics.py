@@ -1,5 +1,7 @@
 """Tests of the statistics: golden values from NumPy in float64, position weights, and sums over positions."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from conftest import smooth_picture
 
 from nstjax import losses, statistics
 from nstjax.errors import UserError
+from nstjax.experiment.config import Config
+from nstjax.runs import compiling
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
@@ -231,3 +235,16 @@ def test_second_moments_keep_a_small_spread_about_a_large_mean():
     np.testing.assert_allclose(actual["second"] - np.outer(actual["mean"], actual["mean"]), expected, atol=5e-7)
     squares = statistics.mean_and_square(jnp.asarray(x), weight_HxW=jnp.float32(weight))
     np.testing.assert_allclose(squares["square"] - squares["mean"] ** 2, np.diag(expected), atol=5e-7)
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("default", "HIGH"), ("high", "HIGH"), ("highest", "HIGHEST")])
+def test_gram_matrices_follow_the_precision_of_a_run_and_are_exact_outside(setting, expected):
+    def read_precisions() -> set[str]:
+        gradient = jax.grad(lambda x: jnp.sum(statistics.gram(x) ** 2))
+        return set(re.findall(r"precision = \[(\w+), \w+\]", jax.jit(gradient).lower(jnp.ones((4, 4, 3))).as_text()))
+
+    assert read_precisions() == {"HIGHEST"}
+    with compiling.set_precision(Config(precision=setting)):
+        assert read_precisions() == {expected}
+    with jax.default_matmul_precision("highest"), compiling.set_precision(Config(precision="default")):
+        assert read_precisions() == {"HIGHEST"}

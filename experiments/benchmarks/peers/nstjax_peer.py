@@ -66,13 +66,16 @@ class NstjaxPeer:
             layers = [name.removesuffix("/kernel") for name in data.files if name.endswith("/kernel")]
             parameters = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in layers}
             content, style, self.start = (jnp.asarray(data[name]) for name in ("content", "style", "start"))
+        # As runs set it.
+        precision = "highest" if options.get("precision") == "highest" else "high"
+        jax.config.update("jax_default_matmul_precision", precision)
         network = VGG(parameters, FLAVOURS["caffe"], **options)
         weights = {name: jnp.float32(weight) for name, weight in WEIGHTS.items()}
         self.problem = optimise.Problem(network, targets(network, content, style), weights)
         adam = optimisers.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)
         self.method = optimise.Method(OBJECTIVE, adam, clamp=True)
         self.state = optimise.init(self.method, self.start, learning_rate=recipe.LEARNING_RATE, key=jax.random.key(0))
-        versions = {name: version(name) for name in ("nstjax", "jax", "jaxlib", "optax", "flax", "numpy")}
+        versions = {name: version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
         return {"versions": {"python": platform.python_version(), **versions}}
 
     def step(self, steps: int) -> dict[str, Any]:
