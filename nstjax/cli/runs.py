@@ -1,9 +1,10 @@
 """The commands about runs and sweeps."""
 
 import argparse
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,20 +114,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.save:
         images.check_output(arguments.save)
-        paths = (arguments.content, arguments.style, *arguments.blend, arguments.content_mask, *arguments.style_masks)
-        if Path(arguments.save).resolve() in {Path(path).resolve() for path in paths if path}:
-            raise UserError(f"--save {arguments.save} would write over a picture of the run: choose another name")
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     styles = [arguments.style, *arguments.blend]
     inputs = prepare(arguments.content, styles, experiment.config, **_collect_masks(arguments), **limit)
+    _check_save(arguments, inputs.sources)
     if arguments.out:
         RunFolder(arguments.out).check_new()
 
     # Imports JAX, so it comes after every check that needs none.
     from nstjax.runs import stylize
 
-    with _open_folder(arguments, "-".join(inputs.names)) as out, _start_jax(arguments) as terminal:
+    with _open_folder(arguments, inputs.names) as out, _start_jax(arguments) as terminal:
         result = stylize.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
 
@@ -135,11 +134,19 @@ def _collect_masks(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"content_mask": arguments.content_mask, "style_masks": arguments.style_masks}
 
 
-def _open_folder(arguments: argparse.Namespace, name: str) -> AbstractContextManager[Path]:
-    """Open the folder that --out names, or a new one."""
-    from nstjax.storage.run_folder import create_numbered_folder
+def _check_save(arguments: argparse.Namespace, sources: Sequence[str]) -> None:
+    """Raise if --save would write over a file that the run was given."""
+    if arguments.save and os.path.exists(arguments.save):
+        for source in sources:
+            if os.path.exists(source) and os.path.samefile(source, arguments.save):
+                raise UserError(f"--save {arguments.save} would write over a picture of the run: choose another name")
 
-    return nullcontext(Path(arguments.out)) if arguments.out else create_numbered_folder(Path("runs"), name)
+
+def _open_folder(arguments: argparse.Namespace, names: Sequence[str]) -> AbstractContextManager[Path]:
+    """Open the folder that --out names, or a new one."""
+    from nstjax.storage.new_folder import create_numbered_folder
+
+    return nullcontext(Path(arguments.out)) if arguments.out else create_numbered_folder(Path("runs"), names)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -148,14 +155,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
-    name = f"{source_name(arguments.content)}-{source_name(arguments.style)}-sweep"
+    names = (source_name(arguments.content), source_name(arguments.style), "sweep")
     place = _join_processes(arguments)
     if place.count > 1 and not arguments.out:
         raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
 
     from nstjax.sweeps import sweep
 
-    with _open_folder(arguments, name) as out, _start_jax(arguments) as terminal:
+    with _open_folder(arguments, names) as out, _start_jax(arguments) as terminal:
         result = sweep.sweep(
             contents,
             styles,
@@ -194,6 +201,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     if arguments.save:
         images.check_output(arguments.save)
     run = RunFolder(arguments.folder).read_record()
+    _check_save(arguments, RunFolder(arguments.folder).read_sources())
     if arguments.steps is not None:
         extend(run, arguments.steps)
 

@@ -33,6 +33,7 @@ class Inputs:
         colours: picture whose colours the result gets; None if the result keeps its own.
         regions: regions of the content, [R, H, W]; None if there are none.
         style_regions: regions of each style, [R, H', W']; empty if there are none.
+        sources: absolute paths of the files that the pictures were read from.
     """
 
     content: np.ndarray
@@ -44,6 +45,7 @@ class Inputs:
     colours: np.ndarray | None = None
     regions: np.ndarray | None = None
     style_regions: tuple[np.ndarray, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def styles(self) -> tuple[np.ndarray, ...]:
@@ -143,7 +145,12 @@ def prepare(
             content_mask, style_masks, rgb.shape[:2], shapes, pixel_limit=pixel_limit
         )
     names = (source_name(content), *(source_name(source) for source in sources))
+    given = (content, *sources, content_mask, *style_masks, config.init)
+    paths = tuple(
+        os.path.abspath(path) for path in given if isinstance(path, str | os.PathLike) and os.path.exists(path)
+    )
     inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, tuple(styles[1:]), colours, guides, style_guides)
+    inputs = dataclasses.replace(inputs, sources=tuple(map(os.path.abspath, paths)))
     return replace_start(inputs, config, pixel_limit=pixel_limit)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nstjax.errors import UserError
+from nstjax.system.files import join_names
 
 SETTINGS = ("learning_rate", "seed", "init_noise", "init_deviation")
 """Settings that may differ between members of one program, in addition to the loss weights and the pictures."""
@@ -74,7 +75,7 @@ def combine_axes(axes: Sequence[Axis], *, paired: bool) -> list[dict[str, Any]]:
 def member_name(assignment: dict[str, Any]) -> str:
     """Return the folder name of a member: style=100,learning_rate=0.02."""
     parts = [f"{name.removesuffix(' picture')}={format_value(value)}" for name, value in assignment.items()]
-    return ",".join(parts).replace("/", "_") or "only"
+    return join_names(parts, ",") or "only"
 
 
 def format_value(value: Any) -> str:

@@ -179,9 +179,11 @@ def _run_in_folder(
     config = resolved.config
     postprocess = functools.partial(restore_colours, inputs=inputs, config=config)
     identity = record.identity(resolved.record)
-    writer = FolderWriter([folder], config, [postprocess], checkpoints=folder.checkpoints, identity=identity)
+    writer = FolderWriter(
+        [folder], config, [postprocess], checkpoints=folder.checkpoints, identity=identity, listener=listener
+    )
     try:
-        state, logs = writer.restore(functools.partial(get_abstract_state, stages), listener)
+        state, logs = writer.restore(functools.partial(get_abstract_state, stages))
         folder.write_record(resolved.record)  # its number of steps may be new
         state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
         result = make_result(resolved, inputs, state, method, log, folder)

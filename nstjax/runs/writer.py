@@ -1,5 +1,11 @@
-"""The writer of a run: metrics, snapshots, checkpoints and progress, written while the loop runs."""
+"""The writer of a run: metrics, snapshots, checkpoints and progress, written while the loop runs.
 
+A disk that is full for a minute costs no run: what cannot be written is said once, and tried again. The run ends when
+two checkpoints in a row fail. A checkpoint fails too if something from before it cannot be written.
+"""
+
+import collections
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +14,7 @@ import numpy as np
 
 from nstjax import optimise
 from nstjax.callbacks import Listener, LogLine
+from nstjax.errors import NotWritten
 from nstjax.experiment.config import Config
 from nstjax.optimise import Method, State
 from nstjax.storage.checkpoints import Checkpoints
@@ -49,6 +56,7 @@ class FolderWriter(Writer):
         postprocess: for each run, turns the picture of a state into the picture that is shown.
         checkpoints: the folder of the checkpoints.
         identity: a checksum of the runs that the state belongs to.
+        listener: told from which step the runs continue, and of failed writes.
     """
 
     def __init__(
@@ -59,23 +67,24 @@ class FolderWriter(Writer):
         *,
         checkpoints: Path,
         identity: str,
+        listener: Listener,
     ):
         self._folders, self._config, self._postprocess = folders, config, postprocess
         self._checkpoints = Checkpoints(checkpoints, run=identity, keep=self._config.checkpoint_keep)
         if self._config.tensorboard:
             check_installed()
+        self._listener = listener
         self._events: list[Events | None] = [None] * len(folders)
-        self._saved_step = 0
+        self._unwritten: collections.deque[Callable[[], object]] = collections.deque()
+        self._failed_checkpoints, self._has_warned = 0, False
+        self._saved_step: int | None = 0
         self._saved_time = self._progress_time = time.monotonic()
 
-    def restore(
-        self, get_abstract_state: Callable[[int], State], listener: Listener
-    ) -> tuple[State | None, list[list[LogLine]]]:
+    def restore(self, get_abstract_state: Callable[[int], State]) -> tuple[State | None, list[list[LogLine]]]:
         """Read the newest whole checkpoint, and the logs up to its step. Later lines are dropped from the logs.
 
         Args:
             get_abstract_state: step -> abstract state.
-            listener: told from which step the runs continue.
 
         Returns:
             (state, logs): without a checkpoint the state is None and the logs are empty.
@@ -83,6 +92,7 @@ class FolderWriter(Writer):
         Raises:
             Failure: there are checkpoints, and all of them are damaged.
         """
+        listener = self._listener
         # Here, since a run whose steps are all made writes no further checkpoint.
         self._checkpoints.remove_leftovers()
         state = self._checkpoints.restore(get_abstract_state, listener.warning)
@@ -113,52 +123,109 @@ class FolderWriter(Writer):
 
     def log(self, run: int, line: LogLine) -> None:
         if folder := self._folders[run]:
-            folder.log(line)
+            self._unwritten.append(functools.partial(folder.log, line))
         if events := self._events[run]:
             events.write_losses(line)
 
     def update(self, state: State, latest: list[LogLine], method: Method) -> None:
         step, now, failed = _get_step(state), time.monotonic(), np.atleast_1d(state.failed)
+        self._check_checkpoint()
         if self._config.is_snapshot(step):
-            self._write_snapshots(step, state, failed, method)
-        overdue = now - self._saved_time >= 60 * self._config.checkpoint_minutes
-        if step % self._config.checkpoint_every == 0 or overdue:
-            self._save(state)
-        if due := now - self._progress_time >= PROGRESS_SECONDS:
+            self._draw_snapshots(step, state, failed, method)
+        # None is queued while writes fail: the next one will say more.
+        if due := now - self._progress_time >= PROGRESS_SECONDS and not self._has_warned:
             self._progress_time = now
         for run, steps in enumerate(np.atleast_1d(state.step)):
             if (folder := self._folders[run]) and (failed[run] or due):
                 failure = {"failed": True} if failed[run] else {}
-                folder.write_progress({**latest[run], "step": int(steps), **failure})
+                progress = {**latest[run], "step": int(steps), **failure}
+                self._unwritten.append(functools.partial(folder.write_progress, progress))
+        try:
+            self._write_rest()
+        except NotWritten as error:
+            self._warn(error)
+        overdue = now - self._saved_time >= 60 * self._config.checkpoint_minutes
+        if step % self._config.checkpoint_every == 0 or overdue:
+            self._save(state)
 
     def save(self, state: State) -> None:
         self._save(state)
-        self._checkpoints.wait()
+        self._check_checkpoint(wait=True)
+        if self._failed_checkpoints:
+            self._save(state)
+            self._check_checkpoint(wait=True)
+        self._write_rest()
 
     def close(self) -> None:
         self._checkpoints.close()
         for events in filter(None, self._events):
             events.close()
 
-    def _write_snapshots(self, step: int, state: State, failed: np.ndarray, method: Method) -> None:
+    def _draw_snapshots(self, step: int, state: State, failed: np.ndarray, method: Method) -> None:
         pictures = optimise.map_states(optimise.current_picture, state, method=method)
         for run, picture in enumerate(np.asarray(pictures)):
             if (folder := self._folders[run]) and not failed[run]:
                 picture = self._postprocess[run](picture)
-                folder.write_snapshot(step, picture)
+                self._unwritten.append(functools.partial(folder.write_snapshot, step, picture))
                 if events := self._events[run]:
                     events.write_picture(step, picture)
 
+    def _write_rest(self) -> None:
+        """Write everything except checkpoints; what cannot be written stays in the queue, with all that follows it.
+
+        Raises:
+            NotWritten: a file could not be written.
+        """
+        while self._unwritten:
+            self._unwritten[0]()
+            self._unwritten.popleft()
+
     def _save(self, state: State) -> None:
+        """Start to write a checkpoint."""
         step = _get_step(state)
         # Do not checkpoint a diverged state.
         if step == self._saved_step or np.all(state.failed):
             return
-        # A checkpoint must not outlive the metrics from before it.
-        for folder in filter(None, self._folders):
-            folder.sync_log()
+        self._check_checkpoint(wait=True)
         self._saved_step, self._saved_time = step, time.monotonic()
-        self._checkpoints.save(step, state)
+        try:
+            # A checkpoint must not outlive the metrics from before it.
+            self._write_rest()
+            for folder in filter(None, self._folders):
+                folder.sync_log()
+        except NotWritten as error:
+            self._count_failure(error)
+        else:
+            self._checkpoints.save(step, state)
+
+    def _check_checkpoint(self, *, wait: bool = False) -> None:
+        """Notice whether the last checkpoint was written, unless it is still being written.
+
+        Raises:
+            NotWritten: neither it nor the one before it could be written.
+        """
+        if self._checkpoints.is_writing and not wait:
+            return
+        try:
+            is_written = self._checkpoints.wait()
+        except NotWritten as error:
+            self._count_failure(error)
+        else:
+            if is_written:
+                self._failed_checkpoints, self._has_warned = 0, False
+
+    def _count_failure(self, error: NotWritten) -> None:
+        self._saved_step = None
+        self._failed_checkpoints += 1
+        if self._failed_checkpoints == 2:
+            raise error
+        self._warn(error)
+
+    def _warn(self, error: NotWritten) -> None:
+        """Say the first failure of a row."""
+        if not self._has_warned:
+            self._has_warned = True
+            self._listener.warning(f"{error}; trying again with the next checkpoint")
 
 
 def _get_step(state: State) -> int:

@@ -2,16 +2,18 @@
 
 A checkpoint is the folder ``STEP/`` with orbax's files and ``seal.json``: the digests of every leaf of the state and of
 every file, and the run that the checkpoint belongs to. It is written under a hidden name and renamed once it is whole.
-Orbax itself checks the structure of what it reads but not the values: it does not notice a flipped bit.
+Orbax itself checks the structure of what it reads but not the values: it does not notice a flipped bit. Nor does it
+notice that it cannot read what it writes, so the first checkpoint that a process writes is read back.
 """
 
 import concurrent.futures
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +23,19 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from nstjax.errors import Failure, NotWritten
-from nstjax.storage.run_folder import checkpoint_steps
-from nstjax.system.files import open_atomic
+from nstjax.storage.contents import (
+    SEAL,
+    checkpoint_steps,
+    is_checkpoint_file,
+    is_old_checkpoint,
+    is_partial_checkpoint,
+)
+from nstjax.system.files import is_of_the_system, open_atomic, plain_path
 
 T = TypeVar("T")
 
-_SEAL = "seal.json"
+# Orbax logs a traceback from each of its threads; its error says the same in one line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 class Damaged(Exception):
@@ -47,6 +56,7 @@ class Checkpoints:
         self._run = run
         self._keep = keep
         self._good: list[int] = []
+        self._is_proven = False
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
@@ -88,8 +98,16 @@ class Checkpoints:
         arrays = {name: np.array(_get_array(leaf)) for name, leaf in _name_leaves(state).items()}
         self._pending = self._writer.submit(self._write, step, arrays)
 
-    def wait(self) -> None:
+    @property
+    def is_writing(self) -> bool:
+        """True while a state is being written."""
+        return self._pending is not None and not self._pending.done()
+
+    def wait(self) -> bool:
         """Wait until everything is written.
+
+        Returns:
+            True if a state was written since the last call.
 
         Raises:
             NotWritten: the last state could not be written.
@@ -97,12 +115,23 @@ class Checkpoints:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+        return pending is not None
 
     def remove_leftovers(self) -> None:
         """Remove what an interrupted write or removal has left."""
-        for path in self._folder.glob(".*"):
-            if path.is_dir():  # hidden files belong to other programs, such as a file browser
-                shutil.rmtree(path)
+        for name in os.listdir(self._folder) if self._folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if is_partial_checkpoint(name):
+                    shutil.rmtree(self._folder / name)
+                elif is_old_checkpoint(name):
+                    self._clear(self._folder / name)
+
+    def remove_all(self) -> None:
+        """Remove every checkpoint."""
+        self.remove_leftovers()
+        self._remove_except(())
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
     def close(self) -> None:
         """Finish the write in progress and stop the background thread; errors are not reported."""
@@ -110,37 +139,77 @@ class Checkpoints:
 
     def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         final, partial = self._folder / str(step), self._folder / f".{step}.part"
+        leaves = [
+            {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": _sha256(array.tobytes())}
+            for name, array in arrays.items()
+        ]
         try:
             self._folder.mkdir(exist_ok=True)
             self.remove_leftovers()
             # Numbers instead of names, which contain brackets and quotes.
             numbered = {str(index): array for index, array in enumerate(arrays.values())}
-            self._orbax.save(partial, args=ocp.args.StandardSave(numbered))
-            leaves = [
-                {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": _sha256(array.tobytes())}
-                for name, array in arrays.items()
-            ]
+            with plain_path(self._folder) as folder:
+                self._orbax.save(folder / partial.name, args=ocp.args.StandardSave(numbered))
+            if not self._is_proven:
+                self._read_arrays(partial, leaves)
             seal = {"run": self._run, "step": step, "leaves": leaves, "files": _digest_files(partial)}
-            with open_atomic(partial / _SEAL) as file:
+            with open_atomic(partial / SEAL) as file:
                 file.write(json.dumps({**seal, "sha256": _sha256(json.dumps(seal).encode())}).encode())
-            self._discard(final)
-            os.rename(partial, final)
+            self._put_in_place(partial, final)
+        except Damaged as error:
+            reason = f"it cannot be read back ({error})"
         except Exception as error:
-            with contextlib.suppress(OSError):
-                self.remove_leftovers()
             reason = getattr(error, "strerror", None) or _first_line(str(error))
-            raise NotWritten(f"cannot write the checkpoint of step {step:,} into {self._folder}: {reason}") from error
-        self._good = [*self._good, step][-self._keep :]
-        for other in checkpoint_steps(self._folder):
-            if other not in self._good:
-                self._discard(self._folder / str(other))
+        else:
+            self._is_proven = True
+            self._good = [*self._good, step][-self._keep :]
+            self._remove_except(self._good)
+            return
+        self.remove_leftovers()
+        raise NotWritten(f"cannot write the checkpoint of step {step:,} into {self._folder}: {reason}")
 
-    def _discard(self, checkpoint: Path) -> None:
-        """Remove a checkpoint if there is one; others never see half of it."""
-        if checkpoint.exists():
-            hidden = checkpoint.with_name(f".{checkpoint.name}.old")
-            os.rename(checkpoint, hidden)
-            shutil.rmtree(hidden)
+    def _remove_except(self, kept: Sequence[int]) -> None:
+        """Remove the run's other checkpoints; one that cannot be removed now is removed with the next."""
+        for step in checkpoint_steps(self._folder):
+            checkpoint = self._folder / str(step)
+            if step not in kept and not self._is_of_another_run(checkpoint):
+                hidden = checkpoint.with_name(f".{step}.old")  # renamed, so that others never see half of it
+                with contextlib.suppress(OSError):
+                    os.rename(checkpoint, hidden)
+                    self._clear(hidden)
+
+    def _put_in_place(self, partial: Path, final: Path) -> None:
+        """Give a whole checkpoint its name; a former one of the same step is replaced."""
+        if not os.path.lexists(final):
+            os.rename(partial, final)
+            return
+        if final.is_symlink() or not final.is_dir() or self._is_of_another_run(final):
+            raise FileExistsError(f"{final} is not of this run: move it away")
+        os.rename(final, final.with_name(f".{final.name}.old"))
+        os.rename(partial, final)
+        self.remove_leftovers()
+
+    def _clear(self, hidden: Path) -> None:
+        """Remove a checkpoint that has its hidden name; the files of others in it get its former name again."""
+        if hidden.is_symlink():
+            hidden.unlink()
+            return
+        former = hidden.with_name(hidden.name.removeprefix(".").removesuffix(".old"))
+        for path in hidden.iterdir():
+            if path.is_dir() and not path.is_symlink() and is_checkpoint_file(path.name):
+                shutil.rmtree(path)
+            elif not path.is_dir() and (is_checkpoint_file(path.name) or is_of_the_system(path.name)):
+                path.unlink()
+            else:
+                former.mkdir(exist_ok=True)
+                os.rename(path, former / path.name)
+        hidden.rmdir()
+
+    def _is_of_another_run(self, checkpoint: Path) -> bool:
+        try:
+            return json.loads((checkpoint / SEAL).read_bytes())["run"] != self._run
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
 
     def _read(self, checkpoint: Path, template: T) -> T:
         seal = _read_seal(checkpoint)
@@ -151,33 +220,42 @@ class Checkpoints:
         expected = [(name, [*leaf.shape], leaf.dtype.name) for name, leaf in zip(named, shapes, strict=True)]
         if [(leaf["name"], leaf["shape"], leaf["dtype"]) for leaf in seal["leaves"]] != expected:
             raise Damaged("its arrays are not those of the run's state")
-        abstract = {str(i): np.empty(shape, dtype) for i, (_, shape, dtype) in enumerate(expected)}
+        arrays = self._read_arrays(checkpoint, seal["leaves"])
+        leaves = [_device_put(array, like=leaf) for array, leaf in zip(arrays, named.values(), strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+    def _read_arrays(self, checkpoint: Path, leaves: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+        """Return the arrays of the leaves that a seal describes; raise ``Damaged`` if one differs."""
+        abstract = {str(index): np.empty(leaf["shape"], leaf["dtype"]) for index, leaf in enumerate(leaves)}
         try:
-            arrays = self._orbax.restore(checkpoint, args=ocp.args.StandardRestore(abstract))
+            with plain_path(checkpoint) as path:
+                numbered = self._orbax.restore(path, args=ocp.args.StandardRestore(abstract))
         except Exception as error:
             raise Damaged(f"orbax cannot read it: {_first_line(str(error))}") from error
-        for index, leaf in enumerate(seal["leaves"]):
-            if _sha256(np.asarray(arrays[str(index)]).tobytes()) != leaf["sha256"]:
+        arrays = [np.asarray(numbered[name]) for name in abstract]
+        for array, leaf in zip(arrays, leaves, strict=True):
+            if _sha256(array.tobytes()) != leaf["sha256"]:
                 raise Damaged(f"{leaf['name']} has another digest")
-        leaves = [_device_put(arrays[str(index)], like=leaf) for index, leaf in enumerate(named.values())]
-        return jax.tree.unflatten(jax.tree.structure(template), leaves)
+        return arrays
 
 
 def _read_seal(checkpoint: Path) -> dict[str, Any]:
-    """Return the content of a seal whose digest, and those of all files, are right."""
+    """Return the content of a seal whose digest, and those of all its files, are right; other files do not matter."""
     try:
-        seal = json.loads((checkpoint / _SEAL).read_bytes())
+        seal = json.loads((checkpoint / SEAL).read_bytes())
         digest = seal.pop("sha256")
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        raise Damaged(f"it has no readable {_SEAL}") from None
+        raise Damaged(f"it has no readable {SEAL}") from None
     if digest != _sha256(json.dumps(seal).encode()):
-        raise Damaged(f"its {_SEAL} was changed")
-    digests = _digest_files(checkpoint)
-    del digests[_SEAL]
-    for name in sorted({*seal["files"], *digests}):
-        if name not in digests:
-            raise Damaged(f"the file {name} is missing")
-        if seal["files"].get(name) != digests[name]:
+        raise Damaged(f"its {SEAL} was changed")
+    for name, digest in seal["files"].items():
+        try:
+            is_whole = _sha256((checkpoint / name).read_bytes()) == digest
+        except FileNotFoundError:
+            raise Damaged(f"the file {name} is missing") from None
+        except OSError as error:
+            raise Damaged(f"the file {name} cannot be read: {error.strerror}") from None
+        if not is_whole:
             raise Damaged(f"the file {name} is not as it was written")
     return seal
 

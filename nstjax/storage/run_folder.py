@@ -14,12 +14,9 @@ last line is ignored.
 
 import contextlib
 import hashlib
-import itertools
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,32 +32,9 @@ from nstjax.experiment.inputs import Inputs, from_arrays
 from nstjax.experiment.record import RunRecord
 from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
+from nstjax.storage import contents
+from nstjax.storage.new_folder import check_empty
 from nstjax.system.files import is_temporary, open_atomic, write_error_context
-
-
-@contextlib.contextmanager
-def create_numbered_folder(folder: Path, stem: str) -> Iterator[Path]:
-    """Create the folder ``folder/stem-N`` with the first free N from 1; remove it if it is still empty at the end."""
-    with write_error_context(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            path = folder / f"{stem}-{number}"
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-                break
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(OSError):
-            path.rmdir()
-            folder.rmdir()
-
-
-def checkpoint_steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints in a folder, in order, damaged ones included."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
 class RunFolder:
@@ -89,19 +63,11 @@ class RunFolder:
         Raises:
             UserError: the folder already holds a run or other files, is not a folder, or cannot be written.
         """
-        if self.config.exists() or self.checkpoints.exists():
+        if os.path.exists(self.config):  # False, unlike Path.exists, for a path that is too long
             raise UserError(
                 f"{self.path} already holds a run: continue it with nstjax resume {self.path}, or choose another --out"
             )
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        names = {name for name in names if not is_temporary(name)}
-        if other := names - {".lock", "inputs"}:  # left by a run that was killed as it started
-            raise UserError(f"{self.path} is not empty ({min(other)} is in it): choose another --out")
-        existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        try:
-            tempfile.TemporaryFile(dir=existing).close()
-        except OSError as error:
-            raise UserError(f"cannot write into {self.path}: {error.strerror}; choose another --out") from None
+        check_empty(self.path)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -163,14 +129,19 @@ class RunFolder:
             if experiment is not None:
                 with open_atomic(folder / "experiment.py") as file:
                     file.write(experiment.encode())
+            with open_atomic(self._sources) as file:
+                file.write(json.dumps(inputs.sources).encode() + b"\n")
         self.write_record(run)
 
     def discard(self) -> None:
         """Remove what ``create`` has written."""
         self.config.unlink()
-        shutil.rmtree(self.path / "inputs")
+        folder = self.path / "inputs"
+        for path in (path for path in folder.iterdir() if contents.is_input(path.name)):
+            path.unlink()
         (self.path / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
+            folder.rmdir()
             self.path.rmdir()
 
     @property
@@ -212,6 +183,18 @@ class RunFolder:
                 raise UserError(f"{path} is not the picture that the run began with: restore the original")
         return from_arrays(arrays, names)
 
+    @property
+    def _sources(self) -> Path:
+        """Path of the list of the files that the inputs were read from."""
+        return self.path / "inputs" / "sources.json"
+
+    def read_sources(self) -> list[str]:
+        """Return the paths of the files that the inputs were read from, where they were when the run began."""
+        try:
+            return [*map(str, json.loads(self._sources.read_text(encoding="utf-8")))]
+        except (OSError, ValueError, TypeError):
+            return []  # an older run
+
     def read_experiment(self, run: RunRecord) -> Experiment:
         """Return the run's experiment, from the copy of its file.
 
@@ -229,8 +212,15 @@ class RunFolder:
 
     def log(self, line: Mapping[str, float]) -> None:
         """Append a line to the metrics."""
-        with write_error_context(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
-            file.write(_format_line(line))
+        rest = _format_line(line).encode()
+        with write_error_context(self.metrics), self.metrics.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)  # no half of a line stays
+                raise
 
     def read_log(self) -> list[LogLine]:
         """Return the logged steps; a loss that was not finite is NaN."""
@@ -259,15 +249,14 @@ class RunFolder:
 
     def write_snapshot(self, step: int, picture: np.ndarray) -> None:
         """Write the picture after the given step."""
-        path = self.path / "snapshots" / f"{step:06d}.png"
+        path = self.path / "snapshots" / contents.name_snapshot(step)
         with write_error_context(path):
             path.parent.mkdir(exist_ok=True)
             images.save(path, picture)
 
     def list_snapshots(self) -> dict[int, Path]:
         """Return {step: file} of the snapshots written so far."""
-        paths = (self.path / "snapshots").glob("[0-9]*.png")
-        return dict(sorted((int(path.stem), path) for path in paths))
+        return contents.list_snapshots(self.path / "snapshots")
 
     def write_progress(self, line: Mapping[str, float]) -> None:
         """Write the progress of the run."""
@@ -285,7 +274,8 @@ class RunFolder:
         """Remove the files that a killed process was writing."""
         for folder in (self.path, self.path / "inputs", self.path / "snapshots"):
             for path in folder.glob(".*.part"):
-                path.unlink()
+                if is_temporary(path.name):
+                    path.unlink()
 
 
 def _parse_line(line: str) -> LogLine:

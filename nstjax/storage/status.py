@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nstjax.callbacks import TIMES, LogLine
 from nstjax.experiment.record import parse_config
-from nstjax.storage.run_folder import RunFolder, checkpoint_steps
+from nstjax.storage.contents import checkpoint_steps
+from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import SweepFolder
 
 

@@ -12,6 +12,7 @@ folder is locked.
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import filelock
 from nstjax.errors import UserError
 from nstjax.experiment import record
 from nstjax.experiment.plan import Axis, combine_axes, member_name
+from nstjax.storage.new_folder import check_empty
 from nstjax.storage.run_folder import RunFolder
 from nstjax.system.files import open_atomic, write_error_context
 
@@ -90,12 +92,13 @@ class SweepFolder:
         Raises:
             UserError: there is a sweep already, or the folder cannot be written.
         """
-        if shared and self.path.is_dir():
+        if shared and os.path.isdir(self.path):
+            check_empty(self.path, known=(self.index.name, "members", "groups"))
             names = plan.member_names()
             started = [RunFolder(self.path / "members" / names[number]).config.exists() for number in members]
             if not any(started) and (not self.index.exists() or self.read_plan() == plan):
                 return
-        if self.index.exists():
+        if os.path.exists(self.index):
             raise UserError(
                 f"{self.path} already holds a sweep: continue it with nstjax resume {self.path}, or choose another "
                 "--out"
@@ -164,6 +167,10 @@ class SweepFolder:
         """Return the groups that have started, in order."""
         groups = []
         for path in sorted((self.path / "groups").glob("*/group.json")):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            groups.append(Group(**{**content, "members": tuple(content["members"])}))
+            if re.fullmatch("[0-9]{4,}-[0-9]+", path.parent.name):  # not a copy
+                try:
+                    content = json.loads(path.read_text(encoding="utf-8"))
+                    groups.append(Group(**{**content, "members": tuple(content["members"])}))
+                except (OSError, ValueError, TypeError, KeyError) as error:
+                    raise UserError(f"{path} is not the record of a group ({error}): restore the original") from None
         return groups

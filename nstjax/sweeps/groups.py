@@ -3,9 +3,8 @@
 import functools
 import hashlib
 import os
-import shutil
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import jax
@@ -119,14 +118,18 @@ def split_group(
         if state is not None:
             indices = np.array([group.members.index(member) for member in part.padded_members])
             path.mkdir(parents=True, exist_ok=True)
-            with closing(Checkpoints(path / "checkpoints", run=part.identity, keep=keep)) as checkpoints:
+            with closing(Checkpoints(path / "checkpoints", run=part.identity, keep=keep)) as part_checkpoints:
                 part_state = jax.tree.map(lambda leaf, indices=indices: leaf[indices], state)
-                checkpoints.save(int(np.max(state.step)), part_state)
-                checkpoints.wait()
+                part_checkpoints.save(int(np.max(state.step)), part_state)
+                part_checkpoints.wait()
         for member in part.members:
             if "taken_out" not in runs[member].record:
                 runs[member] = point_to_group(runs[member], member, run_folders[member], part, folder)
                 run_folders[member].write_record(runs[member].record)
         folder.write_group(part)
-    shutil.rmtree(old.path)
+    (old.path / "group.json").unlink()
+    checkpoints.remove_all()
+    (old.path / ".lock").unlink(missing_ok=True)
+    with suppress(OSError):  # files of the user's stay
+        old.path.rmdir()
     return parts

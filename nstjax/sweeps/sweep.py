@@ -295,12 +295,13 @@ def _run_group(
         postprocess = [
             functools.partial(restore_colours, inputs=inputs[member], config=config) for member in group.padded_members
         ]
-        writer = FolderWriter(run_folders, config, postprocess, checkpoints=checkpoints, identity=group.identity)
+        writer = FolderWriter(
+            run_folders, config, postprocess, checkpoints=checkpoints, identity=group.identity, listener=listener
+        )
     try:
         if isinstance(writer, FolderWriter):
-            state, logs = writer.restore(functools.partial(get_abstract_state, stages), listener)
-            # The number of steps or of devices may be new.
-            for k, member in attached.items():
+            state, logs = writer.restore(functools.partial(get_abstract_state, stages))
+            for k, member in attached.items():  # its number of steps or of devices may be new
                 cast("RunFolder", run_folders[k]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
         state, logs, method = run_loop(config, state, logs, stages, listener, writer)

@@ -1,16 +1,28 @@
-"""Files that appear whole or not at all, and the user's cache folder."""
+"""Files that appear whole or not at all, names and paths that every program accepts, and the user's cache folder."""
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import platformdirs
 
 from nstjax.errors import NotWritten, UserError
+
+NAME_BYTES = 140
+"""Largest length in bytes of a derived name: an encrypted home folder takes 143 bytes, most file systems take 255."""
+
+_OF_THE_SYSTEM = re.compile(
+    r"\.DS_Store|\._.*|\.localized|Icon\r|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]+"
+    r"|\.fuse_hidden.*|@eaDir|lost\+found|\.Trash.*|\$RECYCLE\.BIN|System Volume Information|\.Spotlight-V100"
+    r"|\.fseventsd|\.TemporaryItems|\.ipynb_checkpoints",
+    re.IGNORECASE,
+)
 
 
 @contextlib.contextmanager
@@ -38,6 +50,87 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 def is_temporary(name: str) -> bool:
     """Return True if ``open_atomic`` gave a file this name, which only a kill leaves behind."""
     return re.fullmatch(r"\.[0-9a-f]{16}\.part", name) is not None
+
+
+def is_of_the_system(name: str) -> bool:
+    """Return True if file browsers, notebooks or operating systems put files of this name into anybody's folders."""
+    return _OF_THE_SYSTEM.fullmatch(name) is not None
+
+
+@contextlib.contextmanager
+def plain_path(folder: Path) -> Iterator[Path]:
+    """Provide a path of plain ASCII letters that leads to a folder, if need be by a temporary link.
+
+    Libraries that access files by patterns or addresses misread brackets, backslashes and colons, and some accept no
+    undecodable bytes.
+
+    Args:
+        folder: an absolute path.
+    """
+    if re.fullmatch(r"([A-Za-z]:)?[\w/ .,=+-]*", folder.as_posix(), re.ASCII):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="nstjax-") as place:
+        link = Path(place, "folder")
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
+def join_names(parts: Sequence[str], separator: str) -> str:
+    """Join some names into one that any file system takes.
+
+    If there are too many letters, the longest parts are cut, and a digest of the whole keeps the name unique.
+    """
+    parts = [part.replace("/", "_") for part in parts]
+    name = separator.join(parts)
+    if _count_bytes(name) <= NAME_BYTES:
+        return name
+    end = separator + hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    available = NAME_BYTES - _count_bytes(end)
+    for share in range(available, 0, -1):
+        shortened = separator.join(_cut(part, share) for part in parts)
+        if _count_bytes(shortened) <= available:
+            return shortened + end
+    return _cut(name, available) + end
+
+
+def _cut(text: str, size: int) -> str:
+    """Return as many whole characters from the start as fit into a number of bytes."""
+    while _count_bytes(text) > size:
+        text = text[:-1]
+    return text
+
+
+def _count_bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def check_length(path: str | os.PathLike[str], *, deepest: int = 0) -> None:
+    """Raise if the file system takes no path of this length.
+
+    Args:
+        path: the file or the folder to be written.
+        deepest: bytes by which the paths of files in the folder are longer.
+
+    Raises:
+        UserError: the path is too long, or one of its names.
+    """
+    absolute = Path(path).absolute()
+    existing = next(parent for parent in absolute.parents if os.path.exists(parent))
+    longest_name = max(len(os.fsencode(name)) for name in absolute.parts)
+    for size, limit, part in (
+        (longest_name, _get_limit(existing, "PC_NAME_MAX", 255), "a name in it"),
+        (len(os.fsencode(absolute)) + deepest, _get_limit(existing, "PC_PATH_MAX", 4096) - 1, "it, with its files,"),
+    ):
+        if size > limit:
+            raise UserError(f"the path {path} is too long: {part} has {size} bytes, and {limit} are possible")
+
+
+def _get_limit(folder: Path, name: str, default: int) -> int:
+    try:
+        return os.pathconf(folder, name)
+    except (AttributeError, OSError, ValueError):
+        return default  # Windows, or a file system that does not say
 
 
 @contextlib.contextmanager

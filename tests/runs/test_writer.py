@@ -12,7 +12,7 @@ from nstjax import images
 from nstjax.cli import main
 from nstjax.experiment.config import Config
 from nstjax.runs.loop import choose_chunk_length
-from nstjax.storage.run_folder import checkpoint_steps
+from nstjax.storage.contents import checkpoint_steps
 
 
 def test_snapshots_at_given_steps_and_every_n(workspace):

@@ -7,6 +7,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from nstjax import optimise, optimisers
@@ -15,7 +16,7 @@ from nstjax.objective import Objective
 from nstjax.optimise import Method, State
 from nstjax.parameterisation import Fourier
 from nstjax.storage.checkpoints import Checkpoints
-from nstjax.storage.run_folder import checkpoint_steps
+from nstjax.storage.contents import checkpoint_steps
 from nstjax.types import PictureTerm
 
 RUN = "a run's checksum"
@@ -158,14 +159,82 @@ def test_any_damaged_file_is_noticed(folder, damage):
         path.write_bytes(content)
 
 
-def test_checkpoints_with_additional_or_without_files_are_damaged(folder):
-    (folder / "30" / "more").write_text("")
-    state, (warning,) = restore(folder)
-    assert same(state, make_state(20)) and "more is not as it was written" in warning
-    shutil.rmtree(folder / "30")
-    (folder / "30").mkdir()
-    state, (warning,) = restore(folder)
-    assert same(state, make_state(20)) and "no readable seal.json" in warning
+def save(folder, *steps, **options):
+    checkpoints = open_checkpoints(folder, **options)
+    checkpoints.restore(lambda _: ABSTRACT_STATE, lambda line: None)
+    for step in steps:
+        checkpoints.save(step, make_state(step))
+    checkpoints.wait()
+
+
+OTHERS = ("30/.DS_Store", "30/d/._x", "30/notes.txt", "2024/photo.txt", "9999/.keep", ".git/HEAD", ".7.old.txt", "٣/x")
+
+
+def test_files_of_others_change_nothing_and_stay(folder):
+    """The folder may lie on another disk, with other folders in it."""
+    for name in OTHERS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "77").touch()
+    link = folder.with_name("link")
+    link.symlink_to(folder)
+    state, warnings = restore(link)
+    assert same(state, make_state(30)) and not warnings and checkpoint_steps(link) == [10, 20, 30]
+    save(link, 40, 50, 2024)
+    assert same(restore(link)[0], make_state(2024)) and checkpoint_steps(link) == [40, 50, 2024]
+    # The files of file browsers are removed with the folder that they describe.
+    assert [name for name in OTHERS if (folder / name).exists()] == [*OTHERS[2:]]
+    assert {path.name for path in (folder / "30").iterdir()} == {"notes.txt"} and (folder / "77").exists()
+    assert not [path for path in folder.iterdir() if path.name.endswith((".old", ".part"))]
+
+
+def test_a_file_or_the_checkpoint_of_another_run_is_never_replaced(folder):
+    (folder / "40").write_text("mine")
+    reseal(folder / "30", lambda seal: seal.update(run="another"))
+    before = read_files(folder / "30")
+    for step in (30, 40):
+        with pytest.raises(NotWritten, match=rf"step {step} .*{step} is not of this run: move it away"):
+            save(folder, step)
+    save(folder, 50, 60, 70)
+    assert read_files(folder / "30") == before and (folder / "40").read_text() == "mine"
+    assert {path.name for path in folder.iterdir()} == {"30", "40", "50", "60", "70"}
+
+
+# Letters that patterns, addresses and libraries give a meaning, and bytes that are no UTF-8.
+NAMES = ["photo[1]", "a*b?{c}", "100% #1", "gs:", "a\\b", "new\nline", "é", "caf\udce9", "~", "$HOME", " -x "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_name_of_a_folder_spoils_a_checkpoint(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    folder.parent.mkdir()
+    save(folder, 10)
+    state, warnings = restore(folder)
+    assert same(state, make_state(10)) and not warnings
+    assert [path.name for path in folder.iterdir()] == ["10"]
+
+
+def test_the_first_checkpoint_is_read_back(tmp_path):
+    checkpoints = open_checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(10, make_state(10))
+    checkpoints.wait()
+    orbax = checkpoints._orbax
+
+    class WritesZeros:
+        restore = orbax.restore
+
+        def save(self, path, args):
+            orbax.save(path, args=ocp.args.StandardSave(jax.tree.map(np.zeros_like, args.item)))
+
+    checkpoints._orbax = WritesZeros()
+    checkpoints.save(20, make_state(20))  # not noticed: reading costs time
+    checkpoints.wait()
+    unproven = open_checkpoints(tmp_path / "checkpoints")
+    unproven._orbax = WritesZeros()
+    unproven.save(30, make_state(30))
+    with pytest.raises(NotWritten, match=r"checkpoint of step 30 .*: it cannot be read back \(.* has another digest\)"):
+        unproven.wait()
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"10", "20"}
 
 
 def reseal(checkpoint, change):

@@ -11,7 +11,8 @@ from quick_run import QUICK, run_process
 from nstjax import images
 from nstjax.cli import main
 from nstjax.storage import status
-from nstjax.storage.run_folder import RunFolder, checkpoint_steps
+from nstjax.storage.contents import checkpoint_steps
+from nstjax.storage.run_folder import RunFolder
 
 
 def status_lines(folder, capsys):
