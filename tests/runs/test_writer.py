@@ -1,18 +1,24 @@
 """The writer: snapshots, checkpoints and TensorBoard files, and when they are written."""
 
+import errno
+import io
+import re
 import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from quick_run import QUICK
+from quick_run import QUICK, read_losses
 
 from nstjax import images
 from nstjax.cli import main
+from nstjax.errors import NotWritten
 from nstjax.experiment.config import Config
 from nstjax.runs.loop import choose_chunk_length
+from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.contents import checkpoint_steps
+from nstjax.storage.run_folder import RunFolder
 
 
 def test_snapshots_at_given_steps_and_every_n(workspace):
@@ -31,6 +37,84 @@ def test_checkpoints_every_few_minutes_if_steps_are_slow(workspace):
     options = ["--checkpoint-every", "1000000", "--checkpoint-keep", "100", "--steps", "5", "--snapshot-every", "1"]
     assert main([*QUICK, "--out", "out", *options, "--checkpoint-minutes", "0"]) == 0
     assert checkpoint_steps(Path("out/checkpoints")) == [1, 2, 3, 4, 5]  # each snapshot ends a chunk
+
+
+# {what fails once: (owner, method, number of the call that fails)}.
+WRITES = {
+    "a checkpoint": (Checkpoints, "_put_in_place", 2),
+    "the last checkpoint": (Checkpoints, "_put_in_place", 4),
+    "a snapshot": (RunFolder, "write_snapshot", 1),
+    "a line of the metrics": (RunFolder, "log", 3),
+    "the last line of the metrics": (RunFolder, "log", 8),
+    "the progress": (RunFolder, "write_progress", 2),
+    "waiting for the metrics": (RunFolder, "sync_log", 1),
+}
+
+
+def fail_once(monkeypatch, owner, method, number):
+    """Let one call of a method fail."""
+    original, calls = getattr(owner, method), []
+
+    def write(*arguments):
+        calls.append(arguments)
+        if len(calls) == number:
+            raise NotWritten("cannot write a file: Stale file handle")
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, method, write)
+
+
+STEPS = ["--steps", "8", "--log-every", "1", "--snapshots", "1,5", "--checkpoint-every", "2", "--quiet"]
+
+
+def read_results(folder):
+    return {path.name: path.read_bytes() for path in [*Path(folder).glob("snapshots/*"), Path(folder, "output.png")]}
+
+
+def test_a_write_that_fails_once_costs_one_warning(workspace, capsys, monkeypatch):
+    monkeypatch.setattr("nstjax.runs.writer.PROGRESS_SECONDS", 0.0)
+    assert main([*QUICK, "--out", "whole", *STEPS]) == 0
+    for kind, (owner, method, number) in WRITES.items():
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            fail_once(patch, owner, method, number)
+            assert main([*QUICK, "--out", kind, *STEPS]) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.fullmatch(r"nstjax: warning: cannot .*Stale file handle; trying again with the next checkpoint", line)
+        assert read_losses(kind) == read_losses("whole") and read_results(kind) == read_results("whole")
+        assert checkpoint_steps(Path(kind, "checkpoints"))[-1] == 8 and not list(Path(kind).rglob("*.part"))
+
+
+def test_two_checkpoints_in_a_row_that_fail_end_the_run(workspace, capsys, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_put_in_place", fail)
+        assert main([*QUICK, "--out", "out", *STEPS]) == 1
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith("nstjax: warning: cannot write the checkpoint of step 2 into ")
+    assert re.fullmatch(
+        "nstjax: cannot write the checkpoint of step 4 .*: Disk quota exceeded; fix that, then run: nstjax resume out",
+        error,
+    )
+    assert not list(Path("out/checkpoints").iterdir())
+    assert main(["resume", "out", "--quiet"]) == 0
+
+
+def test_no_half_of_a_line_stays(tmp_path, monkeypatch):
+    class FullDisk(io.FileIO):
+        def write(self, data):
+            super().write(data[:5])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = RunFolder(tmp_path)
+    folder.log({"step": 1})
+    with monkeypatch.context() as patch, pytest.raises(NotWritten, match=r"metrics.jsonl: No space left"):
+        patch.setattr(Path, "open", lambda path, mode, buffering: FullDisk(path, mode))
+        folder.log({"step": 2})
+    folder.log({"step": 2})
+    assert folder.read_log() == [{"step": 1}, {"step": 2}]
 
 
 @pytest.mark.parametrize(
