@@ -44,7 +44,7 @@ class Writer:
         """Write a checkpoint of the last state of a stage. Return once it is on the disk."""
 
     def close(self) -> None:
-        """Close the files."""
+        """Finish the write in progress."""
 
 
 class FolderWriter(Writer):
@@ -125,7 +125,7 @@ class FolderWriter(Writer):
         if folder := self._folders[run]:
             self._unwritten.append(functools.partial(folder.log, line))
         if events := self._events[run]:
-            events.write_losses(line)
+            self._unwritten.append(functools.partial(events.write_losses, line))
 
     def update(self, state: State, latest: list[LogLine], method: Method) -> None:
         step, now, failed = _get_step(state), time.monotonic(), np.atleast_1d(state.failed)
@@ -158,8 +158,6 @@ class FolderWriter(Writer):
 
     def close(self) -> None:
         self._checkpoints.close()
-        for events in filter(None, self._events):
-            events.close()
 
     def _draw_snapshots(self, step: int, state: State, failed: np.ndarray, method: Method) -> None:
         pictures = optimise.map_states(optimise.current_picture, state, method=method)
@@ -168,7 +166,7 @@ class FolderWriter(Writer):
                 picture = self._postprocess[run](picture)
                 self._unwritten.append(functools.partial(folder.write_snapshot, step, picture))
                 if events := self._events[run]:
-                    events.write_picture(step, picture)
+                    self._unwritten.append(functools.partial(events.write_picture, step, picture))
 
     def _write_rest(self) -> None:
         """Write everything except checkpoints; what cannot be written stays in the queue, with all that follows it.

@@ -34,7 +34,7 @@ from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
 from nstjax.storage import contents
 from nstjax.storage.new_folder import check_empty
-from nstjax.system.files import is_temporary, open_atomic, write_error_context
+from nstjax.system.files import append, is_temporary, open_atomic, write_error_context
 
 
 class RunFolder:
@@ -212,15 +212,8 @@ class RunFolder:
 
     def log(self, line: Mapping[str, float]) -> None:
         """Append a line to the metrics."""
-        rest = _format_line(line).encode()
-        with write_error_context(self.metrics), self.metrics.open("ab", buffering=0) as file:
-            size = file.tell()
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                file.truncate(size)  # no half of a line stays
-                raise
+        with write_error_context(self.metrics):
+            append(self.metrics, _format_line(line).encode())
 
     def read_log(self) -> list[LogLine]:
         """Return the logged steps; a loss that was not finite is NaN."""

@@ -47,6 +47,18 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def append(path: Path, content: bytes) -> None:
+    """Append to a file, which is created if need be; after a failure no part of the content stays."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
 def is_temporary(name: str) -> bool:
     """Return True if ``open_atomic`` gave a file this name, which only a kill leaves behind."""
     return re.fullmatch(r"\.[0-9a-f]{16}\.part", name) is not None

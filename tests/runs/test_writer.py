@@ -19,6 +19,7 @@ from nstjax.runs.loop import choose_chunk_length
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.contents import checkpoint_steps
 from nstjax.storage.run_folder import RunFolder
+from nstjax.storage.tensorboard import Events
 
 
 def test_snapshots_at_given_steps_and_every_n(workspace):
@@ -48,6 +49,7 @@ WRITES = {
     "the last line of the metrics": (RunFolder, "log", 8),
     "the progress": (RunFolder, "write_progress", 2),
     "waiting for the metrics": (RunFolder, "sync_log", 1),
+    "an event": (Events, "write_losses", 2),
 }
 
 
@@ -72,13 +74,15 @@ def read_results(folder):
 
 
 def test_a_write_that_fails_once_costs_one_warning(workspace, capsys, monkeypatch):
+    pytest.importorskip("tensorboardX")
     monkeypatch.setattr("nstjax.runs.writer.PROGRESS_SECONDS", 0.0)
-    assert main([*QUICK, "--out", "whole", *STEPS]) == 0
+    options = [*STEPS, "--tensorboard"]
+    assert main([*QUICK, "--out", "whole", *options]) == 0
     for kind, (owner, method, number) in WRITES.items():
         capsys.readouterr()
         with monkeypatch.context() as patch:
             fail_once(patch, owner, method, number)
-            assert main([*QUICK, "--out", kind, *STEPS]) == 0
+            assert main([*QUICK, "--out", kind, *options]) == 0
         (line,) = capsys.readouterr().err.splitlines()
         assert re.fullmatch(r"nstjax: warning: cannot .*Stale file handle; trying again with the next checkpoint", line)
         assert read_losses(kind) == read_losses("whole") and read_results(kind) == read_results("whole")
