@@ -5,6 +5,9 @@ stderr.
 """
 
 import argparse
+import codecs
+import errno
+import io
 import os
 import signal
 import sys
@@ -31,6 +34,10 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> NoReturn:
     """Run the command line and exit with its code."""
+    codecs.register_error("nstjax", _encode_any)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="nstjax")
     try:
         code = main()
     except SystemExit as end:
@@ -43,6 +50,16 @@ def entry() -> NoReturn:
     sys.exit(code)
 
 
+def _encode_any(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode what a stream's encoding lacks: undecodable bytes of a file's name as they are, letters as escapes."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else letter.encode("ascii", "backslashreplace")
+        for letter in letters
+    ), error.end
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     memory.keep_freed_memory()  # before the array libraries start their threads
@@ -52,18 +69,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown argument {unknown[0]}: nstjax {arguments.verb} --help lists the options")
         return arguments.command(arguments)
     except UserError as error:
-        print(f"nstjax: {error}", file=sys.stderr)
-        return 2
+        return _print_error(str(error), 2)
     except BrokenPipeError:
         # The reader of the output is gone; Python would report that again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Failure, OSError) as error:
-        print(f"nstjax: {error}", file=sys.stderr)
-        return 1
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _print_error(f"the path {error.filename} is too long: choose a shorter one", 2)
+        return _print_error(str(error), 1)
     except KeyboardInterrupt:
         print("nstjax: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _print_error(message: str, code: int) -> int:
+    # The name of a file may hold line breaks.
+    print("nstjax:", message.replace("\n", "\\n"), file=sys.stderr)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
-from nstjax.system.files import open_atomic
+from nstjax.system.files import check_length, open_atomic
 
 # PNG, WebP and TIFF are lossless. JPEG keeps colour at full resolution, because brushwork has fine colour detail.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -60,10 +60,11 @@ def check_output(path: str | os.PathLike[str]) -> None:
     Called before a long run, so that it does not fail at its end.
 
     Raises:
-        UserError: the extension is unknown, the path is a folder, or its folder is missing or cannot be written to.
+        UserError: the extension is unknown, the path is too long or a folder, or its folder cannot be written to.
     """
     path = Path(path)
     _format(path)
+    check_length(path)
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder: expected the name of a picture file")

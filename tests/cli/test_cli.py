@@ -1,7 +1,9 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +49,11 @@ BAD = {
     "an unknown extension": (["run", "content.png", "style.png", "--save", "x.bmp"], "expected a name that ends in"),
     "a folder for --save that is missing": (["run", "content.png", "style.png", "--save", "no/x.png"], "no folder no"),
     "a result over an input": (["run", "content.png", "style.png", "--save", "style.png"], "write over a picture"),
+    "a name that is too long": (
+        ["run", "content.png", "style.png", "--out", "x" * 300],
+        "path xxx.* is too long: a na",
+    ),
+    "a path that is too long": (["status", "x" * 300], "path xxx.* is too long"),
     "a start that is nothing": (["run", "content.png", "style.png", "--init", "nose"], "init must be content, noise"),
     "an unknown example": (["run", "example:nobody", "style.png"], "portrait"),
     "an unknown preset": (["run", "content.png", "style.png", "--preset", "x"], "no preset 'x'"),
@@ -102,13 +109,70 @@ def test_a_picture_too_large_for_memory_is_reported_before_step_0(workspace, cap
 # What a run leaves.
 
 
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ("content.png", []),
+        ("style.png", []),
+        ("third.png", ["--blend", "third.png"]),
+        ("start.png", ["--init", "start.png"]),
+        ("mask.png", ["--content-mask", "mask.png", "--style-masks", "red"]),
+        ("mask.png", ["--content-mask", "start.png", "--style-masks", "mask.png"]),
+    ],
+)
+def test_a_result_never_replaces_what_the_run_was_given(workspace, capsys, given, options):
+    shutil.copy("content.png", "third.png")
+    shutil.copy("content.png", "start.png")
+    if "--content-mask" in options:
+        for name in ("content.png", "style.png", "mask.png", "start.png"):
+            Image.new("RGB", (40, 30), "red").save(name)
+    content = Path(given).read_bytes()
+    Path("link.png").symlink_to(given)
+    Path("HARD.png").hardlink_to(given)
+    for name in (given, "link.png", "HARD.png"):
+        assert main([*QUICK, *options, "--out", "out", "--save", name]) == 2
+        assert f"--save {name} would write over a picture of the run" in capsys.readouterr().err
+    if given == "content.png":  # all are recorded in the same way
+        assert main([*QUICK, "--out", "out", "--steps", "1", "--save", "result.png"]) == 0
+        assert main(["resume", "out", "--save", "result.png"]) == 0  # a former result
+        assert main(["resume", "out", "--save", "link.png"]) == 2
+    assert Path(given).read_bytes() == content
+
+
+def test_names_of_any_bytes_are_printed_as_they_are(workspace):
+    folder = "caf\udce9 [1]"
+    assert main([*QUICK, "--out", folder, "--steps", "1"]) == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "nstjax", "status", folder],
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert done.returncode == 0 and done.stdout.endswith(b"finished: caf\xe9 [1]/output.png\n")
+    assert main(["resume", folder, "--steps", "2"]) == 0
+
+
+def test_a_message_is_one_line_whatever_the_name(workspace, capsys):
+    assert main(["status", "two\nlines"]) == 2
+    assert capsys.readouterr().err == "nstjax: no run in two\\nlines: expected a folder made by nstjax run\n"
+
+
+def test_a_run_of_pictures_with_long_names(workspace, capsys):
+    content, style = "ä" * 100 + ".png", "b" * 200 + ".png"
+    Path("content.png").rename(content)
+    Path("style.png").rename(style)
+    assert main(["run", content, style, *QUICK[3:], "--steps", "1", "--quiet"]) == 0
+    (folder,) = Path("runs").iterdir()
+    assert re.fullmatch("ä{20,}-b{40,}-[0-9a-f]{8}-1", folder.name)
+    assert main(["resume", str(folder), "--steps", "2", "--quiet"]) == 0
+
+
 def test_a_run_leaves_its_folder(workspace, capsys):
     assert main([*QUICK, "--out", "out", "--snapshots", "0,3,8", "--log-every", "3", "--save", "mine.webp"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "picture: mine.webp\nrun: out\n"
     files = {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()}
     files = sorted(path for path in files if not path.startswith("checkpoints/8/"))
-    inputs = [f"inputs/{name}" for name in ("content.npy", "experiment.py", "start.npy", "style.npy")]
+    inputs = [f"inputs/{name}" for name in ("content.npy", "experiment.py", "sources.json", "start.npy", "style.npy")]
     snapshots = [f"snapshots/{step:06d}.png" for step in (0, 3, 8)]
     written = ["config.json", "curves.svg", *inputs, "metrics.jsonl", "output.png", "report.html", "sheet.png"]
     assert files == [".lock", *written, *snapshots]

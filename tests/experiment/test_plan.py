@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from nstjax.errors import UserError
@@ -36,6 +38,7 @@ def test_labels_of_axes_and_names_of_members():
     assert member_name({"style": 100.0, "learning_rate": 0.02}) == "style=100,learning_rate=0.02"
     assert member_name({"style picture": "a/b", "seed": 3}) == "style=a_b,seed=3"
     assert member_name({}) == "only"
+    assert re.fullmatch("style=x{90,},seed=3,[0-9a-f]{8}", member_name({"style picture": "x" * 300, "seed": 3}))
 
 
 def test_axes_without_values_with_repeated_values_or_with_the_same_name_are_refused():

@@ -298,6 +298,24 @@ def test_a_converted_file_is_written_into_the_cache_under_its_name(tmp_path: Pat
         convert_file(tmp_path / "mine.h5", flavour="torchvision", out=tmp_path / "mine.h5" / "out.safetensors")
 
 
+def test_a_converted_file_replaces_only_another_converted_file(tmp_path: Path):
+    source, out = tmp_path / "mine.safetensors", tmp_path / "out.safetensors"
+    save_file(name_tensors(make_weights(2)), source, {"flavour": "torchvision"})
+    for _ in range(2):
+        convert_file(source, flavour="torchvision", out=out)
+    (tmp_path / "picture.safetensors").write_text("mine")
+    for target, message in (
+        (source, "would write over the file that is converted"),
+        (tmp_path / "picture.safetensors", "exists, and is not a converted file"),
+        (tmp_path / "picture.png", r"a converted file ends in \.safetensors"),
+        (tmp_path / ("x" * 300 + ".safetensors"), "is too long"),
+    ):
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(UserError, match=message):
+            convert_file(source, flavour="torchvision", out=target)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_licence_and_a_source_survive_the_conversion(tmp_path: Path):
     tensors = {name: tensor for name, tensor in load_file(find_real_file()).items() if name.startswith("block1")}
     save_file(tensors, tmp_path / "a.safetensors", {"source": "Oxford", "license": "CC BY 4.0"})

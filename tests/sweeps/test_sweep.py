@@ -2,12 +2,15 @@
 
 import csv
 import dataclasses
+import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import jax
 import numpy as np
@@ -22,6 +25,7 @@ from nstjax.cli import main
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve, vary_run
+from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import SweepFolder
 from nstjax.sweeps import batch, sweep
@@ -39,6 +43,37 @@ SWEEP = [
     "--steps",
     "8",
 ]
+
+
+LONG = "x" * 150
+
+
+def test_a_sweep_with_names_of_any_letters_and_lengths_survives_a_failed_write(workspace, capsys, monkeypatch):
+    styles = [f"{LONG}1.png", f"{LONG}2[1]\udce9\n.png"]
+    for name in styles:
+        shutil.copy("style.png", name)
+    put_in_place, calls = Checkpoints._put_in_place, []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        put_in_place(*arguments)
+
+    monkeypatch.setattr(Checkpoints, "_put_in_place", fail_once)
+    arguments = [*SWEEP[:2], styles[0], *SWEEP[3:], "--more-styles", styles[1], "--checkpoint-every", "4", "--quiet"]
+    assert main([*arguments, "--out", "sweep[1]"]) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert re.match(
+        r"nstjax: warning: cannot write the checkpoint of step 4 .*Stale file handle; trying again", warning
+    )
+    members = [path.name for path in Path("sweep[1]/members").iterdir()]
+    assert len(members) == 2 and all(name.startswith("style=xxx") and len(name) <= 140 for name in members)
+    page = Path("sweep[1]/report.html").read_text()
+    assert {unquote(address) for address in re.findall('href="([^"]*)"', page)} == {
+        f"members/{name}/report.html" for name in members
+    }
+    assert main(["resume", "sweep[1]", "--steps", "9", "--quiet"]) == 0 and capsys.readouterr().err == ""
 
 
 def read_pixels(folder):
@@ -278,6 +313,7 @@ def swept(workspace):
 
 def test_a_resumed_sweep_equals_the_one_that_was_not_stopped(swept, capsys):
     whole, parts = swept
+    shutil.copytree(parts / "groups" / "0000-2", parts / "groups" / "0000-2 (copy)")
     assert main(["resume", "parts"]) == 0
     assert read_content(parts) == read_content(whole)
     assert (parts / "grid.png").read_bytes() == (whole / "grid.png").read_bytes()
@@ -368,6 +404,7 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
 
         def chunk(state, problem, steps):
             if len(members) > 2 and np.asarray(state.step).max() >= 4:
+                Path("out/groups/0000-3/notes.txt").write_text("mine")
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
             return program.chunk(state, problem, steps)
 
@@ -379,7 +416,8 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
     stderr = capsys.readouterr().err
     assert "out of memory with 3 members at a time: continuing with 2" in stderr
     assert stderr.count("continuing from step 4 of 8") == 2, stderr
-    assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000-2", "0002-2"]
+    assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000-2", "0000-3", "0002-2"]
+    assert [path.name for path in Path("out/groups/0000-3").iterdir()] == ["notes.txt"]
     for name, picture in read_pixels("out").items():
         np.testing.assert_allclose(picture, whole[name], atol=2 * TOLERANCE)
     assert main(["resume", "out", "--steps", "10"]) == 0

@@ -10,6 +10,7 @@ from nstjax.network.weights.conversion import convert
 from nstjax.network.weights.download import cache_folder
 from nstjax.network.weights.files import SUFFIX, prefix_errors, read, write
 from nstjax.network.weights.lookup import locate
+from nstjax.system.files import check_length, join_names
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,31 @@ def convert_file(
         UserError: as ``conversion.convert``, or the converted file cannot be written.
     """
     path = Path(path)
+    if out:
+        _check_target(Path(out), path)
     weights = convert(path, flavour=flavour)
     origin = manifest.recognise(path)
-    target = Path(out) if out else cache_folder() / f"{origin.name if origin else path.stem}{SUFFIX}"
+    target = Path(out) if out else cache_folder() / f"{origin.name if origin else join_names([path.stem], '')}{SUFFIX}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(target, weights)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
     return target
+
+
+def _check_target(target: Path, source: Path) -> None:
+    """Raise if a converted file cannot or must not be written to a path."""
+    check_length(target)
+    if target.suffix != SUFFIX:
+        raise UserError(f"a converted file ends in {SUFFIX}, but --out is {target}")
+    if target.exists():
+        if target.samefile(source):
+            raise UserError(f"--out {target} would write over the file that is converted: choose another name")
+        try:
+            read(target)
+        except UserError:
+            raise UserError(f"{target} exists, and is not a converted file: choose another --out") from None
 
 
 def verify(path: str | os.PathLike[str]) -> VerifiedFile:
