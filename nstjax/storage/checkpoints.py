@@ -12,7 +12,10 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,8 +37,17 @@ from nstjax.system.files import is_of_the_system, open_atomic, plain_path
 
 T = TypeVar("T")
 
-# Orbax logs a traceback from each of its threads; its error says the same in one line.
+# A failure of orbax is one exception, and pages from its threads: those log tracebacks, and call back a closed loop.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+_show_unraisable = sys.unraisablehook
+
+
+def _show_unraisable_of_others(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        _show_unraisable(unraisable)
+
+
+sys.unraisablehook = _show_unraisable_of_others
 
 
 class Damaged(Exception):
@@ -159,7 +171,7 @@ class Checkpoints:
         except Damaged as error:
             reason = f"it cannot be read back ({error})"
         except Exception as error:
-            reason = getattr(error, "strerror", None) or _first_line(str(error))
+            reason = _describe(error)
         else:
             self._is_proven = True
             self._good = [*self._good, step][-self._keep :]
@@ -231,7 +243,7 @@ class Checkpoints:
             with plain_path(checkpoint) as path:
                 numbered = self._orbax.restore(path, args=ocp.args.StandardRestore(abstract))
         except Exception as error:
-            raise Damaged(f"orbax cannot read it: {_first_line(str(error))}") from error
+            raise Damaged(f"orbax cannot read it: {_describe(error)}") from error
         arrays = [np.asarray(numbered[name]) for name in abstract]
         for array, leaf in zip(arrays, leaves, strict=True):
             if _sha256(array.tobytes()) != leaf["sha256"]:
@@ -288,6 +300,13 @@ def _device_put(array: np.ndarray, *, like: Any) -> jax.Array:
     return jax.random.wrap_key_data(data) if _is_key(like) else data
 
 
-def _first_line(message: str) -> str:
-    """Return the first line of a library's error."""
-    return next((line.strip() for line in message.splitlines() if line.strip()), "unknown")
+def _describe(error: Exception) -> str:
+    """Return the reason of an error in a few words."""
+    if reason := getattr(error, "strerror", None):
+        return reason
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    if re.match(
+        "[A-Z_]+: ", line
+    ):  # tensorstore's status, where it arose, the system's reason, and details in brackets
+        line = re.split(r" \[\w+=", line)[0].rsplit(": ", 1)[-1]
+    return textwrap.shorten(line, 200)

@@ -79,13 +79,18 @@ def plain_path(folder: Path) -> Iterator[Path]:
     Args:
         folder: an absolute path.
     """
-    if re.fullmatch(r"([A-Za-z]:)?[\w/ .,=+-]*", folder.as_posix(), re.ASCII):
+    if _is_plain(folder):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="nstjax-") as place:
-        link = Path(place, "folder")
+    place = Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix="nstjax-", dir=place if _is_plain(place) else "/tmp") as temporary:
+        link = Path(temporary, "folder")
         link.symlink_to(folder, target_is_directory=True)
         yield link
+
+
+def _is_plain(path: Path) -> bool:
+    return re.fullmatch(r"([A-Za-z]:)?[\w/ .,=+-]*", path.as_posix(), re.ASCII) is not None
 
 
 def join_names(parts: Sequence[str], separator: str) -> str:

@@ -338,3 +338,25 @@ def test_a_failed_write_is_reported_at_the_next_call_and_does_no_harm(folder):
         checkpoints.save(50, make_state(50))
     assert checkpoint_steps(folder) == [10, 20, 30]
     assert same(restore(folder)[0], make_state(30))
+
+
+ORBAX = (
+    'RESOURCE_EXHAUSTED: Error writing "2/0.0.0" in OCDBT database at local file "/a/ocdbt.process_0/": Failed writing: '
+    "\"/a/d/5f\": Failed to write 149767 bytes to file 14: Disk quota exceeded [os_error_code='122'] [spec='{\"x\": 1}']"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ValueError(ORBAX), "Disk quota exceeded"), (TypeError("\nwhy: x\ny"), "why: x")]
+)
+def test_the_reason_of_a_failed_write_is_short(tmp_path, error, reason):
+    checkpoints = open_checkpoints(tmp_path / "checkpoints")
+
+    class Unwritable:
+        def save(self, *arguments, **options):
+            raise error
+
+    checkpoints._orbax = Unwritable()
+    checkpoints.save(40, make_state(40))
+    with pytest.raises(NotWritten, match=f": {reason}$"):
+        checkpoints.wait()
