@@ -20,7 +20,8 @@ ROOMS = re.findall(r"^    ([a-z]+)  ", nstjax.__doc__ or "", re.MULTILINE)
 
 WITHOUT_JAX = ["callbacks", "cli", "cli.terminal", "errors", "experiment.config", "experiment.experiment"]
 WITHOUT_JAX += ["experiment.inputs", "experiment.plan", "experiment.record", "images", "images.examples"]
-WITHOUT_JAX += ["images.masks", "network.architecture", "network.weights", "report", "storage.run_folder"]
+WITHOUT_JAX += ["images.masks", "network.architecture", "network.weights", "report", "storage.contents"]
+WITHOUT_JAX += ["storage.new_folder", "storage.run_folder"]
 WITHOUT_JAX += ["storage.status", "storage.sweep_folder", "storage.tensorboard", "system.files", "system.memory"]
 WITHOUT_JAX += ["system.processes", "system.signals"]
 

@@ -38,7 +38,7 @@ class Events:
     """
 
     def __init__(self, folder: Path, step: int):
-        from tensorboardX.proto.event_pb2 import SessionLog
+        from tensorboardX.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
 
         # The step is in the name, because two parts of a run may start within the same second.
         self._path = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{step}"
@@ -62,7 +62,7 @@ class Events:
         self._write({"step": step, "summary": image("picture", picture, dataformats="HWC")})
 
     def _write(self, *events: dict[str, Any]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]
 
         content = b"".join(_frame(Event(wall_time=time.time(), **event).SerializeToString()) for event in events)
         with write_error_context(self._path):

@@ -341,8 +341,8 @@ def test_a_failed_write_is_reported_at_the_next_call_and_does_no_harm(folder):
 
 
 ORBAX = (
-    'RESOURCE_EXHAUSTED: Error writing "2/0.0.0" in OCDBT database at local file "/a/ocdbt.process_0/": Failed writing: '
-    "\"/a/d/5f\": Failed to write 149767 bytes to file 14: Disk quota exceeded [os_error_code='122'] [spec='{\"x\": 1}']"
+    'RESOURCE_EXHAUSTED: Error writing "2/0.0.0" in OCDBT database at local file "/a/ocdbt.process_0/": '
+    "Failed writing: \"/a/d/5f\": Failed to write 149767 bytes to file 14: Disk quota exceeded [os_error_code='122']"
 )
 
 
