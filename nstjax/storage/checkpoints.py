@@ -305,8 +305,7 @@ def _describe(error: Exception) -> str:
     if reason := getattr(error, "strerror", None):
         return reason
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
-    if re.match(
-        "[A-Z_]+: ", line
-    ):  # tensorstore's status, where it arose, the system's reason, and details in brackets
+    # tensorstore's errors are a status, all places that it came through, the system's reason, and details in brackets.
+    if re.match("[A-Z_]+: ", line):
         line = re.split(r" \[\w+=", line)[0].rsplit(": ", 1)[-1]
     return textwrap.shorten(line, 200)

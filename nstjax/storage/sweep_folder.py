@@ -25,7 +25,7 @@ from nstjax.experiment import record
 from nstjax.experiment.plan import Axis, combine_axes, member_name
 from nstjax.storage.new_folder import check_empty
 from nstjax.storage.run_folder import RunFolder
-from nstjax.system.files import open_atomic, write_error_context
+from nstjax.system.files import check_length, open_atomic, write_error_context
 
 SCHEMA = 1
 """Version of the format of ``sweep.json``."""
@@ -92,9 +92,10 @@ class SweepFolder:
         Raises:
             UserError: there is a sweep already, or the folder cannot be written.
         """
+        names = plan.member_names()
+        check_length(self.path / "members" / max(names, key=lambda name: len(os.fsencode(name))))
         if shared and os.path.isdir(self.path):
             check_empty(self.path, known=(self.index.name, "members", "groups"))
-            names = plan.member_names()
             started = [RunFolder(self.path / "members" / names[number]).config.exists() for number in members]
             if not any(started) and (not self.index.exists() or self.read_plan() == plan):
                 return

@@ -14,8 +14,8 @@ import platformdirs
 
 from nstjax.errors import NotWritten, UserError
 
-NAME_BYTES = 140
-"""Largest length in bytes of a derived name: an encrypted home folder takes 143 bytes, most file systems take 255."""
+NAME_BYTES = 240
+"""Largest length in bytes of a derived name; file systems take 255, and a number may follow."""
 
 _OF_THE_SYSTEM = re.compile(
     r"\.DS_Store|\._.*|\.localized|Icon\r|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]+"
@@ -137,7 +137,7 @@ def check_length(path: str | os.PathLike[str], *, deepest: int = 0) -> None:
     longest_name = max(len(os.fsencode(name)) for name in absolute.parts)
     for size, limit, part in (
         (longest_name, _get_limit(existing, "PC_NAME_MAX", 255), "a name in it"),
-        (len(os.fsencode(absolute)) + deepest, _get_limit(existing, "PC_PATH_MAX", 4096) - 1, "it, with its files,"),
+        (len(os.fsencode(absolute)) + deepest, _get_limit(existing, "PC_PATH_MAX", 4096) - 1, "with its files it"),
     ):
         if size > limit:
             raise UserError(f"the path {path} is too long: {part} has {size} bytes, and {limit} are possible")

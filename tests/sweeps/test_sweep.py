@@ -45,7 +45,7 @@ SWEEP = [
 ]
 
 
-LONG = "x" * 150
+LONG = "x" * 240
 
 
 def test_a_sweep_with_names_of_any_letters_and_lengths_survives_a_failed_write(workspace, capsys, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_sweep_with_names_of_any_letters_and_lengths_survives_a_failed_write(w
         r"nstjax: warning: cannot write the checkpoint of step 4 .*Stale file handle; trying again", warning
     )
     members = [path.name for path in Path("sweep[1]/members").iterdir()]
-    assert len(members) == 2 and all(name.startswith("style=xxx") and len(name) <= 140 for name in members)
+    assert len(members) == 2 and all(name.startswith("style=xxx") and len(name) <= 240 for name in members)
     page = Path("sweep[1]/report.html").read_text()
     assert {unquote(address) for address in re.findall('href="([^"]*)"', page)} == {
         f"members/{name}/report.html" for name in members
