@@ -280,10 +280,21 @@ def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float |
     return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}
 
 
+def _order_alike(tree: PyTree, example: PyTree) -> PyTree:
+    """Return a tree with the keys of its dicts in the order of an example's.
+
+    A target that has passed through ``jax.jit`` has sorted keys, while a distance may rely on the order of the layers.
+    """
+    if not isinstance(tree, Mapping) or not isinstance(example, Mapping) or tree.keys() != example.keys():
+        return tree
+    return {name: _order_alike(tree[name], value) for name, value in example.items()}
+
+
 def _evaluate_term(term: Term, features: Features, target: PyTree, key: Key | None, guides: Guides | None) -> Scalar:
     """Return ``distance(statistic(features), target)``; for a ``Mixture``, the weighted sum over its targets."""
 
     def distance(x: PyTree, t: PyTree, key: Key | None) -> Scalar:
+        t = _order_alike(t, x)
         if not takes_key(term.distance):
             return term.distance(x, t)
         if key is None:
