@@ -134,9 +134,9 @@ def prepare(
     sources: list[Source] = [*style] if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
     _check_counts(config, len(sources), content_mask, style_masks)
     picture = _resize(_open(content, pixel_limit), config.size, config, pixel_limit)
-    styles = [_open(source, pixel_limit) for source in sources]
     size = _style_size(config, *picture.rgb.shape[:2])
-    styles = [_resize(style, size, config, pixel_limit).rgb for style in styles]
+    # One after the other, since a picture as it is read may take gigabytes.
+    styles = [_resize(_open(source, pixel_limit), size, config, pixel_limit).rgb for source in sources]
     rgb, styles, colours = _match_colours(picture.rgb, styles, config)
     guides, style_guides = None, ()
     if content_mask is not None:
