@@ -96,13 +96,12 @@ def resample(samples: Array, height: int, width: int) -> Array:
     Returns:
         float32 [height, width, C] or [height, width], clipped to [0, 1] because Lanczos overshoots at edges.
     """
-    # Pillow makes the rows short first, and then the columns, each on its own. Doing the same through bands of rows
-    # gives the same bits, and needs no copy of the whole picture.
-    channels = samples.reshape(*samples.shape[:2], -1)
-    narrow = np.empty((len(samples), width, channels.shape[-1]), np.float32)
-    for rows in split_rows(*samples.shape[:2]):
-        narrow[rows] = _resample_channels(channels[rows], rows.stop - rows.start, width)
-    return np.clip(_resample_channels(narrow, height, width), 0, 1).reshape(height, width, *samples.shape[2:])
+    if samples.ndim == 3:
+        return np.stack([resample(channel, height, width) for channel in np.moveaxis(samples, -1, 0)], axis=-1)
+    image = Image.new("F", samples.shape[::-1])
+    for rows in split_rows(*samples.shape):  # without another copy of all samples
+        image.paste(Image.fromarray(np.ascontiguousarray(samples[rows], np.float32)), (0, rows.start))
+    return np.clip(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), 0, 1)
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:
@@ -110,14 +109,3 @@ def split_rows(height: int, width: int) -> Iterator[slice]:
     step = max(1, _BAND // width)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
-
-
-def _resample_channels(samples: Array, height: int, width: int) -> Array:
-    """Resample each channel of an array [H, W, C], or return the array itself if it has the size."""
-    if samples.shape[:2] == (height, width):
-        return samples
-    resampled = np.empty((height, width, samples.shape[-1]), np.float32)
-    for channel in range(samples.shape[-1]):
-        image = Image.fromarray(np.ascontiguousarray(samples[..., channel], np.float32))
-        resampled[..., channel] = image.resize((width, height), Image.Resampling.LANCZOS)
-    return resampled
