@@ -9,7 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from PIL import Image, ImageFile, TiffImagePlugin
 
@@ -55,7 +55,7 @@ def check_complete(image: ImageFile.ImageFile) -> None:
         )
 
 
-def _is_png_complete(file: BinaryIO) -> bool:
+def _is_png_complete(file: IO[bytes]) -> bool:
     """Return whether the pixels unpack to as many bytes as the header says; nothing larger than a block is kept."""
     chunks = _list_png_chunks(file)
     header = next(file.read(length) for kind, length in chunks if kind == b"IHDR")
@@ -70,7 +70,7 @@ def _is_png_complete(file: BinaryIO) -> bool:
     return missing <= len(unpacker.flush())
 
 
-def _list_png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _list_png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """Yield the kind and the length of each chunk, with the file at the start of its content."""
     position = 8
     while file.seek(position) and len(head := file.read(8)) == 8:
@@ -79,7 +79,7 @@ def _list_png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         position += length + 12
 
 
-def _read_png_pixels(file: BinaryIO, chunks: Iterator[tuple[bytes, int]]) -> Iterator[bytes]:
+def _read_png_pixels(file: IO[bytes], chunks: Iterator[tuple[bytes, int]]) -> Iterator[bytes]:
     """Yield the packed pixels in blocks; they end with the first chunk of another kind behind them."""
     begun = False
     for kind, length in chunks:
@@ -156,5 +156,6 @@ def _is_tiff_complete(image: TiffImagePlugin.TiffImageFile) -> bool:
     if image.tile[0].codec_name != "raw":
         return True
     layers = len(image.getbands()) if image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 else 1
-    area = sum((right - left) * (bottom - top) for left, top, right, bottom in (tile.extents for tile in image.tile))
+    extents = [tile.extents or (0, 0, *image.size) for tile in image.tile]
+    area = sum((right - left) * (bottom - top) for left, top, right, bottom in extents)
     return 1 <= area / (image.width * image.height * layers) < 2

@@ -18,7 +18,7 @@ def read(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> Picture:
     An embedded colour profile is converted to sRGB. Greyscale of 16 bits or float keeps its precision (its profile, if
     any, is not applied), and so does a PNG or TIFF in sRGB with 16 bits a channel; every other kind is read with 8 bits
     a channel, which is all that Pillow keeps. CMYK without a profile is converted by Pillow's formula. Pixels that are
-    fully transparent take the mean colour of the visible ones, so that hidden colours do not influence the style.
+    fully transparent take the mean colour of the visible ones, since nobody sees their own.
 
     Args:
         path: a file in one of ``opening.FORMATS``.

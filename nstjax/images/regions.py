@@ -193,7 +193,7 @@ def _label(rgb: Array, codes: NDArray[np.int64], labels_K: NDArray[np.uint8]) ->
     label_of_code = np.zeros(_CODES, np.uint8)
     label_of_code[codes] = labels_K
     labels = np.empty(rgb.shape[:2], np.uint8)
-    for rows in split_rows(*labels.shape):
+    for rows in split_rows(*rgb.shape[:2]):
         labels[rows] = label_of_code[_pack(_to_levels(rgb[rows]))]
     return labels
 

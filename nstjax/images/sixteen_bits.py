@@ -36,11 +36,11 @@ def find_low_bytes(image: ImageFile.ImageFile) -> list | None:
         return None
     tiles = []
     for tile in image.tile:
-        layout, *others = (tile.args,) if isinstance(tile.args, str) else tile.args
+        layout, *others = (tile.args,) if isinstance(tile.args, str) else (tile.args or ("",))
         if layout not in _OTHER_BYTES:
             return None
         tiles.append(tile._replace(args=(_OTHER_BYTES[layout], *others)))
-    return tiles
+    return tiles or None
 
 
 def encode_png(samples: NDArray[np.uint16], text: PngImagePlugin.PngInfo) -> bytes:

@@ -268,9 +268,9 @@ class Result:
         Raises:
             UserError: the extension is unknown or holds no such depth, or the file cannot be written.
         """
-        depth = depth or self.record["config"]["depth"]
         text = {"nstjax": json.dumps(_remove_folders(self.record))}
-        images.save(path, self.picture, alpha=self.alpha, text=text, depth=depth)
+        bits = self.record["config"]["depth"] if depth is None else depth
+        images.save(path, self.picture, alpha=self.alpha, text=text, depth=bits)
         return Path(path)
 
 

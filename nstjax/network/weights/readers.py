@@ -162,11 +162,11 @@ def _read_keras(path: Path) -> Contents:
 
 
 def _describe_dataset(name: str, dataset: Any) -> Tensor:
-    from h5py import h5d
+    import h5py
 
     properties = dataset.id.get_create_plist()
     # Pieces may unpack to any size, and values in other files may be anywhere. Keras writes neither.
-    if properties.get_layout() not in (h5d.CONTIGUOUS, h5d.COMPACT) or properties.get_external_count():
+    if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or properties.get_external_count():
         raise UserError(
             f"{name} is in pieces, which may be compressed, or in another file: expected its values in one piece; "
             "rewrite the file with h5repack --layout CONTI"
