@@ -12,7 +12,9 @@ from nstjax.errors import UserError
 from nstjax.system.files import check_regular
 
 PIXEL_LIMIT = 178_000_000
-"""Largest number of pixels of a picture: 2.1 GB as float32 (2.9 GB with transparency), and 4 GB while it is read."""
+"""Largest number of pixels of a picture.
+
+As float32 it takes 2.1 GB, with transparency 2.9; while it is read 2.9, with transparency 3.8, of 16 bits up to 4.5."""
 
 SIDE_LIMIT = 65_535
 """Longest side of a picture in pixels, which is also the longest of a JPEG."""
