@@ -24,8 +24,9 @@ from nstjax import blending
 from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
 from nstjax.losses import takes_key
-from nstjax.statistics import feature_map, per_layer
+from nstjax.statistics import feature_map, is_sum_over_positions, per_layer
 from nstjax.types import (
+    Alpha,
     AnyTerm,
     Distance,
     Features,
@@ -130,6 +131,7 @@ class Objective:
         style: PictureLike | Sequence[PictureLike],
         blend: Blend | None = None,
         style_guides: Sequence[RegionGuides | None] | None = None,
+        style_alphas: Sequence[Alpha | None] | None = None,
     ) -> Targets:
         """Return the target of each term, ``{term name: target}``; a ``PictureTerm`` has none.
 
@@ -144,6 +146,8 @@ class Objective:
                 A style is ignored in regions where its share is 0.
             style_guides: for each style its region guides [R, H', W'], which say where to look for the style of each
                 region; None: everywhere.
+            style_alphas: for each style without guides its transparency [H', W'], or None. Statistics that are sums
+                over positions leave its transparent areas out.
 
         Raises:
             UserError: blend, guides and styles do not fit together, or there are regions and a style term's statistic
@@ -158,9 +162,10 @@ class Objective:
         for term in style_terms:
             blending.check_regions(term, shares)
         by_style = []
-        for k, (picture, guide) in enumerate(zip(styles, guides, strict=True)):
+        alphas = style_alphas or [None] * len(styles)
+        for k, (picture, *areas) in enumerate(zip(styles, guides, alphas, strict=True)):
             regions = [region for region, row in shares.items() if row[k]]
-            by_style.append(self._target_statistics("style", network, picture, regions, guide) if regions else {})
+            by_style.append(self._target_statistics("style", network, picture, regions, *areas) if regions else {})
         for term in style_terms:
             with _error_context(term):
                 statistics = [by_term.get(term.name, {}) for by_term in by_style]
@@ -239,18 +244,21 @@ class Objective:
         picture: Picture,
         regions: Sequence[Region],
         guides_RxHxW: RegionGuides | None = None,
+        alpha_HxW: Alpha | None = None,
     ) -> dict[str, dict[Region, PyTree]]:
         """Return the statistics of a target picture, {term name: {region: statistic}}."""
         terms = self._terms_with_target(target)
         if not terms:
             return {}
         features = network.features(picture, _unique_layers(terms))
-        guides = None if guides_RxHxW is None else self.guides(network, guides_RxHxW)
+        visible = guides_RxHxW if alpha_HxW is None or guides_RxHxW is not None else alpha_HxW[None]
+        guides = None if visible is None else self.guides(network, visible)
         statistics = {}
         for term in terms:
             with _error_context(term):
-                if guides is None:
-                    whole = blending.compute_statistic(term, features, None, None)
+                if guides_RxHxW is None:
+                    weights = guides if is_sum_over_positions(term.statistic) else None
+                    whole = blending.compute_statistic(term, features, weights, 0)
                     statistics[term.name] = dict.fromkeys(regions, whole)
                 else:
                     parts = {region: blending.compute_statistic(term, features, guides, region) for region in regions}

@@ -23,6 +23,9 @@ PictureLike: TypeAlias = Float[Array | np.ndarray, "_ _ 3"]
 RegionGuides: TypeAlias = Float[Array | np.ndarray, "_ _ _"]
 """The share of each pixel that each region covers, [R, H, W], at the size of a picture: an array of JAX or NumPy."""
 
+Alpha: TypeAlias = Float[Array | np.ndarray, "_ _"]
+"""The transparency of a picture, [H, W] in [0, 1], 1 is opaque: an array of JAX or NumPy."""
+
 FeatureMap: TypeAlias = Float[Array, "h w c"]
 """The activations of one layer of the network."""
 

@@ -122,7 +122,7 @@ def _choose_parser(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]
         return lambda text: _parse_several(text, _parse_number), "X,…"
     if field.type is float:
         return _parse_number, "X"
-    if field.type is int:
+    if field.type is int or (list_choices(field) and isinstance(field.default, int)):
         return _parse_whole, "N"
     if field.type == int | None:
         return lambda text: None if text == "none" else _parse_whole(text), "N"

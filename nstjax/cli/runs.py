@@ -112,9 +112,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from nstjax.experiment.inputs import prepare
     from nstjax.storage.run_folder import RunFolder
 
-    if arguments.save:
-        images.check_output(arguments.save)
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
+    if arguments.save:
+        images.check_output(arguments.save, depth=experiment.config.depth)
     limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
     styles = [arguments.style, *arguments.blend]
     inputs = prepare(arguments.content, styles, experiment.config, **_collect_masks(arguments), **limit)
@@ -198,9 +198,9 @@ def _resume(arguments: argparse.Namespace) -> int:
 
     if SweepFolder(arguments.folder).exists():
         return _resume_sweep(arguments)
-    if arguments.save:
-        images.check_output(arguments.save)
     run = RunFolder(arguments.folder).read_record()
+    if arguments.save:
+        images.check_output(arguments.save, depth=run["config"]["depth"])
     _check_save(arguments, RunFolder(arguments.folder).read_sources())
     if arguments.steps is not None:
         extend(run, arguments.steps)

@@ -138,6 +138,7 @@ class Config:
     average_decay: float = _kept(
         0.99, "Weight of each step in the average relative to the step after it, below 1", least=0
     )
+    depth: Literal[8, 16] = _kept(8, "Bits of each colour of the result: 8, or 16 in a PNG or TIFF")
     snapshots: tuple[int, ...] = _kept(
         (), "Steps after which to keep the picture, such as 100,500, or 'none' (default: none)"
     )

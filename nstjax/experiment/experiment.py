@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
+from nstjax.system.files import check_regular
 
 if TYPE_CHECKING:
     from nstjax.types import AnyTerm
@@ -114,8 +115,9 @@ def load(name_or_path: str | os.PathLike[str]) -> Experiment:
     if name not in paths and path.suffix != ".py":
         raise UserError(f"no preset {name!r}: expected one of {', '.join(paths)}, or the path of a Python file")
     try:
+        check_regular(path, "an experiment file")
         source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (UserError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the experiment {path}: {getattr(error, 'strerror', None) or error}") from None
     return _execute(name if name in paths else path.stem, path, source)
 

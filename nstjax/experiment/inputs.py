@@ -12,6 +12,7 @@ import numpy as np
 
 from nstjax import images
 from nstjax.errors import UserError
+from nstjax.experiment.colours import list_visible, match_colours
 from nstjax.experiment.config import Config
 from nstjax.images import examples, masks
 from nstjax.images.masks import Mask
@@ -33,6 +34,7 @@ class Inputs:
         colours: picture whose colours the result gets; None if the result keeps its own.
         regions: regions of the content, [R, H, W]; None if there are none.
         style_regions: regions of each style, [R, H', W']; empty if there are none.
+        style_alphas: transparency of each style, [H', W'] or None; empty if all styles are opaque.
         sources: absolute paths of the files that the pictures were read from.
     """
 
@@ -45,6 +47,7 @@ class Inputs:
     colours: np.ndarray | None = None
     regions: np.ndarray | None = None
     style_regions: tuple[np.ndarray, ...] = ()
+    style_alphas: tuple[np.ndarray | None, ...] = ()
     sources: tuple[str, ...] = ()
 
     @property
@@ -72,6 +75,7 @@ class Inputs:
             if array is not None:
                 arrays[name] = array
         arrays |= {f"style{_suffix(k)}": style for k, style in enumerate(self.styles)}
+        arrays |= {f"style{_suffix(k)}-alpha": alpha for k, alpha in enumerate(self.style_alphas) if alpha is not None}
         return arrays | {f"style{_suffix(k)}-regions": regions for k, regions in enumerate(self.style_regions)}
 
     def manifest(self) -> dict[str, dict]:
@@ -80,6 +84,10 @@ class Inputs:
             name: {"shape": [*array.shape], "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
             for name, array in self.to_arrays().items()
         }
+
+
+def _drop_opaque(alphas: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
+    return alphas if any(alpha is not None for alpha in alphas) else ()
 
 
 def format_title(names: Sequence[str]) -> str:
@@ -96,6 +104,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
     numbers = range(len(names) - 1)
     styles = tuple(arrays[f"style{_suffix(k)}"] for k in numbers)
     regions = arrays.get("regions")
+    alphas = tuple(arrays.get(f"style{_suffix(k)}-alpha") for k in numbers)
     return Inputs(
         content=arrays["content"],
         style=styles[0],
@@ -106,6 +115,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
         colours=arrays.get("colours"),
         regions=regions,
         style_regions=() if regions is None else tuple(arrays[f"style{_suffix(k)}-regions"] for k in numbers),
+        style_alphas=_drop_opaque(alphas),
     )
 
 
@@ -134,23 +144,25 @@ def prepare(
     sources: list[Source] = [*style] if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
     _check_counts(config, len(sources), content_mask, style_masks)
     picture = _resize(_open(content, pixel_limit), config.size, config, pixel_limit)
-    styles = [_open(source, pixel_limit) for source in sources]
     size = _style_size(config, *picture.rgb.shape[:2])
-    styles = [_resize(style, size, config, pixel_limit).rgb for style in styles]
-    rgb, styles, colours = _match_colours(picture.rgb, styles, config)
+    # One after the other, since a picture as it is read may take gigabytes.
+    style_pictures = [_resize(_open(source, pixel_limit), size, config, pixel_limit) for source in sources]
+    alphas = _drop_opaque(tuple(style.alpha for style in style_pictures))
+    rgb, styles, colours = match_colours(picture, style_pictures, config)
     guides, style_guides = None, ()
     if content_mask is not None:
         shapes = [style.shape[:2] for style in styles]
         guides, style_guides = masks.prepare_guides(
             content_mask, style_masks, rgb.shape[:2], shapes, pixel_limit=pixel_limit
         )
+        style_guides = masks.hide_guides(guides, style_guides, alphas)
     names = (source_name(content), *(source_name(source) for source in sources))
     given = (content, *sources, content_mask, *style_masks, config.init)
     paths = tuple(
         os.path.abspath(path) for path in given if isinstance(path, str | os.PathLike) and os.path.exists(path)
     )
-    inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, tuple(styles[1:]), colours, guides, style_guides)
-    inputs = dataclasses.replace(inputs, sources=tuple(map(os.path.abspath, paths)))
+    more = tuple(styles[1:])
+    inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths)
     return replace_start(inputs, config, pixel_limit=pixel_limit)
 
 
@@ -163,7 +175,9 @@ def replace_start(inputs: Inputs, config: Config, *, pixel_limit: int = images.P
     first = resize_to_each_size(inputs, config)[0]
     for kind, picture in (("content", first.content), *(("style", style) for style in first.styles)):
         config.check_picture(kind, *picture.shape[:2])
-    return dataclasses.replace(inputs, start=_make_start(first.content, first.styles, config, pixel_limit))
+    alphas = first.style_alphas or (None,) * len(first.styles)
+    visible = [list_visible(images.Picture(*style)) for style in zip(first.styles, alphas, strict=True)]
+    return dataclasses.replace(inputs, start=_make_start(first.content, visible, config, pixel_limit))
 
 
 def resize_to_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
@@ -189,6 +203,10 @@ def _resize_inputs(inputs: Inputs, size: int, config: Config) -> Inputs:
         alpha=None if inputs.alpha is None else images.resample(inputs.alpha, height, width),
         regions=None if inputs.regions is None else images.resize_guides(inputs.regions, height, width),
         style_regions=tuple(images.resize_guides(guides, *style.shape[:2]) for guides, style in pairs),
+        style_alphas=tuple(
+            None if alpha is None else images.resample(alpha, *style.shape[:2])
+            for alpha, style in zip(inputs.style_alphas, styles, strict=bool(inputs.style_alphas))
+        ),
     )
 
 
@@ -217,22 +235,6 @@ def _check_counts(config: Config, styles: int, content_mask: Mask | None, style_
 def _style_size(config: Config, height: int, width: int) -> int:
     measure = images.measure_size(height, width, by=config.size_by)
     return config.style_size or max(1, round(config.style_scale * measure))
-
-
-def _match_colours(
-    content: np.ndarray, styles: list[np.ndarray], config: Config
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
-    """Return the content, the styles, and the picture whose colours the result gets, or None."""
-    colours = content if config.luminance or config.keep_colours != "none" else None
-    if config.match_colour == "content":
-        pixels = np.concatenate([style.reshape(-1, 1, 3) for style in styles])
-        content = images.match_colour(content, pixels, method=config.colour_map)
-    elif config.match_colour == "style":
-        styles = [images.match_colour(style, content, method=config.colour_map) for style in styles]
-    if config.luminance:
-        content = images.luminance(content)
-        styles = [images.match_luminance(images.luminance(style), content) for style in styles]
-    return content, styles, colours
 
 
 def _open(source: Source, pixel_limit: int) -> images.Picture:

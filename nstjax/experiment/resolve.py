@@ -19,6 +19,7 @@ from nstjax.experiment import record
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, replace_start, resize_to_each_size
+from nstjax.experiment.notices import warn_about_areas
 from nstjax.experiment.record import RunRecord
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
@@ -102,6 +103,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         ends = (0, *config.size_ends)
         config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
     method = _make_method(experiment, config, inputs)
+    warn_about_areas(method.objective, inputs, config, listener)
     return Resolved(config, method, inputs, network, choice, _make_record(experiment, config, inputs, choice))
 
 

@@ -35,7 +35,7 @@ def setting(group: str, default: Any, help: str, *, least: float | None = None) 
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def list_choices(field: dataclasses.Field) -> tuple[str, ...]:
+def list_choices(field: dataclasses.Field) -> tuple[Any, ...]:
     """List the values that a setting may have; none where its type is no ``Literal``."""
     alternatives = [field.type, *typing.get_args(field.type)]
     return next((typing.get_args(kind) for kind in alternatives if typing.get_origin(kind) is typing.Literal), ())
@@ -49,7 +49,7 @@ def check(field: dataclasses.Field, value: Any) -> None:
     """
     option, least = field.name.replace("_", "-"), field.metadata["least"]
     if list_choices(field) and value is not None and value not in list_choices(field):
-        raise UserError(f"{option} must be one of {', '.join(list_choices(field))}, not {value!r}")
+        raise UserError(f"{option} must be one of {', '.join(map(str, list_choices(field)))}, not {value!r}")
     if least is None or value is None:
         return
     if typing.get_origin(field.type) is tuple:

@@ -6,8 +6,9 @@ colour profile, palette, bit depth), so no other code has to ask. Transparency i
 
 from nstjax.images.colour import MATCHING_METHODS, match_colour, monge_map
 from nstjax.images.lightness import keep_colours, luminance, match_luminance
+from nstjax.images.opening import PIXEL_LIMIT, open_image
 from nstjax.images.picture import Array, Picture
-from nstjax.images.reading import PIXEL_LIMIT, read, read_size
+from nstjax.images.reading import read, read_size
 from nstjax.images.region_guides import check_guides, check_mask_shape, make_guides, resize_guides
 from nstjax.images.regions import Regions, find_common_colours, find_regions, make_uniform_regions, read_regions
 from nstjax.images.resizing import SIZE_MEASURES, fit_size, measure_size, resample, resize
@@ -36,6 +37,7 @@ __all__ = [
     "match_luminance",
     "measure_size",
     "monge_map",
+    "open_image",
     "read",
     "read_regions",
     "read_size",

@@ -51,6 +51,33 @@ def prepare_guides(
     return content_guides, tuple(style_guides)
 
 
+def hide_guides(
+    guides: np.ndarray, style_guides: Sequence[np.ndarray], alphas: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, ...]:
+    """Return the regions of each style without its transparent areas.
+
+    Args:
+        guides: regions of the content, [R, H, W].
+        style_guides: regions of each style, [R, H', W'].
+        alphas: transparency of each style, [H', W'] or None; empty if all styles are opaque.
+
+    Raises:
+        UserError: a region of the content is fully transparent in every style.
+    """
+    if not alphas:
+        return tuple(style_guides)
+    hidden = tuple(
+        regions if alpha is None else regions * alpha for regions, alpha in zip(style_guides, alphas, strict=True)
+    )
+    for region, inside in enumerate(guides):
+        if inside.any() and not any(regions[region].any() for regions in hidden):
+            raise UserError(
+                f"region {region + 1} of {len(guides)} (in the order of their colours) is fully transparent in the "
+                "style: paint its mask where the style is visible"
+            )
+    return hidden
+
+
 def _read_regions(mask: Mask, height: int, width: int, pixel_limit: int) -> images.Regions:
     assert not isinstance(mask, np.ndarray)
     if isinstance(mask, str) and not os.path.exists(mask) and not os.path.splitext(mask)[1]:

@@ -1,8 +1,10 @@
 """Colour profiles: the sRGB profile of every saved file, and conversion from any other profile to sRGB."""
 
 import io
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 from PIL import Image, ImageCms
 
 
@@ -18,30 +20,44 @@ SRGB: bytes = _build_profile("sRGB")
 _LAB = _build_profile("LAB")
 
 
-def to_srgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit sRGB: apply its embedded profile and drop its transparency.
+def make_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return a function that converts parts of an image to 8-bit sRGB: it applies the profile, and drops transparency.
 
     A profile that is broken, or that describes another kind of pixel than the image has, is ignored and the pixels
     are used unchanged, as viewers do.
 
     Args:
-        image: any mode with 8 bits a channel or less.
-
-    Returns:
-        An image of mode RGB.
+        image: any mode with 8 bits a channel or less; its embedded profile holds for all of its parts.
     """
     profile = _LAB if image.mode == "LAB" else image.info.get("icc_profile")
     if not profile:
-        return image.convert("RGB")
-    pixels = _convert_for_profile(profile[16:20], image)
+        return _to_rgb
+    space = profile[16:20]
+    mode = "RGBA" if image.mode in ("P", "PA") else image.mode  # palettes are looked up first
+    mode = _convert_for_profile(space, Image.new(mode, (1, 1))).mode
     try:
         # Without this flag a grey ramp of gamma 1.8 is 1.5 levels off. No optimisation at all is exact but ten times
         # slower.
         flags = ImageCms.Flags.HIGHRESPRECALC
-        transform = ImageCms.buildTransform(io.BytesIO(profile), io.BytesIO(SRGB), pixels.mode, "RGB", flags=flags)
-        return transform.apply(pixels)
+        transform = ImageCms.buildTransform(io.BytesIO(profile), io.BytesIO(SRGB), mode, "RGB", flags=flags)
     except ImageCms.PyCMSError:
-        return image.convert("RGB")
+        return _to_rgb
+    return lambda part: transform.apply(_convert_for_profile(space, part))
+
+
+def is_srgb(profile: bytes | None) -> bool:
+    """Return whether a profile changes no colour by more than one level of 8 bits; True without a profile."""
+    if profile is None or profile == SRGB:
+        return True
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    image = Image.fromarray(colours)
+    image.info["icc_profile"] = profile
+    return bool(np.abs(np.asarray(make_converter(image)(image), np.int16) - colours).max() <= 1)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
 
 
 def _convert_for_profile(space: bytes, image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.regions import Regions, pair_colours
+from nstjax.images.resizing import split_rows
 
 _ROUNDING = 1e-3  # tolerance of the sum of shares, which should be 1
 
@@ -30,7 +31,7 @@ def make_guides(regions: Regions, colours: Sequence[str], height: int, width: in
     guides = np.zeros((len(colours), height, width), np.float32)
     for index, colour in enumerate(colours):
         if colour in pairs:
-            inside = (regions.labels == regions.colours.index(pairs[colour])).astype(np.float64)
+            inside = regions.labels == regions.colours.index(pairs[colour])
             guides[index] = _resize_rows(_resize_rows(inside, height).T, width).T
     return guides
 
@@ -39,7 +40,7 @@ def resize_guides(guides: Array, height: int, width: int) -> Array:
     """Resize guides [R, H, W] to float32 [R, height, width], equal to what ``make_guides`` gives at that size."""
     if guides.shape[1:] == (height, width):
         return guides
-    resized = [_resize_rows(_resize_rows(guide.astype(np.float64), height).T, width).T for guide in guides]
+    resized = [_resize_rows(_resize_rows(guide, height).T, width).T for guide in guides]
     return np.stack(resized).astype(np.float32)
 
 
@@ -98,13 +99,17 @@ def check_mask_shape(shape: Sequence[int], height: int, width: int, *, name: str
         )
 
 
-def _resize_rows(samples_HxW: NDArray[np.float64], height: int) -> NDArray[np.float64]:
+def _resize_rows(samples_HxW: NDArray, height: int) -> NDArray[np.float64]:
     """Return [height, W]: each row is the mean of the samples it covers, or to enlarge, the nearest sample."""
-    old = len(samples_HxW)
+    old, width = samples_HxW.shape
     if height >= old:
-        return samples_HxW[(2 * np.arange(height) + 1) * old // (2 * height)]
+        return samples_HxW[(2 * np.arange(height) + 1) * old // (2 * height)].astype(np.float64)
     edges = np.arange(height + 1) * (old / height)
     row = np.minimum(edges.astype(np.intp), old - 1)
-    above = np.concatenate([np.zeros_like(samples_HxW[:1]), np.cumsum(samples_HxW, axis=0)])
-    integral = above[row] + (edges - row)[:, None] * samples_HxW[row]
-    return np.clip(np.diff(integral, axis=0) * (height / old), 0, 1)
+    resized_hxW = np.empty((height, width))
+    for columns in split_rows(width, old):  # bands of columns, so that sums in float64 take little memory
+        samples = samples_HxW[:, columns].astype(np.float64)
+        above = np.concatenate([np.zeros_like(samples[:1]), np.cumsum(samples, axis=0)])
+        integral = above[row] + (edges - row)[:, None] * samples[row]
+        resized_hxW[:, columns] = np.clip(np.diff(integral, axis=0) * (height / old), 0, 1)
+    return resized_hxW

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from nstjax.errors import UserError
+from nstjax.images.opening import PIXEL_LIMIT
 from nstjax.images.picture import Array
-from nstjax.images.reading import PIXEL_LIMIT, read
+from nstjax.images.reading import read
+from nstjax.images.resizing import split_rows
 
 # These values were measured on two real pairs of masks and on eight photographs and paintings. With them the painted
 # regions are found in the masks unchanged, shrunk to 150 pixels, blurred, and as JPEGs of quality 95 to 30, and the
@@ -23,6 +25,7 @@ from nstjax.images.reading import PIXEL_LIMIT, read
 SAME_REGION_DISTANCE = 32.0
 """Largest distance in RGB, 0 to 255, of two colours of the same region: JPEG changes colours, and painters err."""
 
+_CODES = 1 << 24  # number of colours of 8 bits a channel
 _MOST_REGIONS = 32
 _SOLID_RANGE = 8  # levels by which a channel may vary over 3x3 solid pixels; edges and textures vary more
 _LEAST_SOLID_SHARE = 2e-4  # of the picture, for a region's solid pixels; a few look solid where edges cross
@@ -45,8 +48,7 @@ class Regions:
 
     def shares(self) -> tuple[float, ...]:
         """Return the share of the picture that each region covers, in the order of ``colours``."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.colours))
-        return tuple((counts / self.labels.size).tolist())
+        return tuple(np.count_nonzero(self.labels == k) / self.labels.size for k in range(len(self.colours)))
 
 
 def read_regions(path: str | os.PathLike[str], *, limit: int = PIXEL_LIMIT) -> Regions:
@@ -83,14 +85,11 @@ def find_regions(rgb: Array) -> Regions:
     Raises:
         UserError: the picture is not a mask.
     """
-    levels = np.rint(rgb * 255).astype(np.uint8)
-    packed = levels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    codes, counts, solid = _count_colours(rgb)
     colours_Kx3 = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.float64)
-    solid = np.bincount(inverse.ravel(), _find_solid(levels).ravel(), len(codes))
     main = sorted(_find_main_colours(colours_Kx3, counts, solid))
     nearest, distances = _find_nearest(colours_Kx3, colours_Kx3[main])
-    stray = counts[distances > _STRAY_DISTANCE].sum() / packed.size
+    stray = counts[distances > _STRAY_DISTANCE].sum() / counts.sum()
     expected = f"expected a mask with 1 to {_MOST_REGIONS} flat colours that label the regions"
     if len(main) > _MOST_REGIONS:
         raise UserError(f"{expected}, but it has more: paint fewer regions")
@@ -100,7 +99,7 @@ def find_regions(rgb: Array) -> Regions:
         raise UserError(
             f"{expected}, but its {len(codes)} colours are too similar: paint regions in clearly different colours"
         )
-    return Regions(nearest.astype(np.uint8)[inverse].reshape(packed.shape), tuple(f"#{codes[i]:06x}" for i in main))
+    return Regions(_label(rgb, codes, nearest.astype(np.uint8)), tuple(f"#{codes[i]:06x}" for i in main))
 
 
 def make_uniform_regions(colour: str, height: int, width: int) -> Regions:
@@ -160,7 +159,7 @@ def pair_colours(colours: Sequence[str], others: Sequence[str]) -> dict[str, str
     Returns:
         Colour to other colour, without the colours that have none within ``SAME_REGION_DISTANCE``.
     """
-    distances = np.linalg.norm(_to_levels(colours)[:, None] - _to_levels(others)[None], axis=-1)
+    distances = np.linalg.norm(_parse_colours(colours)[:, None] - _parse_colours(others)[None], axis=-1)
     pairs: dict[str, str] = {}
     for flat_index in np.argsort(distances, axis=None, kind="stable"):
         i, j = divmod(int(flat_index), len(others))
@@ -170,8 +169,42 @@ def pair_colours(colours: Sequence[str], others: Sequence[str]) -> dict[str, str
     return pairs
 
 
-def _to_levels(colours: Sequence[str]) -> NDArray[np.float64]:
+def _parse_colours(colours: Sequence[str]) -> NDArray[np.float64]:
     return np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], np.float64)
+
+
+def _count_colours(rgb: Array) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the colours of a picture as sorted codes [K], and how many of its pixels, and solid pixels, have each."""
+    counts, solid_counts = np.zeros(_CODES, np.int32), np.zeros(_CODES, np.int32)
+    for rows in split_rows(*rgb.shape[:2]):
+        first = max(rows.start - 1, 0)  # one row more on each side, whose neighbours decide what is solid
+        levels = _to_levels(rgb[first : rows.stop + 1])
+        inner = slice(rows.start - first, rows.stop - first)
+        packed, solid = _pack(levels)[inner], _find_solid(levels)[inner]
+        for table, codes in ((counts, packed), (solid_counts, packed[solid])):
+            present, numbers = np.unique(codes, return_counts=True)
+            table[present] += numbers.astype(np.int32)
+    codes = np.flatnonzero(counts)
+    return codes, counts[codes], solid_counts[codes]
+
+
+def _label(rgb: Array, codes: NDArray[np.int64], labels_K: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the label [H, W] of each pixel, from the label of each colour."""
+    label_of_code = np.zeros(_CODES, np.uint8)
+    label_of_code[codes] = labels_K
+    labels = np.empty(rgb.shape[:2], np.uint8)
+    for rows in split_rows(*rgb.shape[:2]):
+        labels[rows] = label_of_code[_pack(_to_levels(rgb[rows]))]
+    return labels
+
+
+def _to_levels(rgb: Array) -> NDArray[np.uint8]:
+    return np.rint(rgb * 255).astype(np.uint8)
+
+
+def _pack(levels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return the code of each colour, red first, of 8 bits each."""
+    return levels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
 def _find_solid(levels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ that results are compared with do the same.
 """
 
 import math
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ from nstjax.errors import UserError
 from nstjax.images.picture import Array, Picture
 
 _Resizable = TypeVar("_Resizable", Picture, Array)
+
+_BAND = 1 << 20  # pixels
 
 SIZE_MEASURES = {
     "long": "the long side",
@@ -95,5 +98,14 @@ def resample(samples: Array, height: int, width: int) -> Array:
     """
     if samples.ndim == 3:
         return np.stack([resample(channel, height, width) for channel in np.moveaxis(samples, -1, 0)], axis=-1)
-    image = Image.fromarray(np.ascontiguousarray(samples, np.float32))
+    image = Image.new("F", samples.shape[::-1])
+    for rows in split_rows(*samples.shape):  # without another copy of all samples
+        image.paste(Image.fromarray(np.ascontiguousarray(samples[rows], np.float32)), (0, rows.start))
     return np.clip(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), 0, 1)
+
+
+def split_rows(height: int, width: int) -> Iterator[slice]:
+    """Yield the rows of a picture in bands of about a million pixels."""
+    step = max(1, _BAND // width)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
+from nstjax.images.sixteen_bits import encode_png, encode_tiff
 from nstjax.system.files import check_length, open_atomic
 
 # PNG, WebP and TIFF are lossless. JPEG keeps colour at full resolution, because brushwork has fine colour detail.
@@ -27,23 +28,29 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".t
 
 
 def save(
-    path: str | os.PathLike[str], rgb: Array, *, alpha: Array | None = None, text: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    rgb: Array,
+    *,
+    alpha: Array | None = None,
+    text: Mapping[str, str] | None = None,
+    depth: int = 8,
 ) -> None:
-    """Write a picture with 8 bits a channel and an sRGB profile, in the format of the name's extension.
+    """Write a picture with an sRGB profile, in the format of the name's extension.
 
     Args:
         path: a name that ends in .png, .jpg, .jpeg, .webp, .tif or .tiff; an existing file is replaced.
         rgb: [H, W, 3], sRGB; clipped to [0, 1].
         alpha: [H, W]; clipped to [0, 1]. A JPEG has no alpha: the picture is composited on white.
         text: keyword to value, written to the text chunks of a PNG; ignored for the other formats.
+        depth: bits of each channel: 8, or 16 in a PNG or TIFF.
 
     Raises:
         UserError: the path cannot be written, a value is not finite, or the format cannot hold the picture.
     """
     path = Path(path)
-    format = _format(path)
+    format = _choose_format(path, depth)
     try:
-        content = _encode(format, rgb, alpha, text or {})
+        content = _encode(format, rgb, alpha, text or {}, depth)
         with open_atomic(path) as file:
             file.write(content)
     except UserError as error:
@@ -54,16 +61,21 @@ def save(
         ) from error
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
+def check_output(path: str | os.PathLike[str], *, depth: int = 8) -> None:
     """Raise if ``save`` could not write to ``path``; leaves no file behind.
 
     Called before a long run, so that it does not fail at its end.
 
+    Args:
+        path: as in ``save``.
+        depth: as in ``save``.
+
     Raises:
-        UserError: the extension is unknown, the path is too long or a folder, or its folder cannot be written to.
+        UserError: the extension is unknown, its format has no such depth, the path is too long or a folder, or its
+            folder cannot be written to.
     """
     path = Path(path)
-    _format(path)
+    _choose_format(path, depth)
     check_length(path)
     try:
         if path.is_dir():
@@ -75,21 +87,29 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise UserError(f"folder {path.parent} cannot be written to ({error.strerror}): choose another") from None
 
 
-def _format(path: Path) -> str:
+def _choose_format(path: Path, depth: int) -> str:
     try:
-        return _FORMATS[path.suffix.lower()]
+        format = _FORMATS[path.suffix.lower()]
     except KeyError:
         extension = f"extension {path.suffix!r}" if path.suffix else "no extension"
         raise UserError(f"{path} has {extension}: expected a name that ends in {', '.join(_FORMATS)}") from None
+    if depth not in (8, 16):
+        raise UserError(f"the depth of {path} must be 8 or 16 bits, not {depth}")
+    if depth == 16 and format not in ("PNG", "TIFF"):
+        raise UserError(f"{path} would be a {format}, which has 8 bits a colour: use .png or .tiff, or depth 8")
+    return format
 
 
-def _encode(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str]) -> bytes:
+def _encode(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str], depth: int) -> bytes:
     layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
     if not np.isfinite(layers).all():
         raise UserError("expected finite values, got NaN or infinity: lower the learning rate of the run")
     layers = np.clip(layers, 0, 1)
     if format == "JPEG" and alpha is not None:
         layers = 1 + (layers[..., :3] - 1) * layers[..., 3:]
+    if depth == 16:
+        samples = np.rint(layers * 65535).astype(np.uint16)
+        return encode_png(samples, _text_chunks(text)) if format == "PNG" else encode_tiff(samples)
     image = Image.fromarray(np.rint(layers * 255).astype(np.uint8))
     options = {**_OPTIONS[format], "icc_profile": SRGB}
     if format == "PNG":

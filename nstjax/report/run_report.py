@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from nstjax import images
 from nstjax.callbacks import LogLine
@@ -88,10 +87,10 @@ def _keep_readable(snapshots: dict[int, Path], warn: Callable[[str], object]) ->
     readable = {}
     for step, path in snapshots.items():
         try:
-            with Image.open(path) as picture:
+            with images.open_image(path) as picture:
                 picture.load()
             readable[step] = path
-        except OSError as error:
+        except UserError as error:
             warn(f"the snapshot {path} is left out: {error}")
     return readable
 

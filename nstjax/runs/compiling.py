@@ -62,6 +62,8 @@ def collect_pictures(inputs: Inputs) -> dict[str, Any]:
     arrays = {"content": inputs.content, "styles": inputs.styles}
     if inputs.regions is not None:
         arrays |= {"regions": inputs.regions, "style_regions": inputs.style_regions}
+    elif inputs.style_alphas:
+        arrays |= {"style_alphas": inputs.style_alphas}
     return jax.tree.map(jnp.asarray, arrays)
 
 
@@ -84,6 +86,7 @@ def make_target_function(resolved: Resolved, inputs: Inputs) -> Callable[[VGG, A
             style=pictures["styles"],
             blend=blend,
             style_guides=pictures.get("style_regions"),
+            style_alphas=pictures.get("style_alphas"),
         )
         return values, objective.guides(network, pictures["regions"]) if "regions" in pictures else None
 

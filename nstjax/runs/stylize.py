@@ -258,13 +258,19 @@ class Result:
         """True if all steps are made or the loss has diverged."""
         return self.diverged or self.steps == self.record["config"]["steps"]
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, depth: int | None = None) -> Path:
         """Write the picture as PNG, JPEG, WebP or TIFF, by its extension. A PNG carries the resolved configuration.
 
+        Args:
+            path: name of the file.
+            depth: bits of each colour, 8 or 16; by default the setting of the run.
+
         Raises:
-            UserError: the extension is unknown, or the file cannot be written.
+            UserError: the extension is unknown or holds no such depth, or the file cannot be written.
         """
-        images.save(path, self.picture, alpha=self.alpha, text={"nstjax": json.dumps(_remove_folders(self.record))})
+        text = {"nstjax": json.dumps(_remove_folders(self.record))}
+        bits = self.record["config"]["depth"] if depth is None else depth
+        images.save(path, self.picture, alpha=self.alpha, text=text, depth=bits)
         return Path(path)
 
 

@@ -158,7 +158,7 @@ def _abstract(tree: Any, sharding: NamedSharding, *size: int) -> Any:
 
 def identify_pictures(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
     """Return a key that is equal for members whose content and styles are the same arrays."""
-    return id(inputs.content), tuple(map(id, inputs.styles))
+    return id(inputs.content), tuple(map(id, (*inputs.styles, *inputs.style_alphas)))
 
 
 def choose_group_size(

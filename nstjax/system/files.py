@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all, names and paths that every program accepts, and the user's cache folder."""
+"""Files that appear whole or not at all, what may be opened, names that every program accepts, and the cache folder."""
 
 import contextlib
 import hashlib
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,40 @@ def append(path: Path, content: bytes) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def check_regular(path: str | os.PathLike[str], expected: str) -> int:
+    """Raise unless a file can be opened and read to its end: a device or a pipe may block, or never end.
+
+    Args:
+        path: name of the file.
+        expected: what it should hold, such as "a picture".
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        UserError: there is no such file, it is no regular file, it is empty, or it may not be read.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"no file {path} (current folder {Path.cwd()}): expected {expected}; check the name") from None
+    except PermissionError:
+        raise UserError(f"no permission to read {path}: change its mode or its owner") from None
+    except (OSError, ValueError) as error:  # a ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be opened ({reason}): expected {expected}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path} is a folder: expected {expected}; give the name of one file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} is a device or a pipe: expected {expected} in a regular file; save it to one first")
+    if status.st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes): expected {expected}; copy it again from its source")
+    return status.st_size
 
 
 def is_temporary(name: str) -> bool:

@@ -18,6 +18,7 @@ from nstjax.images import (
     make_uniform_regions,
     read_regions,
     resize_guides,
+    resizing,
 )
 
 RED, GREEN, BLUE, BLACK = "#ff0000", "#00ff00", "#0000ff", "#000000"
@@ -78,6 +79,17 @@ def test_blurred_edges_and_similar_colours_add_no_regions(degrade):
         assert np.ptp(np.frombuffer(bytes.fromhex(colour[1:] + clean[1:]), np.uint8).reshape(2, 3), axis=0).max() <= 4
     # Along an edge of two colours a third may be the nearer one, and JPEG keeps colour at half the resolution.
     assert (regions.labels == np.array([0, 2, 1])[labels]).mean() > 0.96
+
+
+def test_bands_of_rows_give_the_same_regions_and_guides(monkeypatch):
+    picture = to_array(compress_jpeg(paint_mask()[1].filter(ImageFilter.GaussianBlur(1)), 60))
+    whole = find_regions(picture)
+    guides = make_guides(whole, whole.colours, 17, 120)
+    monkeypatch.setattr(resizing, "_BAND", 5 * 96)
+    banded = find_regions(picture)
+    assert whole.colours == banded.colours
+    np.testing.assert_array_equal(whole.labels, banded.labels)
+    np.testing.assert_array_equal(guides, make_guides(banded, banded.colours, 17, 120))
 
 
 def test_a_thin_line_of_another_colour_is_not_a_region():

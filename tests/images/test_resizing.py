@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nstjax.errors import UserError
-from nstjax.images import Picture, fit_size, resample, resize
+from nstjax.images import Picture, fit_size, resample, resize, resizing
 
 SMALL = np.random.default_rng(0).uniform(0, 1, (6, 9, 3)).astype(np.float32)
 
@@ -94,3 +95,11 @@ def test_overshoot_is_clipped():
     step[:, 4:] = 1
     enlarged = resize(step, 64, enlarge=True)
     assert enlarged.min() == 0 and enlarged.max() == 1
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (60, 90), (9, 90), (40, 3)])
+def test_bands_of_rows_give_the_bits_of_the_whole_picture(monkeypatch, shape):
+    monkeypatch.setattr(resizing, "_BAND", 50)
+    picture = np.random.default_rng(0).uniform(0, 1, (40, 30, 3)).astype(np.float32)
+    whole = [Image.fromarray(picture[..., c].copy()).resize(shape[::-1], Image.Resampling.LANCZOS) for c in range(3)]
+    np.testing.assert_array_equal(resample(picture, *shape), np.clip(np.dstack([*map(np.asarray, whole)]), 0, 1))

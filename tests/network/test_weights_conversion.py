@@ -150,7 +150,7 @@ class Trap:
 
 def test_no_pickle_is_executed(tmp_path: Path):
     np.savez(tmp_path / "trap.npz", conv1_1_W=np.array([Trap(tmp_path / "sprung")], dtype=object))
-    with pytest.raises(UserError, match=r"cannot be read as \.npz"):
+    with pytest.raises(UserError, match=r"conv1_1_W.npy is a pickle, .* not read"):
         convert(tmp_path / "trap.npz")
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     with pytest.raises(UserError, match=r"cannot be read as \.npz"):
@@ -184,7 +184,7 @@ def test_a_damaged_or_unknown_file_is_one_line(tmp_path: Path):
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"\.onnx cannot be converted: expected \.h5"):
         convert(tmp_path / "vgg19.onnx")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"no file .*none.h5"):
         convert(tmp_path / "none.h5")
 
 

@@ -270,7 +270,7 @@ def test_auto_takes_only_the_weights_in_the_environment(tmp_path: Path, home: Pa
     put(home / "keras.safetensors", make_weights(3))
     put(tmp_path / "mine" / "x.safetensors", make_weights(1))
     for value, message in (
-        ("none", "none does not exist"),
+        ("none", "no file none"),
         ("mine/x.safetensors", "layer block2_conv1 needs block2_conv1, but these weights hold only block1_conv1"),
         ("mine", "the folder mine holds no weights that have block2_conv1"),
     ):

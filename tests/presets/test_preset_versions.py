@@ -37,6 +37,7 @@ NO_FIGURES = {
     "checkpoint_every",
     "checkpoint_keep",
     "checkpoint_minutes",
+    "depth",
     "log_every",
     "tensorboard",
 }

@@ -9,6 +9,7 @@ from nstjax.network.architecture import FLAVOURS, VGG19
 from nstjax.network.weights import fingerprints, readers
 from nstjax.network.weights.files import Weights, prefix_errors
 from nstjax.network.weights.manifest import Source, recognise
+from nstjax.system.files import check_regular
 
 
 def convert(path: str | os.PathLike[str], *, flavour: str | None = None, origin: Source | None = None) -> Weights:
@@ -27,6 +28,9 @@ def convert(path: str | os.PathLike[str], *, flavour: str | None = None, origin:
             of the flavour; the line names the layer where there is one.
     """
     path = Path(path)
+    with prefix_errors(path):
+        readers.require_reader(path.suffix)
+    check_regular(path, "a published file of weights")
     with prefix_errors(path):
         contents = readers.read(path)
         origin = origin or recognise(path)

@@ -11,17 +11,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS, NETWORKS, VGG19, Architecture, Flavour, parse_layer
 from nstjax.network.weights import fingerprints, manifest
-from nstjax.system.files import open_atomic
+from nstjax.network.weights.tensors import open_safetensors
+from nstjax.system.files import check_regular, open_atomic
 
 SUFFIX = ".safetensors"
 
@@ -116,23 +116,6 @@ def prefix_errors(subject: object) -> Iterator[None]:
         raise UserError(f"{subject}: {error}") from error
 
 
-def load_tensors(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return some tensors and the metadata of any safetensors file.
-
-    Args:
-        path: the file.
-        wanted: name of a tensor -> whether it is read.
-
-    Raises:
-        UserError: not a whole safetensors file.
-    """
-    try:
-        with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in filter(wanted, file.keys())}, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError) as error:  # a TypeError: NumPy has no bfloat16
-        raise UserError(f"not a whole safetensors file of types that NumPy knows ({error})") from None
-
-
 def pair_layers(
     kernels: dict[str, np.ndarray], biases: dict[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -148,12 +131,12 @@ def pair_layers(
     return {name: (kernels[name], biases[name]) for name in names}
 
 
-def _check_name(name: str) -> bool:
-    # Raise at the first foreign name, before gigabytes of another model are read.
+def _split_name(name: str) -> tuple[str, str]:
+    """Return the convolution and "kernel" or "bias"."""
     convolution, _, part = name.partition("/")
     if convolution not in VGG19.convolutions or part not in ("kernel", "bias"):
         raise UserError(f"holds {name}, so it is another network or not yet converted: try nstjax weights convert")
-    return True
+    return convolution, part
 
 
 def read(path: str | os.PathLike[str]) -> Weights:
@@ -165,19 +148,20 @@ def read(path: str | os.PathLike[str]) -> Weights:
         UserError: not such a file, damaged, or of another network; the line names the layer where there is one.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: expected a file of weights")
+    check_regular(path, "a file of weights")
     if path.suffix != SUFFIX:
         raise UserError(f"{path} is no {SUFFIX} file: convert it with nstjax weights convert {path}")
     with prefix_errors(path):
-        tensors, metadata = load_tensors(path, _check_name)
-        kernels = {name.removesuffix("/kernel"): tensor for name, tensor in tensors.items() if name.endswith("/kernel")}
-        biases = {name.removesuffix("/bias"): tensor for name, tensor in tensors.items() if name.endswith("/bias")}
+        parts: dict[str, dict[str, np.ndarray]] = {"kernel": {}, "bias": {}}
+        with open_safetensors(path) as (tensors, metadata):
+            names = [_split_name(tensor.name) for tensor in tensors]
+            for (convolution, part), tensor in zip(names, tensors, strict=True):
+                parts[part][convolution] = tensor.read()
         flavour = metadata.get("flavour", "caffe")
         if flavour not in FLAVOURS:
             raise UserError(f"its flavour is {flavour!r}, expected one of {', '.join(FLAVOURS)}")
         weights = Weights(
-            pair_layers(kernels, biases),
+            pair_layers(parts["kernel"], parts["bias"]),
             FLAVOURS[flavour],
             metadata.get("source", path.name),
             source_sha256=metadata.get("source_sha256", ""),

@@ -6,9 +6,11 @@ is ever executed: NumPy's are refused, and PyTorch reads with ``weights_only``.
 """
 
 import importlib.util
+import math
 import re
+import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,9 @@ import numpy as np
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS, NETWORKS, VGG19, Architecture
-from nstjax.network.weights.files import load_tensors, pair_layers
+from nstjax.network.weights import matlab
+from nstjax.network.weights.files import pair_layers
+from nstjax.network.weights.tensors import Tensor, open_safetensors
 
 _NAMES = re.compile(r"(?<![A-Za-z0-9_])(?:block(\d+)_conv(\d+)|conv(\d+)_(\d+))(?!\d)")
 _TORCH_NAMES = re.compile(r"(?<![A-Za-z0-9_])features\.(\d+)\.")
@@ -35,14 +39,11 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """Return the convolutions in a .h5, .mat, .npz, .safetensors, .pth or .pt file.
+    """Return the convolutions in a .h5, .mat, .npz, .safetensors, .pth or .pt file, for which there is a reader.
 
     Raises:
         UserError: not such a file, damaged, or of another network; the line names the layer where there is one.
     """
-    require_reader(path.suffix)
-    if not path.is_file():
-        raise UserError(f"{'a folder' if path.is_dir() else 'does not exist'}: expected a file of weights")
     try:
         return _READERS[path.suffix](path)
     except UserError:
@@ -106,47 +107,81 @@ def _recognise_network(layers: Iterable[str]) -> tuple[Architecture, dict[str, s
 
 
 def _group_by_layer(
-    tensors: Iterable[tuple[str, Any]],
+    tensors: Iterable[Tensor],
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Architecture]:
     """Return kernels (rank 4) and biases (rank 1) by convolution, in the network's order, and the network."""
-    by_name = [(name, layer, tensor) for name, tensor in tensors if (layer := _extract_layer(name)) is not None]
-    network, names = _recognise_network(layer for _, layer, _ in by_name)
-    kernels, biases = {}, {}
-    for name, layer, tensor in by_name:
-        convolution, array = names[layer], np.asarray(tensor)
-        kind = {4: kernels, 1: biases}.get(array.ndim)
-        if kind is None or convolution in kind or array.dtype.kind != "f":
-            raise UserError(f"layer {convolution}: expected one kernel and one bias, also got {name} {[*array.shape]}")
-        if array.ndim == 4 and _TORCH_NAMES.search(name):
-            array = array.transpose(2, 3, 1, 0)
-        kind[convolution] = np.ascontiguousarray(array, np.float32)
+    by_name = [(layer, tensor) for tensor in tensors if (layer := _extract_layer(tensor.name)) is not None]
+    network, names = _recognise_network(layer for layer, _ in by_name)
+    kernels: dict[str, Tensor] = {}
+    biases: dict[str, Tensor] = {}
+    for layer, tensor in by_name:  # all headers before any value
+        convolution, kind = names[layer], {4: kernels, 1: biases}.get(len(tensor.shape))
+        if kind is None or convolution in kind:
+            raise _unexpected(convolution, tensor)
+        tensor.check_size()
+        kind[convolution] = tensor
     if not kernels:
         raise UserError(f"holds no layer of {VGG19.name}, such as {VGG19.convolutions[0]}, conv1_1 or features.0")
-    return pair_layers(kernels, biases), network
+    read_kernels, read_biases = (
+        {convolution: _read_values(convolution, tensor) for convolution, tensor in kind.items()}
+        for kind in (kernels, biases)
+    )
+    return pair_layers(read_kernels, read_biases), network
+
+
+def _read_values(convolution: str, tensor: Tensor) -> np.ndarray:
+    array = tensor.read()
+    if array.dtype.kind != "f":
+        raise _unexpected(convolution, tensor)
+    if array.ndim == 4 and _TORCH_NAMES.search(tensor.name):
+        array = array.transpose(2, 3, 1, 0)
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _unexpected(convolution: str, tensor: Tensor) -> UserError:
+    return UserError(f"layer {convolution}: expected one kernel and one bias, also got {tensor.name} {[*tensor.shape]}")
 
 
 def _read_keras(path: Path) -> Contents:
     import h5py
 
-    tensors = []
+    datasets: list[tuple[str, h5py.Dataset]] = []
+
+    def find_link(name: str, link: Any) -> tuple[str, Any] | None:
+        return None if isinstance(link, h5py.HardLink) else (name, link)
 
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and _extract_layer(name):
-            tensors.append((name, item[()]))
+            datasets.append((name, item))
 
     with h5py.File(path) as file:
+        if soft := file.visititems_links(find_link):
+            raise UserError(f"{soft[0]} is a link to {soft[1].path}: expected a file that holds its data itself")
         file.visititems(collect)
-    return Contents(*_group_by_layer(tensors))
+        return Contents(*_group_by_layer([_describe_dataset(name, dataset) for name, dataset in datasets]))
+
+
+def _describe_dataset(name: str, dataset: Any) -> Tensor:
+    import h5py
+
+    properties = dataset.id.get_create_plist()
+    # Pieces may unpack to any size, and values in other files may be anywhere. Keras writes neither.
+    if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or properties.get_external_count():
+        raise UserError(
+            f"{name} is in pieces, which may be compressed, or in another file: expected its values in one piece; "
+            "rewrite the file with h5repack --layout CONTI"
+        )
+    size = math.prod(dataset.shape) * dataset.dtype.itemsize
+    return Tensor(name, dataset.shape, size, lambda: dataset[()])
 
 
 def _read_matconvnet(path: Path) -> Contents:
-    import scipy.io
-
-    content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    content = matlab.read_variables(path, ("layers", "normalization", "meta"))
     if "layers" not in content:
         raise UserError("holds no layers: expected a MatConvNet network")
-    normalization = content.get("normalization", getattr(content.get("meta"), "normalization", None))
-    mean = np.asarray(getattr(normalization, "averageImage", []), np.float64)
+    (meta,) = content.get("meta", [{}])
+    (normalization,) = content.get("normalization") or meta.get("normalization") or [{}]
+    mean = np.asarray(normalization["averageImage"].read() if "averageImage" in normalization else [], np.float64)
     expected = FLAVOURS["caffe"].mean
     if mean.size and (mean.shape[-1] != 3 or not np.allclose(mean.reshape(-1, 3).mean(axis=0), expected, atol=0.01)):
         raise UserError(
@@ -155,25 +190,43 @@ def _read_matconvnet(path: Path) -> Contents:
     return Contents(*_group_by_layer(_list_matconvnet_tensors(content["layers"])), order="RGB")
 
 
-def _list_matconvnet_tensors(layers: Any) -> Iterator[tuple[str, Any]]:
-    for layer in np.atleast_1d(layers):
-        if hasattr(layer, "weights"):
-            tensors = layer.weights
-        elif hasattr(layer, "filters"):  # before MatConvNet 1.0-beta8
-            tensors = (layer.filters, layer.biases)
+def _list_matconvnet_tensors(layers: Any) -> Iterator[Tensor]:
+    for (layer,) in layers:
+        if "weights" in layer:
+            tensors = layer["weights"]
+        elif "filters" in layer:  # before MatConvNet 1.0-beta8
+            tensors = (layer["filters"], layer["biases"])
         else:
             continue
-        yield from ((layer.name, tensor) for tensor in tensors)
+        yield from (replace(tensor, name=layer["name"]) for tensor in tensors)
 
 
 def _read_numpy(path: Path) -> Contents:
-    with np.load(path, allow_pickle=False) as file:
-        return Contents(*_group_by_layer((name, file[name]) for name in file.files if _extract_layer(name)))
+    with zipfile.ZipFile(path) as archive:
+        members = (member for member in archive.infolist() if _extract_layer(member.filename))
+        return Contents(*_group_by_layer([_describe_member(archive, member) for member in members]))
+
+
+def _describe_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Tensor:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{member.filename} is compressed in a way that NumPy does not use")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise UserError(f"{member.filename} is a pickle, which may run any code, so it was not read")
+
+    def read_values() -> np.ndarray:
+        with archive.open(member) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+    return Tensor(member.filename.removesuffix(".npy"), shape, math.prod(shape) * dtype.itemsize, read_values)
 
 
 def _read_safetensors(path: Path) -> Contents:
-    tensors, metadata = load_tensors(path, lambda name: _extract_layer(name) is not None)
-    parameters, network = _group_by_layer(tensors.items())
+    with open_safetensors(path) as (tensors, metadata):
+        parameters, network = _group_by_layer(tensors)
     flavour, source, license_ = (metadata.get(key) for key in ("flavour", "source", "license"))
     return Contents(parameters, network, flavour=flavour, source=source, license=license_)
 
@@ -181,8 +234,19 @@ def _read_safetensors(path: Path) -> Contents:
 def _read_pytorch(path: Path) -> Contents:
     import torch  # pyright: ignore[reportMissingImports]
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return Contents(*_group_by_layer((name, tensor.numpy()) for name, tensor in state.items() if _extract_layer(name)))
+    archived = zipfile.is_zipfile(path)
+    if archived:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise UserError("holds compressed tensors, which PyTorch does not write: save it with torch.save")
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
+    named = ((name, tensor) for name, tensor in state.items() if _extract_layer(name))
+    return Contents(*_group_by_layer([_describe_torch(name, tensor) for name, tensor in named]))
+
+
+def _describe_torch(name: str, tensor: Any) -> Tensor:
+    size = tensor.numel() * tensor.element_size()
+    return Tensor(name, tuple(tensor.shape), size, lambda: tensor.numpy().copy())
 
 
 _READERS = {
