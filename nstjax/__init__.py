@@ -17,6 +17,7 @@ The rooms; a room imports only from rooms above it:
     shaping           gradients of one loss at a time, rescaled
     blending          several styles, and regions -> what a style term is compared with
     objective         terms -> targets, total and parts
+    divergence        when the loss of a run counts as lost
     parameterisation  what is optimised <-> the picture
     optimisers        optax's, and schedules of their learning rate
     optimise          state, and a chunk of steps as one compiled program

@@ -28,7 +28,7 @@ def adam(
     Args:
         beta1: decay rate of the mean of gradients, in [0, 1).
         beta2: decay rate of the mean of squared gradients, in [0, 1).
-        epsilon: constant added to the root, in units of the gradient.
+        epsilon: constant added to the root, in units of the gradient; above 0, since gradients may be zero.
         schedule: function step -> factor on the learning rate; 1 by default.
 
     Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
@@ -45,7 +45,7 @@ def rmsprop(
 
     Args:
         decay: decay rate of the mean of squared gradients, in [0, 1).
-        epsilon: constant added to the root, in units of the gradient.
+        epsilon: constant added to the root, in units of the gradient; above 0, since gradients may be zero.
         momentum: decay rate of the momentum, in [0, 1); 0 for none.
         schedule: function step -> factor on the learning rate; 1 by default.
 

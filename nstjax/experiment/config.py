@@ -110,7 +110,7 @@ class Config:
     beta1: float = _optimiser(0.9, "Decay of the mean gradient in Adam, below 1", least=0)
     beta2: float = _optimiser(0.999, "Decay of the mean squared gradient in Adam and RMSprop, below 1", least=0)
     epsilon: float = _optimiser(
-        1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=0
+        1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=1e-20
     )
     momentum: float = _optimiser(0.0, "Momentum of RMSprop and SGD, below 1", least=0)
     memory: int = _optimiser(10, "Number of past steps that L-BFGS remembers", least=1)

@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from nstjax import optimise
+from nstjax import divergence, optimise
 from nstjax.callbacks import TIMES, Listener, LogLine
 from nstjax.errors import Diverged
 from nstjax.experiment.config import Config
 from nstjax.optimise import Method, State
 from nstjax.runs.stages import Stage, find_stage
+from nstjax.runs.stillness import Stillness
 from nstjax.runs.writer import Writer
 from nstjax.storage.run_folder import RunFolder
 
@@ -53,6 +54,7 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
+    stillness = Stillness(config, len(logs), listener)
     # A member of a group that diverged before a resume makes no further line.
     latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
@@ -104,6 +106,7 @@ def run_loop(
                         logged[step].append(latest[run])
             for step in sorted(logged):
                 listener.logged(_mean(logged[step]))
+            stillness.check(state, steps, values["total"])
 
             steps, failed = _per_run(state.step), _per_run(state.failed)
             means = {name: value for name, value in _mean(latest).items() if name not in TIMES}
@@ -147,11 +150,15 @@ def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None
     if not state.failed:
         return
     step, last, lowest = int(state.step), log[-1], float(state.lowest)
-    losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
-    if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
-        problem = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
+    values = {name: value for name, value in last.items() if name not in TIMES}
+    losses = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    if divergence.RATIO * lowest < last["total"] < math.inf:
+        problem = f"the loss at step {step} is more than {divergence.RATIO:g} times its lowest, {lowest:g}"
     else:
-        problem = f"the loss or its gradient is not finite at step {step}"
+        names = [name for name, value in values.items() if not math.isfinite(value)]
+        terms = " and ".join(repr(name) for name in names if name != "total")
+        whole = "the total" if names else "the gradient of the loss"
+        problem = f"{f'the term {terms}' if terms else whole} is not finite at step {step}"
     remedy = "try a lower learning rate or lower weights" if step else "the start itself fails: check the terms"
     picture = f"; the picture before it is {folder.output}" if folder else ""
     raise Diverged(f"{problem} ({losses}): {remedy}{picture}")
