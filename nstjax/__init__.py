@@ -8,6 +8,7 @@ another in it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
 The rooms; a room imports only from rooms above it:
 
     errors            the exceptions that a caller may want to catch
+    arguments         what callers pass -> plain values, or one clear line
     types             arrays, statistics, distances, terms
     callbacks         who is told what a run does
     system            the machine: whole files, memory, devices, signals, compiled programs, processes
