@@ -4,12 +4,19 @@ Scalars and arrays of NumPy and JAX count as numbers and lists of numbers, a pat
 stand for several. Everything else is refused by a ``UserError`` that names the argument. No array library is imported.
 """
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nstjax.errors import UserError
+
+LARGEST_INTEGER = 2**31 - 1
+"""Largest number in int32."""
+
+LARGEST_FLOAT = 3.4e38
+"""Largest number in float32."""
 
 _LONGEST = 60
 """Number of characters of a value that a message shows."""
@@ -50,21 +57,23 @@ def to_number(
         name: name of the argument.
         value: the argument.
         least: smallest value.
-        most: largest value.
+        most: largest value; None for the largest number in int32, or in float32.
         whole: whether only whole numbers will do.
 
     Raises:
         UserError: the value is no such number.
     """
-    number = to_plain(value)
-    # An int may be too large for math.isfinite.
-    if isinstance(number, bool) or not isinstance(number, int | float) or not -math.inf < number < math.inf:
+    number, kind = to_plain(value), "a whole number" if whole else "a number"
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise UserError(f"{name} must be {kind}, not {describe(value)}")
+    if not -math.inf < number < math.inf:  # an int may be too large for math.isfinite
         raise UserError(f"{name} must be a finite number, not {describe(value)}")
     if whole and not isinstance(number, int):
-        raise UserError(f"{name} must be a whole number, not {describe(value)}")
+        raise UserError(f"{name} must be {kind}, not {describe(value)}")
     if least is not None and number < least:
         raise UserError(f"{name} must be at least {least:g}, not {describe(value)}")
-    if most is not None and number > most:
+    most = most or (LARGEST_INTEGER if whole else LARGEST_FLOAT)
+    if number > most:
         raise UserError(f"{name} must be at most {most:,}, not {describe(value)}")
     return number
 
@@ -119,6 +128,18 @@ def to_tuple(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(values)
 
 
+def to_names(name: str, value: Any) -> tuple[str, ...]:
+    """Return one or more names as a tuple.
+
+    Raises:
+        UserError: the value is no name and no list of names.
+    """
+    names = to_tuple(name, value)
+    if not names or not all(isinstance(part, str) for part in names):
+        raise UserError(f"{name} must be a name or several, as in ('relu1_1',), not {describe(value)}")
+    return names
+
+
 def to_mapping(name: str, value: Any) -> dict[str, Any]:
     """Return a mapping from texts as a dict.
 
@@ -130,13 +151,13 @@ def to_mapping(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
+def check_kind(name: str, value: Any, kind: Any, expected: str) -> None:
     """Raise unless a value is of a kind.
 
     Args:
         name: name of the argument.
         value: the argument.
-        kind: its class, or several.
+        kind: its class, or several, as for ``isinstance``.
         expected: what the message says that the argument must be.
 
     Raises:
@@ -144,3 +165,25 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: s
     """
     if not isinstance(value, kind):
         raise UserError(f"{name} must be {expected}, not {describe(value)}")
+
+
+def settle_number(instance: Any, name: str, **limits: Any) -> None:
+    """Check a field of a frozen dataclass that must be a number, and make it a plain one.
+
+    Args:
+        instance: the dataclass, while it is constructed.
+        name: name of the field.
+        limits: keyword arguments of ``to_number``.
+
+    Raises:
+        UserError: the field is no such number.
+    """
+    object.__setattr__(instance, name, to_number(name, getattr(instance, name), **limits))
+
+
+class Counts:
+    """A base of frozen dataclasses whose fields are whole numbers from 1 on."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            settle_number(self, field.name, least=1, whole=True)

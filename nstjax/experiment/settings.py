@@ -6,16 +6,24 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nstjax.arguments import describe, to_choice, to_flag, to_mapping, to_number, to_plain, to_text, to_tuple
+from nstjax.arguments import (
+    LARGEST_FLOAT,
+    LARGEST_INTEGER,
+    describe,
+    to_choice,
+    to_flag,
+    to_mapping,
+    to_names,
+    to_number,
+    to_plain,
+    to_text,
+    to_tuple,
+)
 from nstjax.errors import UserError
 from nstjax.network.architecture import parse_layer
 
 if TYPE_CHECKING:
     from nstjax.experiment.config import Config
-
-_MOST_STEPS = 2**31 - 1
-_LARGEST = 3.4e38
-"""Largest number in float32."""
 
 
 def setting(group: str, default: Any, help: str, *, least: float | None = None, most: int | None = None) -> Any:
@@ -69,22 +77,19 @@ def to_setting(field: dataclasses.Field, value: Any) -> Any:
 
 
 def _to_number(field: dataclasses.Field, value: Any, *, whole: bool) -> Any:
-    most = field.metadata["most"] or (_MOST_STEPS if whole else _LARGEST)
-    return to_number(field.name.replace("_", "-"), value, least=field.metadata["least"], most=most, whole=whole)
+    limits = {"least": field.metadata["least"], "most": field.metadata["most"]}
+    return to_number(field.name.replace("_", "-"), value, **limits, whole=whole)
 
 
 def _to_weight(term: str, value: Any) -> Any:
     weight = to_plain(value)
-    if isinstance(weight, int | float) and not abs(weight) <= _LARGEST:
+    if isinstance(weight, int | float) and not abs(weight) <= LARGEST_FLOAT:
         raise UserError(f"the weight of {term!r} must be a finite number, not {describe(value)} (in float32)")
     return to_number(f"the weight of {term!r} in loss-weights", value)
 
 
 def _to_layers(term: str, value: Any) -> tuple[str, ...]:
-    layers = to_tuple(f"the layers of {term!r}", value)
-    if not layers or not all(isinstance(layer, str) for layer in layers):
-        raise UserError(f"the layers of {term!r} must be names of layers, not {describe(value)}")
-    return layers
+    return to_names(f"the entry of {term!r} in layers", value)
 
 
 def check_together(config: "Config") -> None:
@@ -98,8 +103,8 @@ def check_together(config: "Config") -> None:
             raise UserError(f"{name.replace('_', '-')} must be below 1, not {getattr(config, name):g}")
     if config.init_noise > 1:
         raise UserError(f"init-noise must be at most 1, not {config.init_noise:g}")
-    if config.steps > _MOST_STEPS:  # the sum of size_steps
-        raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {config.steps:,}")
+    if config.steps > LARGEST_INTEGER:  # the sum of size_steps
+        raise UserError(f"steps must be at most {LARGEST_INTEGER:,}, not {config.steps:,}")
     for name in config.every_layer:
         if name != "input":
             parse_layer(name)

@@ -23,20 +23,22 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import jax
 import numpy as np
 
 from nstjax import images, optimise, report
-from nstjax.callbacks import Listener, LogLine
+from nstjax.arguments import check_kind, to_number, to_text
+from nstjax.callbacks import Listener, LogLine, to_listener
 from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, prepare, restore_colours
+from nstjax.experiment.inputs import Inputs, prepare, restore_colours
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.resolve import Resolved, resolve, restore
-from nstjax.images.masks import Mask
+from nstjax.experiment.sources import MaskSource, Source, split_init
 from nstjax.optimise import Method, State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
@@ -53,8 +55,8 @@ def stylize(
     content: Source,
     style: Source | Sequence[Source],
     *,
-    content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] = (),
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
@@ -63,16 +65,16 @@ def stylize(
     """Draw the content of one picture in the style of another.
 
     Args:
-        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1].
-        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; several styles are blended, in shares of
-            ``blend_shares``.
+        content: a path, ``example:NAME``, a Pillow image, or an array [H, W, 3] of floats in [0, 1] or of uint8.
+        style: the same; several styles in a list are blended, in shares of ``blend_shares``.
         content_mask: the regions of the content: a picture file with a colour for each, or an array [R, h, w].
         style_masks: the regions of each style; a region of the content is drawn in the style of the region that has
             the same colour.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the run in; nothing is written without one.
         listener: told of progress; can stop the run.
-        settings: changes to the experiment's ``Config``: ``size=256, steps=300, loss_weights={"style": 10}``.
+        settings: changes to the experiment's ``Config``: ``size=256, steps=300, loss_weights={"style": 10}``; ``init``
+            may also be a picture, as ``content`` may.
 
     Raises:
         UserError: the arguments contain a mistake; the message is one line.
@@ -81,8 +83,11 @@ def stylize(
     """
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
+    out, listener = None if out is None else to_text("out", out), to_listener(listener)
+    settings, init = split_init(settings)
     experiment = experiment.replace(**settings)
-    inputs = prepare(content, style, experiment.config, content_mask=content_mask, style_masks=style_masks)
+    masks = {"content_mask": content_mask, "style_masks": style_masks}
+    inputs = prepare(content, style, experiment.config, **masks, init=init)
     return run(experiment, inputs, out=out, listener=listener)
 
 
@@ -94,7 +99,7 @@ def run(
     listener: Listener | None = None,
 ) -> "Result":
     """Run an experiment on prepared pictures; see ``stylize``."""
-    listener = listener or Listener()
+    listener = to_listener(listener)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_new()
@@ -145,8 +150,9 @@ def resume(
         Diverged: the loss diverged.
         Failure: all checkpoints are damaged, or a file of the run could not be written.
     """
-    listener = listener or Listener()
-    folder = RunFolder(path)
+    listener, folder = to_listener(listener), RunFolder(to_text("path", path))
+    steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
+    check_kind("experiment", experiment, (Experiment, NoneType), "an Experiment")
     if "sweep" in folder.read_record():
         with folder.lock():  # holds the whole group, whose checkpoints are read
             _detach_member(folder, experiment, listener)

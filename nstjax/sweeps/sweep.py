@@ -22,19 +22,21 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 import jax
 
 from nstjax import report
-from nstjax.callbacks import Listener
+from nstjax.arguments import check_kind, to_flag, to_mapping, to_number, to_text, to_tuple
+from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, restore_colours, source_name
+from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
-from nstjax.images.masks import Mask
+from nstjax.experiment.sources import MaskSource, Source, source_name, split_init, to_sources
 from nstjax.runs.loop import raise_if_diverged, run_loop
 from nstjax.runs.stages import get_abstract_state
 from nstjax.runs.stylize import Result, make_result
@@ -75,11 +77,11 @@ def sweep(
     content: Source | Sequence[Source],
     style: Source | Sequence[Source],
     *,
-    vary: Mapping[str, Sequence[Any]],
+    vary: Mapping[str, Any],
     paired: bool = False,
-    blend: Sequence[Source] = (),
-    content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] = (),
+    blend: Source | Sequence[Source] = (),
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     group_size: int | None = None,
@@ -90,8 +92,8 @@ def sweep(
     """Run an experiment with every combination of some values, many runs at a time.
 
     Args:
-        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them, of one size.
-        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them.
+        content: a picture, as for ``stylize``; or a list of them, of one size.
+        style: a picture, as for ``stylize``; or a list of them.
         vary: {name: values}; a name is a term, whose weight varies, or "learning_rate", "seed" or "init_noise".
         paired: pair the first values, the second values and so on, instead of every combination.
         blend: further styles, blended with each of the styles; see ``blend_shares``.
@@ -108,20 +110,22 @@ def sweep(
         UserError: the arguments contain a mistake; the message is one line.
         Failure: a file of the sweep could not be written.
     """
-    listener = listener or Listener()
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
+    out, listener = None if out is None else to_text("out", out), to_listener(listener)
+    group_size = None if group_size is None else to_number("group-size", group_size, least=1, whole=True)
+    check_kind("place", place, Place, "a Place")
+    changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
-    pictures: list[list[Any]] = [
-        [*sources] if isinstance(sources, list | tuple) else [sources] for sources in (content, style)
-    ]
+    pictures = [to_sources("content", content), to_sources("style", style)]
+    blended: list[Any] = [*blend] if isinstance(blend, list | tuple) else [blend]
     axes = [
         Axis(name, tuple(source_name(source) for source in sources))
         for name, sources in zip(PICTURES, pictures, strict=True)
         if len(sources) > 1
     ]
-    axes += [Axis(name, tuple(values)) for name, values in vary.items()]
-    plan = Plan(tuple(axes), paired)
+    axes += [Axis(name, to_tuple(f"vary[{name!r}]", values)) for name, values in to_mapping("vary", vary).items()]
+    plan = Plan(tuple(axes), to_flag("paired", paired))
     folder = None if out is None else SweepFolder(out)
     numbers = range(place.index, len(plan.assignments()), place.count)
     if folder is not None:
@@ -132,7 +136,8 @@ def sweep(
         raise UserError("processes that share a sweep need a folder that all of them can read and write: give out")
     if content_mask is not None and any(len(sources) > 1 for sources in pictures):
         raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
-    prepare = functools.partial(prepare_members, blend=blend, content_mask=content_mask, style_masks=style_masks)
+    masks = {"content_mask": content_mask, "style_masks": style_masks}
+    prepare = functools.partial(prepare_members, blend=blended, init=init, **masks)
     inputs = prepare(plan, experiment, pictures)
     first = resolve(experiment, inputs[0], listener)
     if first.inputs is not inputs[0]:  # its weights ask for other sizes
@@ -183,8 +188,10 @@ def resume(
         UserError: there is no sweep, another process works on it, or something that it needs is missing or was changed.
         Failure: all checkpoints of a group are damaged, or a file of the sweep could not be written.
     """
-    listener = listener or Listener()
-    folder = SweepFolder(path)
+    listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
+    steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
+    check_kind("place", place, Place, "a Place")
+    check_kind("experiment", experiment, (Experiment, NoneType), "an Experiment")
     plan, run_folders = folder.read_plan(), folder.started_members()
     groups = folder.read_groups()
     if not groups:
