@@ -33,6 +33,8 @@ def run_loop(
     stages: Sequence[Stage],
     listener: Listener,
     writer: Writer,
+    *,
+    count: int = 1,
 ) -> tuple[State, list[list[LogLine]], Method]:
     """Make steps until all are made, every run has diverged, or the listener wants to stop.
 
@@ -43,6 +45,7 @@ def run_loop(
         stages: the stages, from coarse to fine. They are compiled when they are needed.
         listener: told of progress; for a group, of the mean over its runs.
         writer: told of every run.
+        count: number of runs, from the first on, that the listener is told of; the others fill up a group.
 
     Returns:
         (the last state, the logs, the method at the size of that state).
@@ -54,7 +57,7 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
-    stillness = Stillness(config, len(logs), listener)
+    stillness = Stillness(config, count, listener)
     # A member of a group that diverged before a resume makes no further line.
     latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
@@ -63,6 +66,8 @@ def run_loop(
     wall_start = time.perf_counter() - last_line.get("wall_seconds", 0)
     cpu_start = time.process_time() - last_line.get("cpu_seconds", 0)
 
+    if count > 1:
+        listener.notice(f"the losses shown are means over {count} members")
     listener.started(int(steps.max()), config.steps)
     try:
         writer.update(state, latest, stage.method)
@@ -103,13 +108,14 @@ def run_loop(
                     if config.is_logged(step) or offset == counts[run]:
                         log.append(latest[run])
                         writer.log(run, latest[run])
-                        logged[step].append(latest[run])
+                        if run < count:
+                            logged[step].append(latest[run])
             for step in sorted(logged):
                 listener.logged(_mean(logged[step]))
             stillness.check(state, steps, values["total"])
 
             steps, failed = _per_run(state.step), _per_run(state.failed)
-            means = {name: value for name, value in _mean(latest).items() if name not in TIMES}
+            means = {name: value for name, value in _mean(latest[:count]).items() if name not in TIMES}
             listener.advanced(int(steps.max()), means)
             writer.update(state, latest, stage.method)
         writer.save(state)

@@ -16,7 +16,7 @@ class Stillness:
 
     Args:
         config: settings of any of the runs.
-        runs: number of runs.
+        runs: number of runs, without copies that fill up a group.
         listener: told what does not move.
     """
 
@@ -33,15 +33,17 @@ class Stillness:
             steps: [runs], number of steps before the chunk.
             totals: [runs, chunk], the losses of the chunk.
         """
-        made = np.atleast_1d(state.step) - steps
-        starts_at_zero = (steps == 0) & (totals[:, 0] == 0)
+        runs = slice(len(self._still))
+        made = np.atleast_1d(state.step)[runs] - steps[runs]
+        starts_at_zero = (steps[runs] == 0) & (totals[runs, 0] == 0)
         self._warn(starts_at_zero & (made > 0), "starts with a loss of exactly 0, so nothing draws it anywhere")
-        self._still = np.where(np.atleast_1d(optimise.has_moved(state)), 0, self._still + made)
+        self._still = np.where(np.atleast_1d(optimise.has_moved(state))[runs], 0, self._still + made)
         is_still = self._still >= self._limit
         self._warn(is_still & (made > 0), f"has not moved at all in the last {self._limit:,} steps")
 
     def _warn(self, concerned: np.ndarray, problem: str) -> None:
         if (concerned & ~self._warned).any():
-            picture = "the picture" if len(concerned) == 1 else "the picture of at least one member"
+            members = f" of {concerned.sum()} of {len(concerned)} members" if len(concerned) > 1 else ""
+            picture = f"the picture{members}"
             self._listener.warning(f"{picture} {problem}: check the loss weights and the learning rate")
             self._warned |= concerned

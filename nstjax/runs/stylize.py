@@ -36,6 +36,7 @@ from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, prepare, restore_colours
+from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.resolve import Resolved, resolve, restore
 from nstjax.experiment.sources import MaskSource, Source, split_init
@@ -107,6 +108,8 @@ def run(
             tensorboard.check_installed()
     resolved = resolve(experiment, inputs, listener)
     inputs = resolved.inputs
+    if any("seed" in changes for changes in experiment.changes) and not is_random(resolved):
+        listener.notice(NO_EFFECT)
     stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
         stages[-1].compile()

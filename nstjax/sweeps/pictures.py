@@ -16,7 +16,12 @@ from nstjax.storage.sweep_folder import Plan
 
 
 def prepare_members(
-    plan: Plan, experiment: Experiment, pictures: list[list[Any]], *, blend: Sequence[Source] = (), **options: Any
+    plan: Plan,
+    experiment: Experiment,
+    pictures: list[list[Any]],
+    *,
+    blend: Source | Sequence[Source] = (),
+    **options: Any,
 ) -> list[Inputs]:
     """Prepare the pictures of each member. Equal pictures are the same arrays.
 
@@ -28,6 +33,7 @@ def prepare_members(
         options: masks and a start, as ``prepare`` takes them.
     """
     axes = {axis.name: axis.values for axis in plan.axes}
+    further = [*blend] if isinstance(blend, list | tuple) else [blend]
     prepared: dict[tuple[int, int], Inputs] = {}
     with_start: dict[Any, Inputs] = {}
     inputs = []
@@ -36,7 +42,7 @@ def prepare_members(
         content, style = (axes[name].index(assignment[name]) if name in axes else 0 for name in PICTURES)
         pair = (content, style)
         if pair not in prepared:
-            prepared[pair] = prepare(pictures[0][content], [pictures[1][style], *blend], experiment.config, **options)
+            prepared[pair] = prepare(pictures[0][content], [pictures[1][style], *further], experiment.config, **options)
         random = config.init_noise or config.init_deviation or config.init != "content"
         start = (pair, config.seed if random else None, config.init_noise, config.init_deviation)
         if start not in with_start:

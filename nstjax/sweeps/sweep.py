@@ -16,7 +16,6 @@ other. See README.md in this folder.
 """
 
 import functools
-import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -35,6 +34,7 @@ from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
+from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
 from nstjax.experiment.sources import MaskSource, Source, source_name, split_init, to_sources
 from nstjax.runs.loop import raise_if_diverged, run_loop
@@ -45,7 +45,7 @@ from nstjax.storage import status, tensorboard
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
-from nstjax.sweeps.groups import create_folders, make_groups, point_to_group, split_group
+from nstjax.sweeps.groups import choose_device_count, create_folders, make_groups, point_to_group, split_group
 from nstjax.sweeps.pictures import complete_inputs, prepare_members, share_arrays
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
@@ -118,7 +118,6 @@ def sweep(
     changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
     pictures = [to_sources("content", content), to_sources("style", style)]
-    blended: list[Any] = [*blend] if isinstance(blend, list | tuple) else [blend]
     axes = [
         Axis(name, tuple(source_name(source) for source in sources))
         for name, sources in zip(PICTURES, pictures, strict=True)
@@ -136,8 +135,8 @@ def sweep(
         raise UserError("processes that share a sweep need a folder that all of them can read and write: give out")
     if content_mask is not None and any(len(sources) > 1 for sources in pictures):
         raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
-    masks = {"content_mask": content_mask, "style_masks": style_masks}
-    prepare = functools.partial(prepare_members, blend=blended, init=init, **masks)
+    options = {"blend": blend, "content_mask": content_mask, "style_masks": style_masks, "init": init}
+    prepare = functools.partial(prepare_members, **options)
     inputs = prepare(plan, experiment, pictures)
     first = resolve(experiment, inputs[0], listener)
     if first.inputs is not inputs[0]:  # its weights ask for other sizes
@@ -148,6 +147,8 @@ def sweep(
         vary_run(first, experiment, member_inputs, to_settings(assignment))
         for assignment, member_inputs in zip(plan.assignments(), inputs, strict=True)
     ]
+    if any("seed" in settings for settings in (*experiment.changes, vary)) and not any(map(is_random, runs)):
+        listener.notice(NO_EFFECT)
     listener.compiling()
     with experiment.error_context():
         members_by_size = make_members(runs, inputs, jax.local_devices())
@@ -215,15 +216,8 @@ def resume(
         for number, (assignment, member_inputs) in enumerate(zip(plan.assignments(), inputs, strict=True))
     ]
     devices = jax.local_devices()
-    if len(devices) != groups[0].devices:
-        listener.warning(
-            f"{len(devices)} devices, but the sweep began with {groups[0].devices}: the last bits may differ"
-        )
-    size = groups[0].size
-    # Groups that ran out of memory were split, so their sizes differ.
-    usable = math.gcd(len(devices), *(group.size for group in groups))
-    members_by_size = make_members(runs, inputs, devices[:usable])
-    device_count = members_by_size[-1].device_count
+    size, device_count = groups[0].size, choose_device_count(groups, len(devices), listener)
+    members_by_size = make_members(runs, inputs, devices[:device_count])
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]
     begun = {number for group in groups for number in group.members}
@@ -311,7 +305,7 @@ def _run_group(
             for k, member in attached.items():  # its number of steps or of devices may be new
                 cast("RunFolder", run_folders[k]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
-        state, logs, method = run_loop(config, state, logs, stages, listener, writer)
+        state, logs, method = run_loop(config, state, logs, stages, listener, writer, count=len(group.members))
     finally:
         writer.close()
     for k, member in attached.items():

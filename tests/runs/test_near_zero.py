@@ -29,7 +29,10 @@ EXPERIMENT = Experiment("narrow", CONFIG, make_terms)
 
 class Warnings(Listener):
     def __init__(self):
-        self.messages = []
+        self.messages, self.notices = [], []
+
+    def notice(self, message):
+        self.notices.append(message)
 
     def warning(self, message):
         self.messages.append(message)
@@ -101,7 +104,7 @@ def test_a_picture_is_reported_after_a_hundred_steps_without_a_move(monkeypatch)
     for step in range(0, 200, 10):
         stillness.check(Moves(step + 10), np.array([step, step]), np.ones((2, 10)))
         assert len(listener.messages) == (step + 10 >= 100)
-    assert listener.messages[0].startswith("the picture of at least one member has not moved")
+    assert listener.messages[0].startswith("the picture of 1 of 2 members has not moved")
 
 
 @pytest.mark.parametrize(
@@ -115,3 +118,20 @@ def test_a_start_that_is_not_finite_names_the_term(weights, loss, message):
     term, config = nstjax.PictureTerm("tv", loss), Config(loss_weights={"tv": 1.0}, steps=2)
     with pytest.raises(Diverged, match=f"^{message} .*: the start itself fails: check the terms"):
         nstjax.stylize(PICTURE, GREY, experiment=Experiment("tv", config, lambda _: (term,)), weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({}, False), ({"seed": 1}, True), ({"seed": 1, "init_noise": 0.1}, False)]
+)
+def test_a_seed_that_was_asked_for_and_has_no_effect_is_said(weights, settings, said):
+    listener = Warnings()
+    nstjax.stylize(PICTURE, GREY, experiment=EXPERIMENT, weights=weights, steps=1, listener=listener, **settings)
+    assert any("the seed has no effect" in notice for notice in listener.notices) is said
+
+
+def test_members_that_differ_in_the_seed_alone_say_so_and_the_losses_shown_are_means(weights):
+    listener = Warnings()
+    options = {"experiment": EXPERIMENT, "weights": weights, "steps": 1, "listener": listener}
+    nstjax.sweep(PICTURE, GREY, vary={"seed": np.arange(2)}, **options)
+    assert any("the seed has no effect" in notice for notice in listener.notices)
+    assert "the losses shown are means over 2 members" in listener.notices
