@@ -3,7 +3,6 @@
 The same loop serves one run and a group of runs, whose states are stacked along a leading axis.
 """
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,15 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from nstjax import divergence, optimise
+from nstjax import optimise
 from nstjax.callbacks import TIMES, Listener, LogLine
-from nstjax.errors import Diverged
 from nstjax.experiment.config import Config
-from nstjax.optimise import Method, State
+from nstjax.optimise import State
 from nstjax.runs.stages import Stage, find_stage
 from nstjax.runs.stillness import Stillness
 from nstjax.runs.writer import Writer
-from nstjax.storage.run_folder import RunFolder
 
 CHUNK_SECONDS = 1.0
 """Seconds that a chunk aims to take: short enough to show progress, long enough to cost nothing."""
@@ -35,7 +32,7 @@ def run_loop(
     writer: Writer,
     *,
     count: int = 1,
-) -> tuple[State, list[list[LogLine]], Method]:
+) -> tuple[State, list[list[LogLine]], Stage]:
     """Make steps until all are made, every run has diverged, or the listener wants to stop.
 
     Args:
@@ -48,7 +45,7 @@ def run_loop(
         count: number of runs, from the first on, that the listener is told of; the others fill up a group.
 
     Returns:
-        (the last state, the logs, the method at the size of that state).
+        (the last state, the logs, the stage of that state).
     """
     index = 0 if restored is None else find_stage(stages, int(np.max(restored.step)))
     stage = stages[index]
@@ -121,7 +118,7 @@ def run_loop(
         writer.save(state)
     finally:
         listener.finished()
-    return state, logs, stage.method
+    return state, logs, stage
 
 
 def _per_run(values: Any) -> np.ndarray:
@@ -145,26 +142,3 @@ def choose_chunk_length(config: Config, step: int, end: int, seconds_per_step: f
     due = [stop for stop in (*config.snapshots, end) if stop > step]
     due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
     return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
-
-
-def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None) -> None:
-    """Raise if the loss of a run has diverged.
-
-    Raises:
-        Diverged: it has; the message says at which step, how, and what may help.
-    """
-    if not state.failed:
-        return
-    step, last, lowest = int(state.step), log[-1], float(state.lowest)
-    values = {name: value for name, value in last.items() if name not in TIMES}
-    losses = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    if divergence.RATIO * lowest < last["total"] < math.inf:
-        problem = f"the loss at step {step} is more than {divergence.RATIO:g} times its lowest, {lowest:g}"
-    else:
-        names = [name for name, value in values.items() if not math.isfinite(value)]
-        terms = " and ".join(repr(name) for name in names if name != "total")
-        whole = "the total" if names else "the gradient of the loss"
-        problem = f"{f'the term {terms}' if terms else whole} is not finite at step {step}"
-    remedy = "try a lower learning rate or lower weights" if step else "the start itself fails: check the terms"
-    picture = f"; the picture before it is {folder.output}" if folder else ""
-    raise Diverged(f"{problem} ({losses}): {remedy}{picture}")

@@ -23,7 +23,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import jax
@@ -43,7 +42,8 @@ from nstjax.experiment.sources import MaskSource, Source, split_init
 from nstjax.optimise import Method, State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
-from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.runs.failure import raise_if_diverged
+from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import Stage, get_abstract_state, make_stages
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
@@ -113,9 +113,9 @@ def run(
     stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
         stages[-1].compile()
-        state, (log,), method = run_loop(resolved.config, None, [[]], stages, listener, Writer())
-        raise_if_diverged(state, log, None)
-        return make_result(resolved, inputs, state, method, log, None)
+        state, (log,), stage = run_loop(resolved.config, None, [[]], stages, listener, Writer())
+        raise_if_diverged(state, log, None, stage=stage)
+        return make_result(resolved, inputs, state, stage.method, log, None)
     with folder.lock():
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
@@ -155,7 +155,7 @@ def resume(
     """
     listener, folder = to_listener(listener), RunFolder(to_text("path", path))
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
-    check_kind("experiment", experiment, (Experiment, NoneType), "an Experiment")
+    check_kind("experiment", experiment, Experiment | None, "an Experiment")
     if "sweep" in folder.read_record():
         with folder.lock():  # holds the whole group, whose checkpoints are read
             _detach_member(folder, experiment, listener)
@@ -194,13 +194,13 @@ def _run_in_folder(
     try:
         state, logs = writer.restore(functools.partial(get_abstract_state, stages))
         folder.write_record(resolved.record)  # its number of steps may be new
-        state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
-        result = make_result(resolved, inputs, state, method, log, folder)
+        state, (log,), stage = run_loop(config, state, logs, stages, listener, writer)
+        result = make_result(resolved, inputs, state, stage.method, log, folder)
         with write_error_context(folder.output):
             result.save(folder.output)
         if result.ended:
             report.write(folder, listener.warning)
-        raise_if_diverged(state, log, folder)
+        raise_if_diverged(state, log, folder, stage=stage)
         return result
     except NotWritten as error:
         raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error

@@ -21,7 +21,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import NoneType
 from typing import Any, cast
 
 import jax
@@ -37,7 +36,8 @@ from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
 from nstjax.experiment.sources import MaskSource, Source, source_name, split_init, to_sources
-from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.runs.failure import raise_if_diverged
+from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import get_abstract_state
 from nstjax.runs.stylize import Result, make_result
 from nstjax.runs.writer import FolderWriter, Writer
@@ -192,7 +192,7 @@ def resume(
     listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
     check_kind("place", place, Place, "a Place")
-    check_kind("experiment", experiment, (Experiment, NoneType), "an Experiment")
+    check_kind("experiment", experiment, Experiment | None, "an Experiment")
     plan, run_folders = folder.read_plan(), folder.started_members()
     groups = folder.read_groups()
     if not groups:
@@ -305,17 +305,17 @@ def _run_group(
             for k, member in attached.items():  # its number of steps or of devices may be new
                 cast("RunFolder", run_folders[k]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
-        state, logs, method = run_loop(config, state, logs, stages, listener, writer, count=len(group.members))
+        state, logs, stage = run_loop(config, state, logs, stages, listener, writer, count=len(group.members))
     finally:
         writer.close()
     for k, member in attached.items():
         member_state, run_folder = jax.tree.map(lambda leaf, k=k: leaf[k], state), run_folders[k]
-        result = make_result(runs[member], inputs[member], member_state, method, logs[k], run_folder)
+        result = make_result(runs[member], inputs[member], member_state, stage.method, logs[k], run_folder)
         results[member] = result
         if run_folder is not None:
             with write_error_context(run_folder.output):
                 result.save(run_folder.output)
         try:
-            raise_if_diverged(member_state, logs[k], run_folder)
+            raise_if_diverged(member_state, logs[k], run_folder, stage=None)
         except Diverged as error:
             listener.warning(str(error))

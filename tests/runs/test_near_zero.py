@@ -111,13 +111,14 @@ def test_a_picture_is_reported_after_a_hundred_steps_without_a_move(monkeypatch)
     ("loss", "message"),
     [
         (lambda p: jnp.mean(p - 0.5) / 0.0, "the term 'tv' is not finite at step 0"),
-        (lambda p: jnp.sum(jnp.sqrt(p - p)), "the gradient of the loss is not finite at step 0"),
+        (lambda p: jnp.sum(jnp.sqrt(p - p)), "the gradient of the term 'tv' is not finite at step 0"),
     ],
 )
 def test_a_start_that_is_not_finite_names_the_term(weights, loss, message):
-    term, config = nstjax.PictureTerm("tv", loss), Config(loss_weights={"tv": 1.0}, steps=2)
+    terms = (nstjax.PictureTerm("tv", loss), nstjax.PictureTerm("range", nstjax.losses.value_range))
+    config = Config(loss_weights={"tv": 1.0, "range": 1.0}, steps=2)
     with pytest.raises(Diverged, match=f"^{message} .*: the start itself fails: check the terms"):
-        nstjax.stylize(PICTURE, GREY, experiment=Experiment("tv", config, lambda _: (term,)), weights=weights)
+        nstjax.stylize(PICTURE, GREY, experiment=Experiment("tv", config, lambda _: terms), weights=weights)
 
 
 @pytest.mark.parametrize(
