@@ -33,7 +33,7 @@ def prepare_members(
         options: masks and a start, as ``prepare`` takes them.
     """
     axes = {axis.name: axis.values for axis in plan.axes}
-    further = [*blend] if isinstance(blend, list | tuple) else [blend]
+    further: list[Any] = [*blend] if isinstance(blend, list | tuple) else [blend]
     prepared: dict[tuple[int, int], Inputs] = {}
     with_start: dict[Any, Inputs] = {}
     inputs = []
