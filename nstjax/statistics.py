@@ -236,8 +236,7 @@ class Patches(Counts):
         Raises:
             UserError: the map is smaller than a patch.
         """
-        h, w, c = features_HxWxC.shape
-        size, stride = self.size, self.stride
+        (h, w, c), size, stride = features_HxWxC.shape, self.size, self.stride
         if min(h, w) < size:
             raise UserError(
                 f"a map of {w}x{h} positions has no patch of {size}x{size}: use a larger picture or a layer less deep"

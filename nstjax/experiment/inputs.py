@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -173,7 +174,7 @@ def prepare(
         )
         style_guides = masks.hide_guides(guides, style_guides, alphas)
     names = (source_name(content), *(source_name(source) for source in sources))
-    given = (content, *sources, content_mask, *style_masks, config.init)
+    given: tuple[Any, ...] = (content, *sources, content_mask, *style_masks, config.init)
     paths = tuple(os.path.abspath(path) for path in given if is_file(path) and os.path.exists(path))
     more = tuple(styles[1:])
     inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths)

@@ -191,7 +191,6 @@ def resume(
     """
     listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
-    check_kind("place", place, Place, "a Place")
     check_kind("experiment", experiment, Experiment | None, "an Experiment")
     plan, run_folders = folder.read_plan(), folder.started_members()
     groups = folder.read_groups()
