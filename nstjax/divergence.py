@@ -42,7 +42,7 @@ def has_diverged(total: Scalar, gradient: PyTree, *, lowest: Scalar, scale: floa
 
 
 def measure_scales(
-    objective: Objective, network: Network | None, picture: Picture, targets: Targets, guides: Guides | None = None
+    objective: Objective, network: Network | None, picture: Picture, targets: Targets, guides: Guides | None
 ) -> dict[str, Scalar]:
     """Return the scale of each term, {term: its value for white noise}. A value that is not finite counts as zero.
 

@@ -1,4 +1,4 @@
-"""What callers pass from Python: reasonable values are taken, all others are refused in one line that names them.
+"""Arguments from Python: reasonable values are taken, all others are refused in one line that names the argument.
 
 Functions that start or describe work raise a UserError. Functions of arrays (losses, statistics, optimise) leave wrong
 types to JAX, which raises a TypeError.

@@ -49,7 +49,7 @@ def test_the_scale_is_that_of_two_different_pictures(content):
     )
     objective = Objective(terms)
     targets = objective.targets(vgg, content=content, style=content)
-    scales = jax.jit(measure_scales, static_argnums=0)(objective, vgg, jnp.asarray(content), targets)
+    scales = jax.jit(measure_scales, static_argnums=0)(objective, vgg, jnp.asarray(content), targets, None)
     assert list(scales) == ["content", "style", "undefined"] and scales["undefined"] == 0
     weights = {"content": 2.0, "style": -1.0, "undefined": 1.0}
     np.testing.assert_allclose(weigh_scales(scales, weights), 2 * scales["content"] + scales["style"], rtol=1e-6)
