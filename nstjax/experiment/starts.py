@@ -22,7 +22,7 @@ def make_start(
 
     Args:
         content: the content at the run's first size.
-        styles: the styles at that size.
+        styles: the visible pixels of the styles at that size, each [..., 3].
         init: the picture that the settings name; None for one of ``STARTS``.
         config: the kind of start, its noise, and the seed.
 
