@@ -8,6 +8,7 @@ another in it. A picture is float32 ``[H, W, 3]``, sRGB, in [0, 1].
 The rooms; a room imports only from rooms above it:
 
     errors            the exceptions that a caller may want to catch
+    arguments         what callers pass -> plain values, or one clear line
     types             arrays, statistics, distances, terms
     callbacks         who is told what a run does
     system            the machine: whole files, memory, devices, signals, compiled programs, processes
@@ -17,6 +18,7 @@ The rooms; a room imports only from rooms above it:
     shaping           gradients of one loss at a time, rescaled
     blending          several styles, and regions -> what a style term is compared with
     objective         terms -> targets, total and parts
+    divergence        when the loss of a run counts as lost
     parameterisation  what is optimised <-> the picture
     optimisers        optax's, and schedules of their learning rate
     optimise          state, and a chunk of steps as one compiled program

@@ -1,7 +1,9 @@
 """The listener: the object that a run reports to. Subclass `Listener` to show progress or to stop a run early."""
 
 import warnings
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from nstjax.arguments import check_kind
 
 LogLine: TypeAlias = dict[str, float]
 """A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
@@ -69,3 +71,15 @@ class Listener:
 
     def finished(self) -> None:
         """Handle the end of the loop."""
+
+
+def to_listener(listener: Any) -> Listener:
+    """Return the listener; one that does nothing for None.
+
+    Raises:
+        UserError: the argument is no listener.
+    """
+    if listener is None:
+        return Listener()
+    check_kind("listener", listener, Listener, "a nstjax.callbacks.Listener")
+    return listener

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from nstjax import blending
+from nstjax.arguments import check_kind, to_names, to_tuple
 from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
 from nstjax.losses import takes_key
@@ -35,6 +36,7 @@ from nstjax.types import (
     MapStatistic,
     Picture,
     PictureLike,
+    PictureTerm,
     RegionGuides,
     Scalar,
     Shaping,
@@ -51,7 +53,7 @@ def content_term(layers: Sequence[str], distance: Distance) -> Term:
         distance: (x {layer: map}, t {layer: map}) -> scalar; ``layer_sum`` and ``layer_mean`` make it of a distance of
             two maps.
     """
-    return Term("content", tuple(layers), per_layer(feature_map), distance, target="content")
+    return Term("content", to_names("layers", layers), per_layer(feature_map), distance, target="content")
 
 
 def style_term(layers: Sequence[str], statistic: MapStatistic, distance: Distance) -> Term:
@@ -63,7 +65,7 @@ def style_term(layers: Sequence[str], statistic: MapStatistic, distance: Distanc
         distance: (x {layer: statistic}, t {layer: statistic}) -> scalar; ``layer_sum`` and ``layer_mean`` make it of a
             distance of two statistics.
     """
-    return Term("style", tuple(layers), per_layer(statistic), distance, target="style")
+    return Term("style", to_names("layers", layers), per_layer(statistic), distance, target="style")
 
 
 @runtime_checkable
@@ -98,7 +100,9 @@ class Objective:
     terms: tuple[AnyTerm, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "terms", tuple(self.terms))
+        object.__setattr__(self, "terms", to_tuple("terms", self.terms))
+        for term in self.terms:
+            check_kind("each of terms", term, Term | PictureTerm, "a nstjax.Term or a nstjax.PictureTerm")
         names = self.names
         if not names:
             raise UserError("an objective needs at least one term")

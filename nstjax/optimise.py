@@ -21,6 +21,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from nstjax.divergence import has_diverged
 from nstjax.errors import UserError
 from nstjax.objective import Network, Objective
 from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
@@ -28,9 +29,6 @@ from nstjax.types import Guides, Key, Picture, Scalar, Targets
 
 CHUNK = 256
 """Maximum number of steps in one call of ``run_chunk``, and the length of its metrics."""
-
-DIVERGED = 1000.0
-"""Ratio of the loss to its lowest value so far above which a run counts as diverged."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["total", "weight"], meta_fields=[])
@@ -95,7 +93,7 @@ class Method:
             )
 
 
-_PROBLEM = ["network", "targets", "loss_weights", "guides"]
+_PROBLEM = ["network", "targets", "loss_weights", "guides", "scale"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_PROBLEM, meta_fields=[])
@@ -108,12 +106,15 @@ class Problem:
         targets: {term: its target}, from ``Objective.targets``.
         loss_weights: {term: its weight in the loss}.
         guides: region guides of the picture, from ``Objective.guides``; None without regions.
+        scale: size of an ordinary loss, from ``divergence.weigh_scales``. A run that may start next to its minimum
+            needs it, because the lowest loss is no measure there.
     """
 
     network: Network | None
     targets: Targets
     loss_weights: Mapping[str, float | Scalar]
     guides: Guides | None = None
+    scale: float | Scalar = 0.0
 
 
 _STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "kept"]
@@ -130,8 +131,8 @@ class State:
         optimiser: the state of the optax optimiser, including hyper-parameters.
         key: random key of the run; step i uses ``fold_in(key, i)``.
         step: number of steps made so far.
-        failed: True if the loss at ``step`` has diverged: it or its gradient is not finite, or it is more than
-            ``DIVERGED`` times the lowest so far. No further step is made then.
+        failed: True if the loss at ``step`` has diverged; see ``divergence.has_diverged``. No further step is made
+            then.
         lowest: lowest loss of steps 0 to ``step`` - 1.
         kept: the parameters that ``method.keep`` asks for, among those steps; an ``Average`` if it asks for the
             average, None if it asks for the last.
@@ -250,11 +251,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     parameters = optax.apply_updates(state.parameters, updates)
     if method.clamp:
         parameters = optax.projections.projection_box(parameters, 0.0, 1.0)
-    finite = jnp.isfinite(total) & jnp.all(
-        jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
-    )
-    # The ratio means nothing if losses can be zero or negative.
-    exploded = (state.lowest > 0) & (total > DIVERGED * state.lowest)
+    failed = has_diverged(total, gradient, lowest=state.lowest, scale=problem.scale)
     better = total < state.lowest
     kept = state.kept
     if isinstance(kept, Average):
@@ -274,8 +271,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         kept=kept,
     )
     failed_state = replace(state, failed=jnp.bool_(True))
-    succeeded = finite & ~exploded
-    return jax.tree.map(functools.partial(jnp.where, succeeded), next_state, failed_state), {"total": total, **parts}
+    return jax.tree.map(functools.partial(jnp.where, failed), failed_state, next_state), {"total": total, **parts}
 
 
 def map_states(function: Callable[..., Array], state: State, *, method: Method) -> Float[Array, "n height width 3"]:
@@ -288,6 +284,16 @@ def map_states(function: Callable[..., Array], state: State, *, method: Method) 
     """
     apply = functools.partial(function, method=method)
     return jax.vmap(apply)(state) if state.step.ndim else apply(state)[None]
+
+
+@jax.jit
+def has_moved(state: State) -> Bool[Array, "..."]:
+    """Return whether the last step changed the parameters; of stacked states, whether it changed each."""
+
+    def differs(new: Array, old: Array) -> Bool[Array, "..."]:
+        return jnp.any(new != old, axis=tuple(range(state.step.ndim, new.ndim)))
+
+    return functools.reduce(jnp.logical_or, jax.tree.leaves(jax.tree.map(differs, state.parameters, state.previous)))
 
 
 def current_picture(state: State, *, method: Method) -> Picture:

@@ -6,20 +6,49 @@ once: each new object triggers a new compilation.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from nstjax.arguments import settle_number, to_number
 from nstjax.types import Scalar
 
 Schedule: TypeAlias = Callable[[Any], Any]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
-@functools.cache
+_SHARE = {"least": 0, "most": math.nextafter(1, 0)}
+_COUNT = {"least": 1, "whole": True}
+_LIMITS: dict[str, dict[str, Any]] = {
+    "beta1": _SHARE,
+    "beta2": _SHARE,
+    "decay": _SHARE,
+    "momentum": _SHARE,
+    "epsilon": {"least": 0},
+    "memory": _COUNT,
+    "line_search_steps": _COUNT,
+}
+
+
+def _remember(make: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a function that checks its settings, and returns the same object for the same settings."""
+    cached = functools.cache(make)
+
+    @functools.wraps(make)
+    def checked(*arguments: _P.args, **settings: _P.kwargs) -> _T:
+        limited = {name: to_number(name, settings[name], **_LIMITS[name]) for name in settings.keys() & _LIMITS.keys()}
+        return cached(*arguments, **{**settings, **limited})  # pyright: ignore[reportCallIssue]
+
+    return checked
+
+
+@_remember
 def adam(
     *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, schedule: Schedule | None = None
 ) -> optax.GradientTransformation:
@@ -28,7 +57,7 @@ def adam(
     Args:
         beta1: decay rate of the mean of gradients, in [0, 1).
         beta2: decay rate of the mean of squared gradients, in [0, 1).
-        epsilon: constant added to the root, in units of the gradient.
+        epsilon: constant added to the root, in units of the gradient; above 0, since gradients may be zero.
         schedule: function step -> factor on the learning rate; 1 by default.
 
     Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
@@ -37,7 +66,7 @@ def adam(
     return _add_schedule(transform, schedule)
 
 
-@functools.cache
+@_remember
 def rmsprop(
     *, decay: float = 0.9, epsilon: float = 1e-8, momentum: float = 0.0, schedule: Schedule | None = None
 ) -> optax.GradientTransformation:
@@ -45,7 +74,7 @@ def rmsprop(
 
     Args:
         decay: decay rate of the mean of squared gradients, in [0, 1).
-        epsilon: constant added to the root, in units of the gradient.
+        epsilon: constant added to the root, in units of the gradient; above 0, since gradients may be zero.
         momentum: decay rate of the momentum, in [0, 1); 0 for none.
         schedule: function step -> factor on the learning rate; 1 by default.
 
@@ -56,7 +85,7 @@ def rmsprop(
     return _add_schedule(transform, schedule)
 
 
-@functools.cache
+@_remember
 def sgd(*, momentum: float = 0.0, schedule: Schedule | None = None) -> optax.GradientTransformation:
     """Return gradient descent, with or without momentum.
 
@@ -68,7 +97,7 @@ def sgd(*, momentum: float = 0.0, schedule: Schedule | None = None) -> optax.Gra
     return _add_schedule(make_sgd(learning_rate=1.0, momentum=momentum or None), schedule)
 
 
-@functools.cache
+@_remember
 def lbfgs(*, memory: int = 10, line_search_steps: int = 20) -> optax.GradientTransformationExtraArgs:
     """Return L-BFGS with a zoom line search for the strong Wolfe conditions.
 
@@ -103,6 +132,10 @@ class Cosine:
     horizon: int
     end: float = 0.0
 
+    def __post_init__(self):
+        settle_number(self, "horizon", **_COUNT)
+        settle_number(self, "end", least=0)
+
     def __call__(self, step: int | Int[Array, ""]) -> Scalar:
         """Return the factor at a step."""
         fraction = jnp.minimum(step / self.horizon, 1)
@@ -120,6 +153,10 @@ class Exponential:
 
     rate: float
     steps: int
+
+    def __post_init__(self):
+        settle_number(self, "rate", least=0)
+        settle_number(self, "steps", **_COUNT)
 
     def __call__(self, step: int | Int[Array, ""]) -> Scalar:
         """Return the factor at a step."""

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nstjax.arguments import Counts
 from nstjax.errors import UserError
 from nstjax.types import FeatureMap, Features, MapStatistic, Picture, Statistic
 
@@ -177,7 +178,7 @@ def _centre(features_HxWxC: Array, weight_HxW: Array | None) -> tuple[Array, Arr
 
 
 @dataclass(frozen=True)
-class PooledLaplacian:
+class PooledLaplacian(Counts):
     """The Laplacian of a picture at one scale: the edges of the sum of its channels, after average pooling.
 
     ``D[i, j] = 4 q[i, j] - q[i-1, j] - q[i+1, j] - q[i, j-1] - q[i, j+1]``, where q is the sum of the channels,
@@ -213,7 +214,7 @@ class PooledLaplacian:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(Counts):
     """The square patches of a feature map, each a vector of ``size * size * C`` numbers.
 
     Only patches that lie completely inside the map are taken.
@@ -235,8 +236,7 @@ class Patches:
         Raises:
             UserError: the map is smaller than a patch.
         """
-        h, w, c = features_HxWxC.shape
-        size, stride = self.size, self.stride
+        (h, w, c), size, stride = features_HxWxC.shape, self.size, self.stride
         if min(h, w) < size:
             raise UserError(
                 f"a map of {w}x{h} positions has no patch of {size}x{size}: use a larger picture or a layer less deep"
@@ -251,7 +251,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Hypercolumns:
+class Hypercolumns(Counts):
     """The hypercolumns of a term: at each position the feature vectors of all layers, one after the other.
 
     A statistic of a whole term. Its maps are resized to one size by bilinear interpolation, and each is divided by its

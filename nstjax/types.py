@@ -14,6 +14,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
+from nstjax.arguments import to_names
+
 Picture: TypeAlias = Float[Array, "height width 3"]
 """A picture: float32, sRGB, in [0, 1]."""
 
@@ -115,7 +117,7 @@ class Term:
 
     Args:
         name: the key of the term in the weights and in the metrics.
-        layers: names of the layers whose features the statistic gets.
+        layers: names of the layers whose features the statistic gets; one name may stand alone.
         statistic: {layer: map} -> statistic.
         distance: (statistic, target) -> scalar; one with an argument named ``key`` also gets a random key.
         target: the picture whose statistic is the target.
@@ -130,7 +132,7 @@ class Term:
     shaping: Shaping | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layers", to_names("layers", self.layers))
 
 
 @dataclass(frozen=True)

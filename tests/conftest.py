@@ -27,6 +27,7 @@ from jaxtyping import config, install_import_hook
 with install_import_hook(
     [
         "nstjax.blending",
+        "nstjax.divergence",
         "nstjax.images",
         "nstjax.losses",
         "nstjax.multiscale",

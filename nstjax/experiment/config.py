@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nstjax.errors import UserError
-from nstjax.experiment.settings import check, check_together, setting
+from nstjax.experiment.settings import check_together, setting, to_setting
 from nstjax.network.architecture import find_smallest_side, parse_layer
 
 # Each declares a setting in the group of this title, under which `nstjax run --help` shows it.
@@ -100,7 +100,7 @@ class Config:
         "pixels", "What is optimised: pixels, fourier (coefficients of waves) or laplacian (levels of a pyramid)"
     )
     clamp: bool = _start(False, "Clip the picture to [0, 1] after each step (pixels only)")
-    seed: int = _start(0, "Seed of all random numbers", least=0)
+    seed: int = _start(0, "Seed of all random numbers", least=0, most=2**63 - 1)
 
     steps: int = _optimiser(500, "Number of steps, of all sizes together", least=0)
     optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")
@@ -110,7 +110,7 @@ class Config:
     beta1: float = _optimiser(0.9, "Decay of the mean gradient in Adam, below 1", least=0)
     beta2: float = _optimiser(0.999, "Decay of the mean squared gradient in Adam and RMSprop, below 1", least=0)
     epsilon: float = _optimiser(
-        1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=0
+        1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=1e-20
     )
     momentum: float = _optimiser(0.0, "Momentum of RMSprop and SGD, below 1", least=0)
     memory: int = _optimiser(10, "Number of past steps that L-BFGS remembers", least=1)
@@ -165,13 +165,9 @@ class Config:
     deterministic: bool = _machine(False, "Give the same bits every time on a GPU too, at some cost; a CPU always does")
 
     def __post_init__(self):
-        object.__setattr__(self, "loss_weights", dict(self.loss_weights))
-        object.__setattr__(self, "layers", {term: tuple(names) for term, names in self.layers.items()})
-        object.__setattr__(self, "snapshots", tuple(sorted(set(self.snapshots))))
-        for name in ("sizes", "size_steps", "blend_shares"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in dataclasses.fields(self):
-            check(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, to_setting(field, getattr(self, field.name)))
+        object.__setattr__(self, "snapshots", tuple(sorted(set(self.snapshots))))
         self._settle_sizes()
         check_together(self)
 
@@ -220,14 +216,16 @@ class Config:
         Raises:
             UserError: no such setting, a term that the experiment does not have, or a bad value.
         """
+        known = {field.name: field for field in dataclasses.fields(self)}
+        for name in settings:
+            if name not in known:
+                raise UserError(f"no setting {name!r}: expected one of {', '.join(sorted(known))}")
+        settings = {name: to_setting(known[name], value) for name, value in settings.items()}
         if "steps" in settings and settings.get("size_steps"):
             raise UserError("steps (in all) and size-steps (at each size) exclude each other: give one of them")
         if "size" in settings and settings.get("sizes"):
             raise UserError("size and sizes exclude each other: the last of sizes is the size of the result")
-        known = {field.name for field in dataclasses.fields(self)}
         for name, value in settings.items():
-            if name not in known:
-                raise UserError(f"no setting {name!r}: expected one of {', '.join(sorted(known))}")
             present = getattr(self, name)
             if isinstance(present, Mapping):
                 for term in value:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from nstjax.arguments import to_text
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.system.files import check_regular
@@ -110,8 +111,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Experiment:
         UserError: there is no such preset or file, or the file does not define what an experiment must.
     """
     paths = presets()
-    name = os.fspath(name_or_path)
-    path = paths.get(name) or Path(name_or_path)
+    name = to_text("experiment", name_or_path)
+    path = paths.get(name) or Path(name)
     if name not in paths and path.suffix != ".py":
         raise UserError(f"no preset {name!r}: expected one of {', '.join(paths)}, or the path of a Python file")
     try:

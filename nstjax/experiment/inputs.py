@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,18 @@ from nstjax import images
 from nstjax.errors import UserError
 from nstjax.experiment.colours import list_visible, match_colours
 from nstjax.experiment.config import Config
-from nstjax.images import examples, masks
-from nstjax.images.masks import Mask
-
-Source: TypeAlias = str | os.PathLike[str] | np.ndarray | images.Picture
+from nstjax.experiment.sources import (
+    MaskSource,
+    Source,
+    is_file,
+    open_source,
+    source_name,
+    to_mask,
+    to_masks,
+    to_sources,
+)
+from nstjax.experiment.starts import STARTS, make_start
+from nstjax.images import masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,7 @@ class Inputs:
         style_regions: regions of each style, [R, H', W']; empty if there are none.
         style_alphas: transparency of each style, [H', W'] or None; empty if all styles are opaque.
         sources: absolute paths of the files that the pictures were read from.
+        init: picture to start from before noise is mixed in, if it came as an array.
     """
 
     content: np.ndarray
@@ -49,6 +58,7 @@ class Inputs:
     style_regions: tuple[np.ndarray, ...] = ()
     style_alphas: tuple[np.ndarray | None, ...] = ()
     sources: tuple[str, ...] = ()
+    init: np.ndarray | None = None
 
     @property
     def styles(self) -> tuple[np.ndarray, ...]:
@@ -71,8 +81,8 @@ class Inputs:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return {name: array} of everything that is stored; ``from_arrays`` is the inverse."""
         arrays = {"content": self.content, "start": self.start}
-        for name, array in (("alpha", self.alpha), ("colours", self.colours), ("regions", self.regions)):
-            if array is not None:
+        for name in ("alpha", "colours", "regions", "init"):
+            if (array := getattr(self, name)) is not None:
                 arrays[name] = array
         arrays |= {f"style{_suffix(k)}": style for k, style in enumerate(self.styles)}
         arrays |= {f"style{_suffix(k)}-alpha": alpha for k, alpha in enumerate(self.style_alphas) if alpha is not None}
@@ -114,6 +124,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
         more_styles=styles[1:],
         colours=arrays.get("colours"),
         regions=regions,
+        init=arrays.get("init"),
         style_regions=() if regions is None else tuple(arrays[f"style{_suffix(k)}-regions"] for k in numbers),
         style_alphas=_drop_opaque(alphas),
     )
@@ -124,29 +135,35 @@ def prepare(
     style: Source | Sequence[Source],
     config: Config,
     *,
-    content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] = (),
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
+    init: Source | None = None,
     pixel_limit: int = images.PIXEL_LIMIT,
 ) -> Inputs:
     """Read and resize the pictures of a run.
 
     Args:
-        content: path, ``example:NAME``, or array [H, W, 3] in [0, 1].
-        style: path, ``example:NAME`` or array; or several of them, which are blended.
+        content: path, ``example:NAME``, Pillow image, or array; see ``sources.open_source``.
+        style: the same; or several of them, which are blended.
         config: sizes, colours and the picture to start from.
         content_mask: regions of the content; see ``masks.prepare_guides``.
         style_masks: regions of each style, if the content has a mask.
+        init: picture to start from; None for the one that the settings name.
         pixel_limit: largest number of pixels of a picture, as read and as resized.
 
     Raises:
         UserError: a picture cannot be read, is too small for the requested layers, or does not fit its mask.
     """
-    sources: list[Source] = [*style] if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
-    _check_counts(config, len(sources), content_mask, style_masks)
-    picture = _resize(_open(content, pixel_limit), config.size, config, pixel_limit)
+    sources = to_sources("style", style)
+    content_mask = None if content_mask is None else to_mask("content_mask", content_mask)
+    style_masks = to_masks(style_masks)
+    _check_counts(config, len(sources), content_mask is not None, len(style_masks))
+    picture = _resize(open_source("content", content, pixel_limit), config.size, config, pixel_limit)
     size = _style_size(config, *picture.rgb.shape[:2])
     # One after the other, since a picture as it is read may take gigabytes.
-    style_pictures = [_resize(_open(source, pixel_limit), size, config, pixel_limit) for source in sources]
+    style_pictures = [
+        _resize(open_source("style", source, pixel_limit), size, config, pixel_limit) for source in sources
+    ]
     alphas = _drop_opaque(tuple(style.alpha for style in style_pictures))
     rgb, styles, colours = match_colours(picture, style_pictures, config)
     guides, style_guides = None, ()
@@ -157,12 +174,12 @@ def prepare(
         )
         style_guides = masks.hide_guides(guides, style_guides, alphas)
     names = (source_name(content), *(source_name(source) for source in sources))
-    given = (content, *sources, content_mask, *style_masks, config.init)
-    paths = tuple(
-        os.path.abspath(path) for path in given if isinstance(path, str | os.PathLike) and os.path.exists(path)
-    )
+    given: tuple[Any, ...] = (content, *sources, content_mask, *style_masks, config.init)
+    paths = tuple(os.path.abspath(path) for path in given if is_file(path) and os.path.exists(path))
     more = tuple(styles[1:])
     inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths)
+    if init is not None:
+        inputs = dataclasses.replace(inputs, init=open_source("init", init, pixel_limit).rgb)
     return replace_start(inputs, config, pixel_limit=pixel_limit)
 
 
@@ -177,7 +194,12 @@ def replace_start(inputs: Inputs, config: Config, *, pixel_limit: int = images.P
         config.check_picture(kind, *picture.shape[:2])
     alphas = first.style_alphas or (None,) * len(first.styles)
     visible = [list_visible(images.Picture(*style)) for style in zip(first.styles, alphas, strict=True)]
-    return dataclasses.replace(inputs, start=_make_start(first.content, visible, config, pixel_limit))
+    init = inputs.init
+    if init is None and config.init not in STARTS:
+        if not config.init.startswith("example:") and not Path(config.init).exists():
+            raise UserError(f"init must be {', '.join(STARTS)} or a picture file, not {config.init!r}")
+        init = open_source("init", config.init, pixel_limit).rgb
+    return dataclasses.replace(inputs, start=make_start(first.content, visible, init, config))
 
 
 def resize_to_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
@@ -218,16 +240,14 @@ def restore_colours(picture: np.ndarray, inputs: Inputs, config: Config) -> np.n
     return images.keep_colours(picture, inputs.colours, space=space)
 
 
-def _check_counts(config: Config, styles: int, content_mask: Mask | None, style_masks: Sequence[Mask]) -> None:
-    if not styles:
-        raise UserError("a run needs at least one style picture")
+def _check_counts(config: Config, styles: int, has_mask: bool, style_masks: int) -> None:
     if config.blend_shares and len(config.blend_shares) != styles:
         raise UserError(f"blend-shares gives {len(config.blend_shares)} shares, but there are {styles} styles")
-    if content_mask is None and style_masks:
+    if style_masks and not has_mask:
         raise UserError("style masks say which region is drawn in which style: give the content a mask too")
-    if content_mask is not None and len(style_masks) != styles:
+    if has_mask and style_masks != styles:
         raise UserError(
-            f"each style needs a mask, but there are {len(style_masks)} for {styles} styles: give a file, or the "
+            f"each style needs a mask, but there are {style_masks} for {styles} styles: give a file, or the "
             "colour of a region to use the whole style for that region"
         )
 
@@ -235,16 +255,6 @@ def _check_counts(config: Config, styles: int, content_mask: Mask | None, style_
 def _style_size(config: Config, height: int, width: int) -> int:
     measure = images.measure_size(height, width, by=config.size_by)
     return config.style_size or max(1, round(config.style_scale * measure))
-
-
-def _open(source: Source, pixel_limit: int) -> images.Picture:
-    if isinstance(source, images.Picture):
-        return source
-    if isinstance(source, np.ndarray):
-        return images.Picture(_check_array(source), None)
-    if isinstance(source, str) and source.startswith("example:"):
-        return examples.load(source.removeprefix("example:"))
-    return images.read(source, limit=pixel_limit)
 
 
 def _resize(picture: images.Picture, size: int | None, config: Config, pixel_limit: int) -> images.Picture:
@@ -258,63 +268,3 @@ def _resize(picture: images.Picture, size: int | None, config: Config, pixel_lim
             "use a smaller size, or raise the limit with --pixel-limit"
         )
     return images.resize(picture, size, enlarge=config.enlarge, by=config.size_by)
-
-
-def _check_array(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 3 or array.shape[-1] != 3 or not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"a picture must be a float array [H, W, 3] in [0, 1], not {array.dtype} {[*array.shape]}")
-    if not (array.min() >= 0 and array.max() <= 1):
-        raise UserError(f"a picture must have values in [0, 1], not {array.min():g} to {array.max():g}: divide by 255?")
-    return np.asarray(array, np.float32)
-
-
-def source_name(source: Source) -> str:
-    """Return a picture's readable name: the file name without folder and extension."""
-    if isinstance(source, np.ndarray | images.Picture):
-        return "array"
-    name = os.fspath(source)
-    return name.removeprefix("example:") if name.startswith("example:") else Path(name).stem
-
-
-def _make_start(content: np.ndarray, styles: Sequence[np.ndarray], config: Config, pixel_limit: int) -> np.ndarray:
-    """Return the picture to start from, in the content's shape."""
-    generator = np.random.Generator(np.random.Philox(config.seed))
-    start = _make_plain_start(content, styles, config, generator, pixel_limit)
-    if config.init_noise:
-        mix = np.float32(config.init_noise)
-        start = (1 - mix) * start + mix * generator.random(content.shape, np.float32)
-    if config.init_deviation:
-        start = start + np.float32(config.init_deviation) * generator.standard_normal(content.shape, np.float32)
-    return start
-
-
-_MEAN_COLOUR = np.array([0.485, 0.456, 0.406], np.float32)
-"""Mean colour of ImageNet, which networks trained on it see as zero."""
-
-
-def _make_plain_start(
-    content: np.ndarray, styles: Sequence[np.ndarray], config: Config, generator: np.random.Generator, pixel_limit: int
-) -> np.ndarray:
-    """Return the picture to start from, before noise is mixed in."""
-    if config.init == "content":
-        return content
-    if config.init == "noise":
-        return generator.random(content.shape, np.float32)
-    if config.init == "mean":
-        return np.broadcast_to(_MEAN_COLOUR, content.shape).copy()
-    if config.init == "style-statistics":
-        # White noise in space, with the mean and the covariance of the style's colours.
-        colours = np.concatenate([style.reshape(-1, 3) for style in styles]).astype(np.float64)
-        values, vectors = np.linalg.eigh(np.cov(colours.T))
-        root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-        noise = generator.standard_normal(content.shape) @ root + colours.mean(axis=0)
-        return np.clip(noise, 0, 1).astype(np.float32)
-    if not config.init.startswith("example:") and not Path(config.init).exists():
-        raise UserError(f"init must be content, noise, mean, style-statistics or a picture file, not {config.init!r}")
-    start = _open(config.init, pixel_limit).rgb
-    h, w, _ = content.shape
-    if abs(start.shape[0] / start.shape[1] * w / h - 1) > 0.02:
-        raise UserError(
-            f"the picture to start from is {start.shape[1]}x{start.shape[0]}, another shape than the result's {w}x{h}"
-        )
-    return images.resample(start, h, w)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nstjax.arguments import to_number
 from nstjax.errors import UserError
 from nstjax.system.files import join_names
 
@@ -28,7 +29,8 @@ class Axis:
     values: tuple[Any, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "values", tuple(self.values))
+        values = (value if isinstance(value, str) else to_number(self.name, value) for value in self.values)
+        object.__setattr__(self, "values", tuple(values))
         if not self.values:
             raise UserError(f"{self.name} needs at least one value")
         if len(set(self.values)) < len(self.values):

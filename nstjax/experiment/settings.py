@@ -1,22 +1,32 @@
 """Declaration and checks of the settings, which are the fields of ``Config``."""
 
 import dataclasses
-import math
+import types
 import typing
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nstjax.arguments import (
+    LARGEST_FLOAT,
+    LARGEST_INTEGER,
+    describe,
+    to_choice,
+    to_flag,
+    to_mapping,
+    to_names,
+    to_number,
+    to_plain,
+    to_text,
+    to_tuple,
+)
 from nstjax.errors import UserError
 from nstjax.network.architecture import parse_layer
 
 if TYPE_CHECKING:
     from nstjax.experiment.config import Config
 
-_MOST_STEPS = 2**31 - 1
-_LARGEST = 3.4e38
-"""Largest number in float32."""
 
-
-def setting(group: str, default: Any, help: str, *, least: float | None = None) -> Any:
+def setting(group: str, default: Any, help: str, *, least: float | None = None, most: int | None = None) -> Any:
     """Declare a setting as a field of a dataclass.
 
     Args:
@@ -25,11 +35,12 @@ def setting(group: str, default: Any, help: str, *, least: float | None = None) 
         help: a phrase that can be understood without its neighbours. Where the default is empty or None, the phrase
             says what happens by default; the help shows any other default after the phrase.
         least: smallest value; of several values, the smallest of each.
+        most: largest value; None for the largest number in int32, or in float32.
 
     Returns:
         A dataclass field with all of this in its metadata.
     """
-    metadata = {"group": group, "help": help, "least": least}
+    metadata = {"group": group, "help": help, "least": least, "most": most}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -41,31 +52,44 @@ def list_choices(field: dataclasses.Field) -> tuple[Any, ...]:
     return next((typing.get_args(kind) for kind in alternatives if typing.get_origin(kind) is typing.Literal), ())
 
 
-def check(field: dataclasses.Field, value: Any) -> None:
-    """Raise if the value of one setting is not of its kind, or out of its range.
+def to_setting(field: dataclasses.Field, value: Any) -> Any:
+    """Return the value of one setting as plain data.
 
     Raises:
-        UserError: the value, or one of several values, is wrong.
+        UserError: the value, or one of several values, is not of the setting's kind, or out of its range.
     """
-    option, least = field.name.replace("_", "-"), field.metadata["least"]
-    if list_choices(field) and value is not None and value not in list_choices(field):
-        raise UserError(f"{option} must be one of {', '.join(map(str, list_choices(field)))}, not {value!r}")
-    if least is None or value is None:
-        return
-    if typing.get_origin(field.type) is tuple:
-        for number in value:
-            _check_number(option, number, least, whole=field.type == tuple[int, ...])
-    else:
-        _check_number(option, value, least, whole=field.type in (int, int | None))
+    option, kind = field.name.replace("_", "-"), field.type
+    if value is None and types.NoneType in typing.get_args(kind):
+        return None
+    if choices := list_choices(field):
+        return to_choice(option, value, choices)
+    if kind is bool:
+        return to_flag(option, value)
+    if kind is str:
+        return to_text(option, value)
+    if typing.get_origin(kind) is Mapping:
+        numeric = typing.get_args(kind)[1] is float
+        convert = _to_weight if numeric else _to_layers
+        return {term: convert(term, part) for term, part in to_mapping(option, value).items()}
+    if typing.get_origin(kind) is tuple:
+        return tuple(_to_number(field, number, whole=kind == tuple[int, ...]) for number in to_tuple(option, value))
+    return _to_number(field, value, whole=kind in (int, int | None))
 
 
-def _check_number(option: str, value: Any, least: float, *, whole: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{option} must be a finite number, not {value!r}")
-    if whole and not isinstance(value, int):
-        raise UserError(f"{option} must be a whole number, not {value!r}")
-    if value < least:
-        raise UserError(f"{option} must be at least {least:g}, not {value:g}")
+def _to_number(field: dataclasses.Field, value: Any, *, whole: bool) -> Any:
+    limits = {"least": field.metadata["least"], "most": field.metadata["most"]}
+    return to_number(field.name.replace("_", "-"), value, **limits, whole=whole)
+
+
+def _to_weight(term: str, value: Any) -> Any:
+    weight = to_plain(value)
+    if isinstance(weight, int | float) and not abs(weight) <= LARGEST_FLOAT:
+        raise UserError(f"the weight of {term!r} must be a finite number, not {describe(value)} (in float32)")
+    return to_number(f"the weight of {term!r} in loss-weights", value)
+
+
+def _to_layers(term: str, value: Any) -> tuple[str, ...]:
+    return to_names(f"the entry of {term!r} in layers", value)
 
 
 def check_together(config: "Config") -> None:
@@ -79,11 +103,8 @@ def check_together(config: "Config") -> None:
             raise UserError(f"{name.replace('_', '-')} must be below 1, not {getattr(config, name):g}")
     if config.init_noise > 1:
         raise UserError(f"init-noise must be at most 1, not {config.init_noise:g}")
-    if config.steps > _MOST_STEPS:
-        raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {config.steps:,}")
-    for term, weight in config.loss_weights.items():
-        if not abs(weight) <= _LARGEST:
-            raise UserError(f"the weight of {term!r} must be a finite number, not {weight} (in float32)")
+    if config.steps > LARGEST_INTEGER:  # the sum of size_steps
+        raise UserError(f"steps must be at most {LARGEST_INTEGER:,}, not {config.steps:,}")
     for name in config.every_layer:
         if name != "input":
             parse_layer(name)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nstjax.arguments import to_choice, to_number
 from nstjax.errors import UserError
 
 _POWERS = {"adam": 1, "rmsprop": 1, "sgd": 2}
@@ -24,11 +25,11 @@ def from_255(optimiser: str, *, learning_rate: float, epsilon: float | None = No
     Raises:
         UserError: an optimiser without a learning rate, or SGD with an epsilon.
     """
-    if optimiser not in _POWERS:
-        raise UserError(f"expected one of {', '.join(_POWERS)}, whose rates depend on the scale, not {optimiser!r}")
+    optimiser = to_choice("optimiser", optimiser, tuple(_POWERS))
+    learning_rate = to_number("learning_rate", learning_rate, least=0)
     settings: dict[str, Any] = {"optimiser": optimiser, "learning_rate": learning_rate / 255 ** _POWERS[optimiser]}
     if epsilon is not None:
         if optimiser == "sgd":
             raise UserError("SGD has no epsilon")
-        settings["epsilon"] = 255 * epsilon
+        settings["epsilon"] = 255 * to_number("epsilon", epsilon, least=0)
     return settings

@@ -31,6 +31,15 @@ def to_picture(image: Image.Image, *, low_bytes: Image.Image | None = None) -> P
         rgb[rows], opacity = decode(rows)
         if alpha is not None and opacity is not None:
             alpha[rows] = opacity
+    return combine(rgb, alpha)
+
+
+def combine(rgb: Array, alpha: Array | None) -> Picture:
+    """Return a picture of colours [H, W, 3] and alpha [H, W], whose hidden colours are replaced, in place.
+
+    Raises:
+        UserError: no pixel is visible.
+    """
     if alpha is None or np.all(alpha == 1):
         return Picture(rgb)
     _replace_hidden_colours(rgb, alpha)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nstjax.arguments import settle_number
 from nstjax.losses.lifting import takes_key
 from nstjax.types import Distance, Key, Scalar
 
@@ -28,6 +29,11 @@ class Sampled:
     distance: Distance
     positions: int
     target_positions: int | None
+
+    def __post_init__(self):
+        settle_number(self, "positions", least=1, whole=True)
+        if self.target_positions is not None:
+            settle_number(self, "target_positions", least=1, whole=True)
 
     def __call__(
         self, x: Mapping[str, Float[Array, "_ _ _"]], t: Mapping[str, Float[Array, "_ _ _"]], key: Key

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nstjax.arguments import to_mapping, to_number
 from nstjax.types import Distance, Key, Scalar
 
 
@@ -24,6 +25,11 @@ class LayerSum:
     distance: Distance
     weights: tuple[tuple[str, float], ...] | None
     mean: bool
+
+    def __post_init__(self):
+        if self.weights is not None:
+            numbers = ((layer, to_number(f"the weight of {layer}", weight)) for layer, weight in self.weights)
+            object.__setattr__(self, "weights", tuple(numbers))
 
     def __call__(self, x: Mapping[str, Any], t: Mapping[str, Any], key: Key | None = None) -> Scalar:
         """Return the weighted sum or mean of the layers' distances.
@@ -61,7 +67,7 @@ def layer_sum(distance: Distance, *, weights: Mapping[str, float] | None = None)
         distance: (statistic, target) -> scalar, with a third argument ``key`` if it draws random numbers.
         weights: {layer: w_l}; all 1 by default.
     """
-    return LayerSum(distance, None if weights is None else tuple(weights.items()), mean=False)
+    return LayerSum(distance, _list_weights(weights), mean=False)
 
 
 def layer_mean(distance: Distance, *, weights: Mapping[str, float] | None = None) -> LayerSum:
@@ -71,7 +77,11 @@ def layer_mean(distance: Distance, *, weights: Mapping[str, float] | None = None
         distance: (statistic, target) -> scalar, with a third argument ``key`` if it draws random numbers.
         weights: {layer: w_l}; all 1 by default.
     """
-    return LayerSum(distance, None if weights is None else tuple(weights.items()), mean=True)
+    return LayerSum(distance, _list_weights(weights), mean=True)
+
+
+def _list_weights(weights: Any) -> tuple[tuple[str, float], ...] | None:
+    return None if weights is None else tuple(to_mapping("weights", weights).items())
 
 
 def takes_key(distance: Distance) -> bool:

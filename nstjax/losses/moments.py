@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nstjax.arguments import Counts
 from nstjax.types import Scalar
 
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
@@ -67,7 +68,7 @@ def _vector_moments(x: Float[Array, "n c"]) -> tuple[Float[Array, "c"], Float[Ar
 
 
 @dataclass(frozen=True)
-class WassersteinGaussian:
+class WassersteinGaussian(Counts):
     """The squared 2-Wasserstein distance of two Gaussians, divided by C; for ``moments``.
 
     ``mean (mu_x - mu_t)^2 + 1/C tr(S_x + S_t - 2 (S_t^1/2 S_x S_t^1/2)^1/2)``, where ``1e-4 I`` is added to S, and more

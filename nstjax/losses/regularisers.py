@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from nstjax.arguments import settle_number
 from nstjax.types import Picture, Scalar
 
 
@@ -99,7 +100,7 @@ class TotalVariation:
         power: 1 or more. 1 leaves edges sharp, 2 rounds them, and more spreads each edge over many pixels.
 
     Raises:
-        ValueError: the power is below 1.
+        UserError: the power is below 1.
 
     Reference: Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them", 2015 (their beta).
     """
@@ -107,8 +108,7 @@ class TotalVariation:
     power: float = 2.0
 
     def __post_init__(self):
-        if not self.power >= 1:
-            raise ValueError(f"the power of total variation must be 1 or more, not {self.power}")
+        settle_number(self, "power", least=1)
 
     def __call__(self, p: Picture) -> Scalar:
         """Return the total variation of a picture."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nstjax.arguments import settle_number
 from nstjax.errors import UserError
 from nstjax.losses.nearest import block_size
 from nstjax.types import Scalar
@@ -47,6 +48,9 @@ class EntropicTransport:
     tolerance: float = 1e-3
 
     def __post_init__(self):
+        settle_number(self, "epsilon", least=1e-6)
+        settle_number(self, "iterations", least=1, whole=True)
+        settle_number(self, "tolerance", least=0)
         if importlib.util.find_spec("ott") is None:
             raise UserError("EntropicTransport needs the ott-jax package: pip install 'nstjax[ott]'")
 

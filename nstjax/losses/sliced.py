@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from nstjax.arguments import settle_number
 from nstjax.types import Key, Scalar
 
 
@@ -32,6 +33,10 @@ class SlicedWasserstein:
     """
 
     directions: int | None = None
+
+    def __post_init__(self):
+        if self.directions is not None:
+            settle_number(self, "directions", least=1, whole=True)
 
     def __call__(self, x: Float[Array, "n c"], t: Float[Array, "m c"], key: Key) -> Scalar:
         """Return the distance along directions drawn from the key."""

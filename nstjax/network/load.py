@@ -1,15 +1,24 @@
 """Networks with weights, ready to run."""
 
-from typing import Any
+import os
+from typing import Any, get_args
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from nstjax.arguments import describe, to_choice, to_flag, to_text
 from nstjax.errors import UserError
 from nstjax.network import convolution
 from nstjax.network.architecture import VGG19, Padding, Pooling
 from nstjax.network.vgg import VGG
 from nstjax.network.weights import Weights, find
+
+_CHOICES = {
+    "pooling": get_args(Pooling),
+    "padding": get_args(Padding),
+    "backend": get_args(convolution.Backend),
+    "precision": get_args(convolution.Precision),
+}
 
 
 def build(weights: Weights, **options: Any) -> VGG:
@@ -23,7 +32,7 @@ def build(weights: Weights, **options: Any) -> VGG:
 
 
 def load_vgg(
-    source: str = "auto",
+    source: str | os.PathLike[str] = "auto",
     *,
     pooling: Pooling | None = None,
     padding: Padding | None = None,
@@ -47,9 +56,8 @@ def load_vgg(
     Raises:
         UserError: there are no such weights, or they are damaged; the message says what to do.
     """
-    weights = find(source, layers=None if source == "auto" else ())
-    return build(
-        weights,
+    source = to_text("source", source)
+    options = _check_options(
         pooling=pooling,
         padding=padding,
         backend=backend,
@@ -57,9 +65,10 @@ def load_vgg(
         dtype=dtype,
         rematerialise=rematerialise,
     )
+    return build(find(source, layers=None if source == "auto" else ()), **options)
 
 
-def load_vgg19(source: str = "auto", **options: Any) -> VGG:
+def load_vgg19(source: str | os.PathLike[str] = "auto", **options: Any) -> VGG:
     """Load VGG19 with trained weights.
 
     Args:
@@ -70,6 +79,7 @@ def load_vgg19(source: str = "auto", **options: Any) -> VGG:
         UserError: there are no such weights, they are damaged, or they are for another network; the message says what
             to do.
     """
+    source, options = to_text("source", source), _check_options(**options)
     weights = find(source, layers=VGG19.convolutions if source == "auto" else ())
     if weights.architecture != VGG19:
         raise UserError(
@@ -77,3 +87,26 @@ def load_vgg19(source: str = "auto", **options: Any) -> VGG:
             "use nstjax.load_vgg, which loads any network"
         )
     return build(weights, **options)
+
+
+def _check_options(**options: Any) -> dict[str, Any]:
+    """Return the options of a network, after a check; pooling and padding are left out where they are None."""
+    given = {name: value for name, value in options.items() if value is not None or name not in ("pooling", "padding")}
+    for name, value in given.items():
+        if name in _CHOICES:
+            to_choice(name, value, _CHOICES[name])
+    if "rematerialise" in given:
+        given["rematerialise"] = to_flag("rematerialise", given["rematerialise"])
+    if "dtype" in given:
+        given["dtype"] = _to_dtype(given["dtype"])
+    return given
+
+
+def _to_dtype(value: Any) -> Any:
+    try:
+        dtype = None if value is None else jnp.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise UserError(f"dtype must be float32 or bfloat16, not {describe(value)}")
+    return dtype

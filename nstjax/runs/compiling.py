@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from nstjax import optimise
+from nstjax import divergence, optimise
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs
@@ -67,7 +67,9 @@ def collect_pictures(inputs: Inputs) -> dict[str, Any]:
     return jax.tree.map(jnp.asarray, arrays)
 
 
-def make_target_function(resolved: Resolved, inputs: Inputs) -> Callable[[VGG, Any], tuple[Targets, Guides | None]]:
+def make_target_function(
+    resolved: Resolved, inputs: Inputs
+) -> Callable[[VGG, Any], tuple[Targets, Guides | None, dict[str, Array]]]:
     """Return the function that computes a run's targets.
 
     Args:
@@ -75,11 +77,12 @@ def make_target_function(resolved: Resolved, inputs: Inputs) -> Callable[[VGG, A
         inputs: its pictures; only their regions and their number matter here.
 
     Returns:
-        (network, pictures) -> (targets, guides of the content's regions), with ``pictures`` from ``collect_pictures``.
+        (network, pictures) -> (targets, guides of the content's regions, scale of each term), with ``pictures`` from
+        ``collect_pictures``.
     """
     objective, blend = resolved.method.objective, inputs.style_shares(resolved.config)
 
-    def targets(network: VGG, pictures: Any) -> tuple[Targets, Guides | None]:
+    def targets(network: VGG, pictures: Any) -> tuple[Targets, Guides | None, dict[str, Array]]:
         values = objective.targets(
             network,
             content=pictures["content"],
@@ -88,7 +91,8 @@ def make_target_function(resolved: Resolved, inputs: Inputs) -> Callable[[VGG, A
             style_guides=pictures.get("style_regions"),
             style_alphas=pictures.get("style_alphas"),
         )
-        return values, objective.guides(network, pictures["regions"]) if "regions" in pictures else None
+        guides = objective.guides(network, pictures["regions"]) if "regions" in pictures else None
+        return values, guides, divergence.measure_scales(objective, network, pictures["content"], values, guides)
 
     return targets
 
@@ -130,14 +134,17 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     target_function = make_target_function(resolved, inputs)
     with set_precision(config):
         compute_targets = jax.jit(target_function).lower(network, pictures).compile(options)
-    targets, guides = jax.eval_shape(target_function, network, pictures)
+    values = jax.eval_shape(target_function, network, pictures)
     if config.shard_picture:
-        targets, guides = jax.tree.map(_add_sharding, (targets, guides), compute_targets.output_shardings)
+        values = jax.tree.map(_add_sharding, values, compute_targets.output_shardings)
+    targets, guides, _ = values
+    problem = Problem(network, targets, weights, guides, jnp.float32(0))
     with set_precision(config):
-        compiled_chunk = lower_chunk(state, Problem(network, targets, weights, guides), np.int32(0)).compile(options)
+        compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
     check_memory(measure_memory(compute_targets, compiled_chunk), inputs)
-    targets, guides = compute_targets(network, pictures)
-    return Program(Problem(network, targets, weights, guides), compiled_chunk)
+    targets, guides, scales = compute_targets(network, pictures)
+    scale = divergence.weigh_scales(scales, weights)
+    return Program(Problem(network, targets, weights, guides, scale), compiled_chunk)
 
 
 def device_put(tree: T, resolved: Resolved, inputs: Inputs) -> T:

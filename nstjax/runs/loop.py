@@ -3,7 +3,6 @@
 The same loop serves one run and a group of runs, whose states are stacked along a leading axis.
 """
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ import numpy as np
 
 from nstjax import optimise
 from nstjax.callbacks import TIMES, Listener, LogLine
-from nstjax.errors import Diverged
 from nstjax.experiment.config import Config
-from nstjax.optimise import Method, State
+from nstjax.optimise import State
 from nstjax.runs.stages import Stage, find_stage
+from nstjax.runs.stillness import Stillness
 from nstjax.runs.writer import Writer
-from nstjax.storage.run_folder import RunFolder
 
 CHUNK_SECONDS = 1.0
 """Seconds that a chunk aims to take: short enough to show progress, long enough to cost nothing."""
@@ -32,7 +30,9 @@ def run_loop(
     stages: Sequence[Stage],
     listener: Listener,
     writer: Writer,
-) -> tuple[State, list[list[LogLine]], Method]:
+    *,
+    count: int = 1,
+) -> tuple[State, list[list[LogLine]], Stage]:
     """Make steps until all are made, every run has diverged, or the listener wants to stop.
 
     Args:
@@ -42,9 +42,10 @@ def run_loop(
         stages: the stages, from coarse to fine. They are compiled when they are needed.
         listener: told of progress; for a group, of the mean over its runs.
         writer: told of every run.
+        count: number of runs, from the first on, that the listener is told of; the others fill up a group.
 
     Returns:
-        (the last state, the logs, the method at the size of that state).
+        (the last state, the logs, the stage of that state).
     """
     index = 0 if restored is None else find_stage(stages, int(np.max(restored.step)))
     stage = stages[index]
@@ -53,6 +54,7 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
+    stillness = Stillness(config, count, listener)
     # A member of a group that diverged before a resume makes no further line.
     latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
@@ -61,6 +63,8 @@ def run_loop(
     wall_start = time.perf_counter() - last_line.get("wall_seconds", 0)
     cpu_start = time.process_time() - last_line.get("cpu_seconds", 0)
 
+    if count > 1:
+        listener.notice(f"the losses shown are means over {count} members")
     listener.started(int(steps.max()), config.steps)
     try:
         writer.update(state, latest, stage.method)
@@ -101,18 +105,20 @@ def run_loop(
                     if config.is_logged(step) or offset == counts[run]:
                         log.append(latest[run])
                         writer.log(run, latest[run])
-                        logged[step].append(latest[run])
+                        if run < count:
+                            logged[step].append(latest[run])
             for step in sorted(logged):
                 listener.logged(_mean(logged[step]))
+            stillness.check(state, steps, values["total"])
 
             steps, failed = _per_run(state.step), _per_run(state.failed)
-            means = {name: value for name, value in _mean(latest).items() if name not in TIMES}
+            means = {name: value for name, value in _mean(latest[:count]).items() if name not in TIMES}
             listener.advanced(int(steps.max()), means)
             writer.update(state, latest, stage.method)
         writer.save(state)
     finally:
         listener.finished()
-    return state, logs, stage.method
+    return state, logs, stage
 
 
 def _per_run(values: Any) -> np.ndarray:
@@ -136,22 +142,3 @@ def choose_chunk_length(config: Config, step: int, end: int, seconds_per_step: f
     due = [stop for stop in (*config.snapshots, end) if stop > step]
     due += [(step // every + 1) * every for every in (config.checkpoint_every, config.snapshot_every) if every]
     return min(*due, step + optimise.CHUNK, step + max(1, int(CHUNK_SECONDS / seconds_per_step))) - step
-
-
-def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None) -> None:
-    """Raise if the loss of a run has diverged.
-
-    Raises:
-        Diverged: it has; the message says at which step, how, and what may help.
-    """
-    if not state.failed:
-        return
-    step, last, lowest = int(state.step), log[-1], float(state.lowest)
-    losses = ", ".join(f"{name} {value:g}" for name, value in last.items() if name not in TIMES)
-    if 0 < optimise.DIVERGED * lowest < last["total"] < math.inf:
-        problem = f"the loss at step {step} is more than {optimise.DIVERGED:g} times its lowest, {lowest:g}"
-    else:
-        problem = f"the loss or its gradient is not finite at step {step}"
-    remedy = "try a lower learning rate or lower weights" if step else "the start itself fails: check the terms"
-    picture = f"; the picture before it is {folder.output}" if folder else ""
-    raise Diverged(f"{problem} ({losses}): {remedy}{picture}")

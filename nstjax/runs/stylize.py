@@ -29,18 +29,21 @@ import jax
 import numpy as np
 
 from nstjax import images, optimise, report
-from nstjax.callbacks import Listener, LogLine
+from nstjax.arguments import check_kind, to_number, to_text
+from nstjax.callbacks import Listener, LogLine, to_listener
 from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, prepare, restore_colours
+from nstjax.experiment.inputs import Inputs, prepare, restore_colours
+from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.resolve import Resolved, resolve, restore
-from nstjax.images.masks import Mask
+from nstjax.experiment.sources import MaskSource, Source, split_init
 from nstjax.optimise import Method, State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
-from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.runs.failure import raise_if_diverged
+from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import Stage, get_abstract_state, make_stages
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
@@ -53,8 +56,8 @@ def stylize(
     content: Source,
     style: Source | Sequence[Source],
     *,
-    content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] = (),
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
@@ -63,16 +66,16 @@ def stylize(
     """Draw the content of one picture in the style of another.
 
     Args:
-        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1].
-        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; several styles are blended, in shares of
-            ``blend_shares``.
+        content: a path, ``example:NAME``, a Pillow image, or an array [H, W, 3] of floats in [0, 1] or of uint8.
+        style: the same; several styles in a list are blended, in shares of ``blend_shares``.
         content_mask: the regions of the content: a picture file with a colour for each, or an array [R, h, w].
         style_masks: the regions of each style; a region of the content is drawn in the style of the region that has
             the same colour.
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the run in; nothing is written without one.
         listener: told of progress; can stop the run.
-        settings: changes to the experiment's ``Config``: ``size=256, steps=300, loss_weights={"style": 10}``.
+        settings: changes to the experiment's ``Config``: ``size=256, steps=300, loss_weights={"style": 10}``; ``init``
+            may also be a picture, as ``content`` may.
 
     Raises:
         UserError: the arguments contain a mistake; the message is one line.
@@ -81,8 +84,11 @@ def stylize(
     """
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
+    out, listener = None if out is None else to_text("out", out), to_listener(listener)
+    settings, init = split_init(settings)
     experiment = experiment.replace(**settings)
-    inputs = prepare(content, style, experiment.config, content_mask=content_mask, style_masks=style_masks)
+    masks = {"content_mask": content_mask, "style_masks": style_masks}
+    inputs = prepare(content, style, experiment.config, **masks, init=init)
     return run(experiment, inputs, out=out, listener=listener)
 
 
@@ -94,7 +100,7 @@ def run(
     listener: Listener | None = None,
 ) -> "Result":
     """Run an experiment on prepared pictures; see ``stylize``."""
-    listener = listener or Listener()
+    listener = to_listener(listener)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_new()
@@ -102,12 +108,14 @@ def run(
             tensorboard.check_installed()
     resolved = resolve(experiment, inputs, listener)
     inputs = resolved.inputs
+    if any("seed" in changes for changes in experiment.changes) and not is_random(resolved):
+        listener.notice(NO_EFFECT)
     stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
         stages[-1].compile()
-        state, (log,), method = run_loop(resolved.config, None, [[]], stages, listener, Writer())
-        raise_if_diverged(state, log, None)
-        return make_result(resolved, inputs, state, method, log, None)
+        state, (log,), stage = run_loop(resolved.config, None, [[]], stages, listener, Writer())
+        raise_if_diverged(state, log, None, stage=stage)
+        return make_result(resolved, inputs, state, stage.method, log, None)
     with folder.lock():
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
@@ -145,8 +153,9 @@ def resume(
         Diverged: the loss diverged.
         Failure: all checkpoints are damaged, or a file of the run could not be written.
     """
-    listener = listener or Listener()
-    folder = RunFolder(path)
+    listener, folder = to_listener(listener), RunFolder(to_text("path", path))
+    steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
+    check_kind("experiment", experiment, Experiment | None, "an Experiment")
     if "sweep" in folder.read_record():
         with folder.lock():  # holds the whole group, whose checkpoints are read
             _detach_member(folder, experiment, listener)
@@ -185,13 +194,13 @@ def _run_in_folder(
     try:
         state, logs = writer.restore(functools.partial(get_abstract_state, stages))
         folder.write_record(resolved.record)  # its number of steps may be new
-        state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
-        result = make_result(resolved, inputs, state, method, log, folder)
+        state, (log,), stage = run_loop(config, state, logs, stages, listener, writer)
+        result = make_result(resolved, inputs, state, stage.method, log, folder)
         with write_error_context(folder.output):
             result.save(folder.output)
         if result.ended:
             report.write(folder, listener.warning)
-        raise_if_diverged(state, log, folder)
+        raise_if_diverged(state, log, folder, stage=stage)
         return result
     except NotWritten as error:
         raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error

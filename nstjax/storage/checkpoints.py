@@ -49,6 +49,8 @@ def _show_unraisable_of_others(unraisable: Any) -> None:
 
 sys.unraisablehook = _show_unraisable_of_others
 
+_FOREIGN = "it belongs to another run"
+
 
 class Damaged(Exception):
     """A checkpoint that is not what was written; the message says how."""
@@ -86,15 +88,21 @@ class Checkpoints:
         Raises:
             Failure: there are checkpoints, and all of them are damaged.
         """
-        steps = checkpoint_steps(self._folder)
+        steps, faults = checkpoint_steps(self._folder), set()
         for step in reversed(steps):
             try:
                 state = self._read(self._folder / str(step), template(step))
             except Damaged as error:
                 warn(f"the checkpoint of step {step:,} is damaged ({error}) and is skipped")
+                faults.add(str(error))
                 continue
             self._good = [earlier for earlier in steps if earlier <= step]
             return state
+        if faults == {_FOREIGN}:
+            raise Failure(
+                f"all checkpoints in {self._folder} belong to another run: put back those of this run, or remove them "
+                "to start again at step 0"
+            )
         if steps:
             raise Failure(f"all checkpoints in {self._folder} are damaged: restore intact copies, or start a new run")
         return None
@@ -226,7 +234,7 @@ class Checkpoints:
     def _read(self, checkpoint: Path, template: T) -> T:
         seal = _read_seal(checkpoint)
         if seal["run"] != self._run:
-            raise Damaged("it belongs to another run")
+            raise Damaged(_FOREIGN)
         named = _name_leaves(template)
         shapes = jax.eval_shape(lambda leaves: [_get_array(leaf) for leaf in leaves], [*named.values()])
         expected = [(name, [*leaf.shape], leaf.dtype.name) for name, leaf in zip(named, shapes, strict=True)]

@@ -65,7 +65,8 @@ class RunFolder:
         """
         if os.path.exists(self.config):  # False, unlike Path.exists, for a path that is too long
             raise UserError(
-                f"{self.path} already holds a run: continue it with nstjax resume {self.path}, or choose another --out"
+                f"{self.path} already holds a run: continue it with nstjax resume {self.path} (and --steps for more "
+                "steps, if it is finished), or choose another --out"
             )
         check_empty(self.path)
 
@@ -161,7 +162,10 @@ class RunFolder:
             UserError: there is no run here, or this version cannot follow its record.
         """
         if not self.config.exists():
-            raise UserError(f"no run in {self.path}: expected a folder made by nstjax run")
+            if (self.path / "sweep.json").exists():
+                how = f"continue it with nstjax resume {self.path}, or in Python with resume from nstjax.sweeps.sweep"
+                raise UserError(f"{self.path} holds a sweep, not a run: {how}")
+            raise UserError(f"no run in {self.path}: expected a folder made by nstjax run or nstjax sweep")
         return record.read(self.config)
 
     def read_inputs(self, run: RunRecord) -> Inputs:

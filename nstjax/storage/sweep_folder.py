@@ -101,8 +101,8 @@ class SweepFolder:
                 return
         if os.path.exists(self.index):
             raise UserError(
-                f"{self.path} already holds a sweep: continue it with nstjax resume {self.path}, or choose another "
-                "--out"
+                f"{self.path} already holds a sweep: continue it with nstjax resume {self.path} (and --steps for more "
+                "steps, if it is finished), or choose another --out"
             )
         RunFolder(self.path).check_new()
 
@@ -132,6 +132,8 @@ class SweepFolder:
         Raises:
             UserError: there is none, or it was changed.
         """
+        if not self.index.exists():
+            raise UserError(f"no sweep in {self.path}: expected a folder made by nstjax sweep")
         try:
             content = json.loads(self.index.read_text(encoding="utf-8"))
             digest = content.pop("sha256")

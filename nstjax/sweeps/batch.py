@@ -16,7 +16,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
-from nstjax import optimise
+from nstjax import divergence, optimise
 from nstjax.callbacks import Listener
 from nstjax.errors import UserError
 from nstjax.experiment.inputs import Inputs
@@ -65,7 +65,7 @@ class Members:
         ]
         if any(str(form) != str(forms[0]) for form in forms):
             raise UserError("the style pictures of this sweep give targets of different shapes: crop them to one size")
-        self._abstract_targets, self._abstract_guides = forms[0]
+        self._abstract_targets, self._abstract_guides, _ = forms[0]
         contents, styles = ({identity[k] for identity in self._distinct_inputs} for k in (0, 1))
         differs = {"content": len(contents) > 1, "style": len(styles) > 1}
         terms = (term for term in self.method.objective.terms if isinstance(term, Term))
@@ -102,7 +102,8 @@ class Members:
             for name, target in self._abstract_targets.items()
         }
         guides = _abstract(self._abstract_guides, self._whole)
-        problem = Problem(_abstract(self._network, self._whole), targets, weights, guides)
+        scale = _abstract(jnp.float32(0), self._spread, size)
+        problem = Problem(_abstract(self._network, self._whole), targets, weights, guides, scale)
         state = self.make_abstract_state(size)
         with compiling.set_precision(self._config):
             lowered = run_chunks.lower(
@@ -124,11 +125,11 @@ class Members:
     def make_program(self, members: Sequence[int]) -> Program:
         """Make the program of the given members, with their targets and weights."""
         computed = [self._get_targets(self._inputs[member]) for member in members]
-        first_targets, guides = computed[0]
+        first_targets, guides, _ = computed[0]
         targets = {}
         for name, target in first_targets.items():
             if name in self._varying:
-                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _ in computed))
+                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _, _ in computed))
                 targets[name] = jax.device_put(stacked, self._spread)
             else:
                 targets[name] = jax.device_put(target, self._whole)
@@ -136,8 +137,15 @@ class Members:
             name: jnp.array([self._runs[member].config.loss_weights[name] for member in members], jnp.float32)
             for name in self.method.objective.names
         }
+        scale = jnp.stack(
+            [
+                divergence.weigh_scales(scales, self._runs[member].config.loss_weights)
+                for member, (_, _, scales) in zip(members, computed, strict=True)
+            ]
+        )
+        weights, scale = jax.device_put((weights, scale), self._spread)
         network, guides = jax.device_put((self._network, guides), self._whole)
-        problem = Problem(network, targets, jax.device_put(weights, self._spread), guides)
+        problem = Problem(network, targets, weights, guides, scale)
         return Program(problem, self.compile(len(members)))
 
     def _init(self, picture: Array, rate: Array, key: Array) -> State:
@@ -219,7 +227,7 @@ def run_chunks(
 
     def make_specs(stacked: Any, shared: Any) -> Any:
         targets = {name: stacked if name in varying else shared for name in problem.targets}
-        return Problem(shared, targets, stacked, shared)
+        return Problem(shared, targets, stacked, shared, stacked)
 
     def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
         run_one = functools.partial(trace_chunk, method=method)

@@ -40,6 +40,30 @@ def make_groups(runs: Sequence[Resolved], numbers: Sequence[int], size: int, dev
     return groups
 
 
+def choose_device_count(groups: Sequence[Group], available: int, listener: Listener) -> int:
+    """Choose the number of devices for groups that were begun: as many as divide the sizes of all of them evenly.
+
+    Groups that ran out of memory were split, so their sizes may differ.
+
+    Args:
+        groups: the groups that were begun.
+        available: number of devices that there are.
+        listener: told if some stay idle, and if the groups ran on another number before.
+    """
+    sizes = {group.size for group in groups}
+    count = max(k for k in range(1, available + 1) if not any(size % k for size in sizes))
+    before = sorted({group.devices for group in groups})
+    if before != [count]:
+        listener.warning(
+            f"continuing on {count} of {available} devices, but the sweep last ran on "
+            f"{' and '.join(map(str, before))}: the last bits may differ"
+        )
+    elif count < available:
+        members = " and ".join(map(str, sorted(sizes)))
+        listener.notice(f"using {count} of {available} devices, over which groups of {members} members spread evenly")
+    return count
+
+
 def point_to_group(run: Resolved, member: int, run_folder: RunFolder, group: Group, folder: SweepFolder) -> Resolved:
     """Return the run with a record that says which group holds its state.
 

@@ -9,13 +9,19 @@ import numpy as np
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
-from nstjax.experiment.inputs import Inputs, Source, from_arrays, prepare, replace_start
+from nstjax.experiment.inputs import Inputs, from_arrays, prepare, replace_start
 from nstjax.experiment.plan import PICTURES, to_settings
+from nstjax.experiment.sources import Source
 from nstjax.storage.sweep_folder import Plan
 
 
 def prepare_members(
-    plan: Plan, experiment: Experiment, pictures: list[list[Any]], *, blend: Sequence[Source] = (), **masks: Any
+    plan: Plan,
+    experiment: Experiment,
+    pictures: list[list[Any]],
+    *,
+    blend: Source | Sequence[Source] = (),
+    **options: Any,
 ) -> list[Inputs]:
     """Prepare the pictures of each member. Equal pictures are the same arrays.
 
@@ -24,9 +30,10 @@ def prepare_members(
         experiment: the experiment, with its settings.
         pictures: the content pictures, and the styles.
         blend: further styles, blended with each of the styles.
-        masks: masks, as ``prepare`` takes them.
+        options: masks and a start, as ``prepare`` takes them.
     """
     axes = {axis.name: axis.values for axis in plan.axes}
+    further: list[Any] = [*blend] if isinstance(blend, list | tuple) else [blend]
     prepared: dict[tuple[int, int], Inputs] = {}
     with_start: dict[Any, Inputs] = {}
     inputs = []
@@ -35,7 +42,7 @@ def prepare_members(
         content, style = (axes[name].index(assignment[name]) if name in axes else 0 for name in PICTURES)
         pair = (content, style)
         if pair not in prepared:
-            prepared[pair] = prepare(pictures[0][content], [pictures[1][style], *blend], experiment.config, **masks)
+            prepared[pair] = prepare(pictures[0][content], [pictures[1][style], *further], experiment.config, **options)
         random = config.init_noise or config.init_deviation or config.init != "content"
         start = (pair, config.seed if random else None, config.init_noise, config.init_deviation)
         if start not in with_start:

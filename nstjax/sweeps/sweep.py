@@ -16,7 +16,6 @@ other. See README.md in this folder.
 """
 
 import functools
-import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -27,15 +26,18 @@ from typing import Any, cast
 import jax
 
 from nstjax import report
-from nstjax.callbacks import Listener
+from nstjax.arguments import check_kind, to_flag, to_mapping, to_number, to_text, to_tuple
+from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, restore_colours, source_name
+from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
+from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
-from nstjax.images.masks import Mask
-from nstjax.runs.loop import raise_if_diverged, run_loop
+from nstjax.experiment.sources import MaskSource, Source, source_name, split_init, to_sources
+from nstjax.runs.failure import raise_if_diverged
+from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import get_abstract_state
 from nstjax.runs.stylize import Result, make_result
 from nstjax.runs.writer import FolderWriter, Writer
@@ -43,7 +45,7 @@ from nstjax.storage import status, tensorboard
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
-from nstjax.sweeps.groups import create_folders, make_groups, point_to_group, split_group
+from nstjax.sweeps.groups import choose_device_count, create_folders, make_groups, point_to_group, split_group
 from nstjax.sweeps.pictures import complete_inputs, prepare_members, share_arrays
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
@@ -75,11 +77,11 @@ def sweep(
     content: Source | Sequence[Source],
     style: Source | Sequence[Source],
     *,
-    vary: Mapping[str, Sequence[Any]],
+    vary: Mapping[str, Any],
     paired: bool = False,
-    blend: Sequence[Source] = (),
-    content_mask: Mask | None = None,
-    style_masks: Sequence[Mask] = (),
+    blend: Source | Sequence[Source] = (),
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     group_size: int | None = None,
@@ -90,8 +92,8 @@ def sweep(
     """Run an experiment with every combination of some values, many runs at a time.
 
     Args:
-        content: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them, of one size.
-        style: a path, ``example:NAME``, or an array [H, W, 3] in [0, 1]; or several of them.
+        content: a picture, as for ``stylize``; or a list of them, of one size.
+        style: a picture, as for ``stylize``; or a list of them.
         vary: {name: values}; a name is a term, whose weight varies, or "learning_rate", "seed" or "init_noise".
         paired: pair the first values, the second values and so on, instead of every combination.
         blend: further styles, blended with each of the styles; see ``blend_shares``.
@@ -108,20 +110,21 @@ def sweep(
         UserError: the arguments contain a mistake; the message is one line.
         Failure: a file of the sweep could not be written.
     """
-    listener = listener or Listener()
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
+    out, listener = None if out is None else to_text("out", out), to_listener(listener)
+    group_size = None if group_size is None else to_number("group-size", group_size, least=1, whole=True)
+    check_kind("place", place, Place, "a Place")
+    changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
-    pictures: list[list[Any]] = [
-        [*sources] if isinstance(sources, list | tuple) else [sources] for sources in (content, style)
-    ]
+    pictures = [to_sources("content", content), to_sources("style", style)]
     axes = [
         Axis(name, tuple(source_name(source) for source in sources))
         for name, sources in zip(PICTURES, pictures, strict=True)
         if len(sources) > 1
     ]
-    axes += [Axis(name, tuple(values)) for name, values in vary.items()]
-    plan = Plan(tuple(axes), paired)
+    axes += [Axis(name, to_tuple(f"vary[{name!r}]", values)) for name, values in to_mapping("vary", vary).items()]
+    plan = Plan(tuple(axes), to_flag("paired", paired))
     folder = None if out is None else SweepFolder(out)
     numbers = range(place.index, len(plan.assignments()), place.count)
     if folder is not None:
@@ -132,7 +135,8 @@ def sweep(
         raise UserError("processes that share a sweep need a folder that all of them can read and write: give out")
     if content_mask is not None and any(len(sources) > 1 for sources in pictures):
         raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
-    prepare = functools.partial(prepare_members, blend=blend, content_mask=content_mask, style_masks=style_masks)
+    options = {"blend": blend, "content_mask": content_mask, "style_masks": style_masks, "init": init}
+    prepare = functools.partial(prepare_members, **options)
     inputs = prepare(plan, experiment, pictures)
     first = resolve(experiment, inputs[0], listener)
     if first.inputs is not inputs[0]:  # its weights ask for other sizes
@@ -143,6 +147,8 @@ def sweep(
         vary_run(first, experiment, member_inputs, to_settings(assignment))
         for assignment, member_inputs in zip(plan.assignments(), inputs, strict=True)
     ]
+    if any("seed" in settings for settings in (*experiment.changes, vary)) and not any(map(is_random, runs)):
+        listener.notice(NO_EFFECT)
     listener.compiling()
     with experiment.error_context():
         members_by_size = make_members(runs, inputs, jax.local_devices())
@@ -183,8 +189,9 @@ def resume(
         UserError: there is no sweep, another process works on it, or something that it needs is missing or was changed.
         Failure: all checkpoints of a group are damaged, or a file of the sweep could not be written.
     """
-    listener = listener or Listener()
-    folder = SweepFolder(path)
+    listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
+    steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
+    check_kind("experiment", experiment, Experiment | None, "an Experiment")
     plan, run_folders = folder.read_plan(), folder.started_members()
     groups = folder.read_groups()
     if not groups:
@@ -208,15 +215,8 @@ def resume(
         for number, (assignment, member_inputs) in enumerate(zip(plan.assignments(), inputs, strict=True))
     ]
     devices = jax.local_devices()
-    if len(devices) != groups[0].devices:
-        listener.warning(
-            f"{len(devices)} devices, but the sweep began with {groups[0].devices}: the last bits may differ"
-        )
-    size = groups[0].size
-    # Groups that ran out of memory were split, so their sizes differ.
-    usable = math.gcd(len(devices), *(group.size for group in groups))
-    members_by_size = make_members(runs, inputs, devices[:usable])
-    device_count = members_by_size[-1].device_count
+    size, device_count = groups[0].size, choose_device_count(groups, len(devices), listener)
+    members_by_size = make_members(runs, inputs, devices[:device_count])
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]
     begun = {number for group in groups for number in group.members}
@@ -304,17 +304,17 @@ def _run_group(
             for k, member in attached.items():  # its number of steps or of devices may be new
                 cast("RunFolder", run_folders[k]).write_record(runs[member].record)
             cast("SweepFolder", folder).write_group(group)
-        state, logs, method = run_loop(config, state, logs, stages, listener, writer)
+        state, logs, stage = run_loop(config, state, logs, stages, listener, writer, count=len(group.members))
     finally:
         writer.close()
     for k, member in attached.items():
         member_state, run_folder = jax.tree.map(lambda leaf, k=k: leaf[k], state), run_folders[k]
-        result = make_result(runs[member], inputs[member], member_state, method, logs[k], run_folder)
+        result = make_result(runs[member], inputs[member], member_state, stage.method, logs[k], run_folder)
         results[member] = result
         if run_folder is not None:
             with write_error_context(run_folder.output):
                 result.save(run_folder.output)
         try:
-            raise_if_diverged(member_state, logs[k], run_folder)
+            raise_if_diverged(member_state, logs[k], run_folder, stage=None)
         except Diverged as error:
             listener.warning(str(error))

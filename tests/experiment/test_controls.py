@@ -130,7 +130,7 @@ def test_masks_and_blends_that_do_not_fit_are_refused(pictures, capsys, argument
 
 
 def test_a_run_without_styles_is_refused(pictures):
-    with pytest.raises(UserError, match="at least one style"):
+    with pytest.raises(UserError, match="style must be at least one picture"):
         run([])
 
 

@@ -141,20 +141,6 @@ def test_a_diverging_loss_raises(weights):
         nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, learning_rate=1e30)
 
 
-@pytest.mark.parametrize(
-    ("picture", "message"),
-    [
-        (np.zeros((8, 8), np.float32), r"a float array \[H, W, 3\]"),
-        (np.zeros((8, 8, 3), np.uint8), "not uint8"),
-        (np.full((8, 8, 3), 255.0), "divide by 255"),
-        (np.full((8, 8, 3), np.nan), r"values in \[0, 1\], not nan to nan"),
-    ],
-)
-def test_arrays_that_are_not_pictures_are_refused(picture, message):
-    with pytest.raises(UserError, match=message):
-        prepare(picture, STYLE, QUICK.config)
-
-
 def test_terms_and_weights_must_match(weights):
     missing = dataclasses.replace(QUICK, config=dataclasses.replace(QUICK.config, loss_weights={"content": 1.0}))
     with pytest.raises(UserError, match="term 'style' has no weight"):

@@ -261,7 +261,7 @@ def test_the_checkpoint_of_another_run_is_skipped(folder):
     reseal(folder / "30", lambda seal: seal.update(run="another"))
     state, (warning,) = restore(folder)
     assert same(state, make_state(20)) and "belongs to another run" in warning
-    with pytest.raises(Failure, match=r"all checkpoints in .* are damaged"):
+    with pytest.raises(Failure, match=r"all checkpoints in .* belong to another run: put back those of this run"):
         restore(folder, run="a third")
 
 

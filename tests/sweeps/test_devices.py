@@ -71,7 +71,7 @@ def test_a_sweep_resumed_on_as_many_devices_is_equal_and_on_others_nearly_equal(
         )
     run_on_devices(4, "resume", "same", "--steps", "50")
     stderr = run_on_devices(2, "resume", "other", "--steps", "50")
-    assert "2 devices, but the sweep began with 4: the last bits may differ" in stderr
+    assert "continuing on 2 of 2 devices, but the sweep last ran on 4: the last bits may differ" in stderr
     for path in Path("other/members").iterdir():
         assert json.loads((path / "config.json").read_text())["sweep"]["devices"] == 2
     whole, same, other = (

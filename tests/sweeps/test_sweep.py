@@ -451,4 +451,4 @@ def test_groups_of_different_sizes_continue_on_devices_that_divide_all_of_them(w
         monkeypatch.setattr(jax, "local_devices", lambda *_, count=count, **__: jax.devices() * count)
         with pytest.raises(KeyboardInterrupt):
             sweep.resume("out", steps=10)
-    assert device_counts == [1, 2, 2]
+    assert device_counts == [2, 2, 2]

@@ -1,0 +1,70 @@
+"""Divergence: when the loss of a run counts as lost.
+
+A loss is compared with its lowest value so far. Where a run starts next to its minimum, as with one picture as content
+and style, the lowest value is rounding error and measures nothing: any step multiplies it. So the lowest value counts
+as no less than half the loss of white noise, which is about the loss between two different pictures.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+from nstjax.objective import Network, Objective
+from nstjax.types import Guides, Picture, Scalar, Targets
+
+RATIO = 1000.0
+"""Ratio of the loss to its lowest value so far above which a run has diverged."""
+
+_FLOOR = 0.5
+"""The share of the scale that the lowest loss counts as at least. Away from a minimum, the first steps of Adam and
+RMSprop at their usual rates reach up to 400 times the scale and come back."""
+
+
+def has_diverged(total: Scalar, gradient: PyTree, *, lowest: Scalar, scale: float | Scalar) -> Bool[Array, ""]:
+    """Return whether a loss has diverged.
+
+    It has if it or its gradient is not finite, or if it is more than ``RATIO`` times the lowest so far, which counts as
+    no less than half the scale. The ratio means nothing where losses are negative, or where both are zero.
+
+    Args:
+        total: the loss.
+        gradient: its gradient.
+        lowest: the lowest loss so far; infinite at first.
+        scale: the sum of ``measure_scales``, weighted; 0 compares with the lowest loss alone.
+    """
+    finite = jnp.isfinite(total) & jnp.all(
+        jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
+    )
+    least = jnp.maximum(lowest, _FLOOR * scale)
+    return ~finite | ((lowest >= 0) & (least > 0) & (total > RATIO * least))
+
+
+def measure_scales(
+    objective: Objective, network: Network | None, picture: Picture, targets: Targets, guides: Guides | None
+) -> dict[str, Scalar]:
+    """Return the scale of each term, {term: its value for white noise}. A value that is not finite counts as zero.
+
+    Args:
+        objective: the terms.
+        network: the network whose features the terms see.
+        picture: [H, W, 3], of the shape that is optimised; its values do not matter.
+        targets: from ``Objective.targets``.
+        guides: from ``Objective.guides``; None without regions.
+    """
+    key = jax.random.key(0)
+    _, values = objective(
+        jax.random.uniform(key, picture.shape, picture.dtype),
+        network=network,
+        targets=targets,
+        weights=dict.fromkeys(objective.names, 1.0),
+        key=key,
+        guides=guides,
+    )
+    return {name: jnp.where(jnp.isfinite(value), value, 0) for name, value in values.items()}
+
+
+def weigh_scales(scales: Mapping[str, Scalar], weights: Mapping[str, float | Scalar]) -> Scalar:
+    """Return the scale of the whole loss, ``sum_t |w_t| scale_t``."""
+    return sum((abs(weights[name]) * value for name, value in scales.items()), jnp.float32(0))

@@ -1,0 +1,138 @@
+"""Runs that start next to their minimum, or that have nothing to do."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import random_weights, smooth_picture
+
+import nstjax
+from nstjax.callbacks import Listener
+from nstjax.errors import Diverged
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import Experiment
+from nstjax.network.weights import write
+from nstjax.runs.stillness import Stillness
+
+PICTURE, GREY = smooth_picture(16, 12), np.full((16, 12, 3), 0.5, np.float32)
+
+
+def make_terms(config):
+    return (
+        nstjax.content_term(("relu1_1",), nstjax.layer_sum(nstjax.losses.variance_scaled)),
+        nstjax.style_term(("relu1_1",), nstjax.statistics.gram, nstjax.layer_sum(nstjax.losses.relative_squared)),
+    )
+
+
+CONFIG = Config(layers={"content": ("relu1_1",)}, loss_weights={"content": 1.0, "style": 10.0}, log_every=1, steps=30)
+EXPERIMENT = Experiment("narrow", CONFIG, make_terms)
+
+
+class Warnings(Listener):
+    def __init__(self):
+        self.messages, self.notices = [], []
+
+    def notice(self, message):
+        self.notices.append(message)
+
+    def warning(self, message):
+        self.messages.append(message)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "vgg.safetensors"
+    write(path, random_weights("block1_conv1"))
+    return str(path)
+
+
+@pytest.mark.parametrize("picture", [PICTURE, GREY, np.zeros_like(GREY)], ids=["smooth", "grey", "black"])
+def test_one_picture_as_content_and_style_comes_back(weights, picture):
+    result = nstjax.stylize(picture, picture, experiment=EXPERIMENT, weights=weights)
+    assert result.steps == 30 and not result.diverged
+    assert result.metrics["total"][0] < 1e-10
+    assert np.abs(result.picture - picture).max() < 0.1
+
+
+def test_the_members_of_a_sweep_come_back_too(weights):
+    vary = {"learning_rate": [0.02, 1000.0]}
+    listener = Warnings()
+    result = nstjax.sweep(PICTURE, PICTURE, vary=vary, experiment=EXPERIMENT, weights=weights, listener=listener)
+    assert [member.diverged for member in result.members] == [False, True]
+    (warning,) = listener.messages
+    assert "more than 1000 times its lowest" in warning
+
+
+def test_a_content_reconstruction_that_starts_close_by_ends_close_by(weights):
+    experiment = EXPERIMENT.replace(loss_weights={"style": 0.0}, init_deviation=1e-5)
+    result = nstjax.stylize(PICTURE, GREY, experiment=experiment, weights=weights)
+    assert not result.diverged and np.abs(result.picture - PICTURE).max() < 0.1
+
+
+def test_a_rate_for_another_scale_diverges_next_to_the_minimum_too(weights):
+    with pytest.raises(Diverged, match=r"more than 1000 times its lowest, .*: try a lower learning rate"):
+        nstjax.stylize(PICTURE, PICTURE, experiment=EXPERIMENT, weights=weights, learning_rate=100.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss_weights": {"content": 0.0, "style": 0.0}}, "the picture starts with a loss of exactly 0"),
+        ({"learning_rate": 0.0}, "the picture has not moved at all in the last 3 steps"),
+    ],
+)
+def test_a_run_that_has_nothing_to_do_says_so_once(weights, settings, message):
+    listener = Warnings()
+    result = nstjax.stylize(
+        PICTURE, GREY, experiment=EXPERIMENT, weights=weights, steps=3, listener=listener, **settings
+    )
+    assert result.steps == 3
+    (warning,) = listener.messages
+    assert warning.startswith(message) and warning.endswith("check the loss weights and the learning rate")
+
+
+class Moves:
+    """A state of two runs, of which the first moves."""
+
+    def __init__(self, step):
+        self.step = np.array([step, step])
+
+
+def test_a_picture_is_reported_after_a_hundred_steps_without_a_move(monkeypatch):
+    monkeypatch.setattr("nstjax.optimise.has_moved", lambda state: np.array([True, False]))
+    listener = Warnings()
+    stillness = Stillness(CONFIG.replace(steps=1000), 2, listener)
+    for step in range(0, 200, 10):
+        stillness.check(Moves(step + 10), np.array([step, step]), np.ones((2, 10)))
+        assert len(listener.messages) == (step + 10 >= 100)
+    assert listener.messages[0].startswith("the picture of 1 of 2 members has not moved")
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda p: jnp.mean(p - 0.5) / 0.0, "the term 'tv' is not finite at step 0"),
+        (lambda p: jnp.sum(jnp.sqrt(p - p)), "the gradient of the term 'tv' is not finite at step 0"),
+    ],
+)
+def test_a_start_that_is_not_finite_names_the_term(weights, loss, message):
+    terms = (nstjax.PictureTerm("tv", loss), nstjax.PictureTerm("range", nstjax.losses.value_range))
+    config = Config(loss_weights={"tv": 1.0, "range": 1.0}, steps=2)
+    with pytest.raises(Diverged, match=f"^{message} .*: the start itself fails: check the terms"):
+        nstjax.stylize(PICTURE, GREY, experiment=Experiment("tv", config, lambda _: terms), weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({}, False), ({"seed": 1}, True), ({"seed": 1, "init_noise": 0.1}, False)]
+)
+def test_a_seed_that_was_asked_for_and_has_no_effect_is_said(weights, settings, said):
+    listener = Warnings()
+    nstjax.stylize(PICTURE, GREY, experiment=EXPERIMENT, weights=weights, steps=1, listener=listener, **settings)
+    assert any("the seed has no effect" in notice for notice in listener.notices) is said
+
+
+def test_members_that_differ_in_the_seed_alone_say_so_and_the_losses_shown_are_means(weights):
+    listener = Warnings()
+    options = {"experiment": EXPERIMENT, "weights": weights, "steps": 1, "listener": listener}
+    nstjax.sweep(PICTURE, GREY, vary={"seed": np.arange(2)}, **options)
+    assert any("the seed has no effect" in notice for notice in listener.notices)
+    assert "the losses shown are means over 2 members" in listener.notices
