@@ -1,7 +1,9 @@
 """The listener: the object that a run reports to. Subclass `Listener` to show progress or to stop a run early."""
 
+import functools
 import warnings
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 LogLine: TypeAlias = dict[str, float]
 """A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
@@ -69,3 +71,33 @@ class Listener:
 
     def finished(self) -> None:
         """Handle the end of the loop."""
+
+
+def protect_listener(listener: Listener | None) -> Listener:
+    """Return a listener that passes everything on to another, and goes on if that one cannot write its output.
+
+    Args:
+        listener: the other listener; None for ``Listener()``.
+    """
+    other, protected = listener or Listener(), Listener()
+    for name in vars(Listener):
+        if not name.startswith("_"):
+            setattr(protected, name, _drop_lost_output(getattr(other, name)))
+    return protected
+
+
+def _drop_lost_output(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that warns and returns None where the terminal, pipe or file that it writes to is lost."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except (OSError, ValueError) as error:
+            # What print raises: OSError, for a character that cannot be shown, or because the stream is closed.
+            if not isinstance(error, OSError | UnicodeEncodeError) and "closed file" not in str(error):
+                raise
+            warnings.warn(f"the listener could not write its output ({error}): the run goes on without", stacklevel=2)
+            return None
+
+    return call

@@ -1,13 +1,11 @@
 """The command line.
 
-Exit codes: 0 done; 1 a failure; 2 a mistake of the user; 130 and 143 stopped by a signal. Each error is one line on
-stderr.
+Exit codes: 0 done; 1 a failure; 2 a mistake of the user; 129, 130 and 143 stopped by a signal. Each error is one line
+on stderr.
 """
 
 import argparse
-import codecs
 import errno
-import io
 import os
 import signal
 import sys
@@ -16,7 +14,7 @@ from typing import Any, NoReturn
 
 from nstjax.cli import runs, weights
 from nstjax.errors import Failure, UserError
-from nstjax.system import memory
+from nstjax.system import memory, signals, streams
 from nstjax.system.versions import read_version
 
 
@@ -34,30 +32,17 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> NoReturn:
     """Run the command line and exit with its code."""
-    codecs.register_error("nstjax", _encode_any)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="nstjax")
+    streams.protect_streams()
     try:
         code = main()
     except SystemExit as end:
-        if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        if end.code in [128 + number for number in signals.STOPS]:
             # Stopped at once, perhaps during a compilation, whose threads would crash while Python shuts down.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code)
         raise
     sys.exit(code)
-
-
-def _encode_any(error: UnicodeError) -> tuple[bytes, int]:
-    """Encode what a stream's encoding lacks: undecodable bytes of a file's name as they are, letters as escapes."""
-    assert isinstance(error, UnicodeEncodeError)
-    letters = error.object[error.start : error.end]
-    return b"".join(
-        bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else letter.encode("ascii", "backslashreplace")
-        for letter in letters
-    ), error.end
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,10 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments)
     except UserError as error:
         return _print_error(str(error), 2)
-    except BrokenPipeError:
-        # The reader of the output is gone; Python would report that again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (Failure, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             return _print_error(f"the path {error.filename} is too long: choose a shorter one", 2)

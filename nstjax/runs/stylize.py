@@ -29,7 +29,7 @@ import jax
 import numpy as np
 
 from nstjax import images, optimise, report
-from nstjax.callbacks import Listener, LogLine
+from nstjax.callbacks import Listener, LogLine, protect_listener
 from nstjax.errors import NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
@@ -94,7 +94,7 @@ def run(
     listener: Listener | None = None,
 ) -> "Result":
     """Run an experiment on prepared pictures; see ``stylize``."""
-    listener = listener or Listener()
+    listener = protect_listener(listener)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_new()
@@ -145,7 +145,7 @@ def resume(
         Diverged: the loss diverged.
         Failure: all checkpoints are damaged, or a file of the run could not be written.
     """
-    listener = listener or Listener()
+    listener = protect_listener(listener)
     folder = RunFolder(path)
     if "sweep" in folder.read_record():
         with folder.lock():  # holds the whole group, whose checkpoints are read

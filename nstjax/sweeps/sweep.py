@@ -27,7 +27,7 @@ from typing import Any, cast
 import jax
 
 from nstjax import report
-from nstjax.callbacks import Listener
+from nstjax.callbacks import Listener, protect_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
@@ -108,7 +108,7 @@ def sweep(
         UserError: the arguments contain a mistake; the message is one line.
         Failure: a file of the sweep could not be written.
     """
-    listener = listener or Listener()
+    listener = protect_listener(listener)
     if not isinstance(experiment, Experiment):
         experiment = load(experiment)
     experiment = experiment.replace(**changes)
@@ -183,7 +183,7 @@ def resume(
         UserError: there is no sweep, another process works on it, or something that it needs is missing or was changed.
         Failure: all checkpoints of a group are damaged, or a file of the sweep could not be written.
     """
-    listener = listener or Listener()
+    listener = protect_listener(listener)
     folder = SweepFolder(path)
     plan, run_folders = folder.read_plan(), folder.started_members()
     groups = folder.read_groups()

@@ -88,6 +88,34 @@ def test_a_listener_is_told_everything_in_order(weights):
     assert events == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
 
 
+def test_a_run_goes_on_if_its_listener_cannot_print(weights, tmp_path):
+    with open(tmp_path / "closed", "w") as closed:
+        pass
+
+    class Printer(Listener):
+        def started(self, done, steps):
+            print("a line into a closed file", file=closed)
+
+        def advanced(self, step, losses):
+            raise BrokenPipeError("Broken pipe")
+
+        def finished(self):
+            "\u2713".encode("ascii")
+
+    with pytest.warns(UserWarning, match="the listener could not write its output .*: the run goes on") as warnings:
+        result = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, listener=Printer())
+    assert result.steps == 6 and len({str(warning.message) for warning in warnings}) == 3
+
+
+def test_a_mistake_in_a_listener_is_not_hidden(weights):
+    class Wrong(Listener):
+        def started(self, done, steps):
+            raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, listener=Wrong())
+
+
 def test_a_listener_can_stop_a_run(weights):
     class StopAfterThree(Listener):
         steps = 0
