@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nstjax.cli import runs, weights
+from nstjax.cli import runs, shared, weights
 from nstjax.errors import Failure, UserError
 from nstjax.system import memory, signals, streams
 from nstjax.system.versions import read_version
@@ -25,6 +25,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings, add_help=False)
         self._optionals.title, self._positionals.title = "Options", "Arguments"
         self.add_argument("-h", "--help", action="help", help="Show this help and exit")
+        self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
@@ -48,26 +49,57 @@ def entry() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     memory.keep_freed_memory()  # before the array libraries start their threads
+    argv = sys.argv[1:] if argv is None else argv
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:
-            raise UserError(f"unknown argument {unknown[0]}: nstjax {arguments.verb} --help lists the options")
+            raise UserError(_describe_unknown(unknown[0], argv, arguments.parser))
+        _check_not_empty(arguments)
+        _check_current_folder()
         return arguments.command(arguments)
     except UserError as error:
-        return _print_error(str(error), 2)
+        shared.print_line(error)
+        return 2
     except (Failure, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _print_error(f"the path {error.filename} is too long: choose a shorter one", 2)
-        return _print_error(str(error), 1)
+            shared.print_line(f"the path {error.filename} is too long: choose a shorter one")
+            return 2
+        shared.print_line(error)
+        return 1
+    except MemoryError as error:
+        shared.print_line(f"out of memory ({error}): use smaller pictures, or a smaller --size")
+        return 1
     except KeyboardInterrupt:
-        print("nstjax: stopped", file=sys.stderr)
+        shared.print_line("stopped")
         return 128 + signal.SIGINT
 
 
-def _print_error(message: str, code: int) -> int:
-    # The name of a file may hold line breaks.
-    print("nstjax:", message.replace("\n", "\\n"), file=sys.stderr)
-    return code
+def _describe_unknown(unknown: str, argv: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Return a line about an argument that the parser does not take."""
+    option, values = None, 0
+    for argument in argv if not unknown.startswith("--") else ():
+        name, has_value, _ = argument.partition("=")
+        if name in parser._option_string_actions:
+            option, values = parser._option_string_actions[name], len(has_value)
+        elif argument == unknown and option is not None and option.nargs is None and values == 1:
+            kind = "number" if option.metavar in ("N", "X", "W") else "value"
+            return f"{option.option_strings[0]} takes one {kind}, but {unknown} follows as a second one"
+        else:
+            values += 1
+    return f"unknown argument {unknown}: {parser.prog} --help lists the options"
+
+
+def _check_not_empty(arguments: argparse.Namespace) -> None:
+    for name, value in vars(arguments).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise UserError(f"{name.replace('_', '-')} is empty: a variable of the shell may not be set")
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the current folder cannot be used ({error.strerror}): change to another with cd") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +132,7 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _devices(arguments: argparse.Namespace) -> int:
+    shared.start_jax()
     from nstjax.system import devices
 
     print("\n".join(devices.describe_devices()))

@@ -100,7 +100,7 @@ class Config:
         "pixels", "What is optimised: pixels, fourier (coefficients of waves) or laplacian (levels of a pyramid)"
     )
     clamp: bool = _start(False, "Clip the picture to [0, 1] after each step (pixels only)")
-    seed: int = _start(0, "Seed of all random numbers", least=0)
+    seed: int = _start(0, "Seed of all random numbers", least=0, most=2**63 - 1)
 
     steps: int = _optimiser(500, "Number of steps, of all sizes together", least=0)
     optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")

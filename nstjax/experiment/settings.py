@@ -16,7 +16,7 @@ _LARGEST = 3.4e38
 """Largest number in float32."""
 
 
-def setting(group: str, default: Any, help: str, *, least: float | None = None) -> Any:
+def setting(group: str, default: Any, help: str, *, least: float | None = None, most: int | None = None) -> Any:
     """Declare a setting as a field of a dataclass.
 
     Args:
@@ -25,11 +25,12 @@ def setting(group: str, default: Any, help: str, *, least: float | None = None) 
         help: a phrase that can be understood without its neighbours. Where the default is empty or None, the phrase
             says what happens by default; the help shows any other default after the phrase.
         least: smallest value; of several values, the smallest of each.
+        most: largest value; None for the largest number in int32, or in float32.
 
     Returns:
         A dataclass field with all of this in its metadata.
     """
-    metadata = {"group": group, "help": help, "least": least}
+    metadata = {"group": group, "help": help, "least": least, "most": most}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -47,25 +48,29 @@ def check(field: dataclasses.Field, value: Any) -> None:
     Raises:
         UserError: the value, or one of several values, is wrong.
     """
-    option, least = field.name.replace("_", "-"), field.metadata["least"]
+    option, least, most = field.name.replace("_", "-"), field.metadata["least"], field.metadata["most"]
     if list_choices(field) and value is not None and value not in list_choices(field):
         raise UserError(f"{option} must be one of {', '.join(map(str, list_choices(field)))}, not {value!r}")
     if least is None or value is None:
         return
     if typing.get_origin(field.type) is tuple:
         for number in value:
-            _check_number(option, number, least, whole=field.type == tuple[int, ...])
+            _check_number(option, number, least, most, whole=field.type == tuple[int, ...])
     else:
-        _check_number(option, value, least, whole=field.type in (int, int | None))
+        _check_number(option, value, least, most, whole=field.type in (int, int | None))
 
 
-def _check_number(option: str, value: Any, least: float, *, whole: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _check_number(option: str, value: Any, least: float, most: int | None, *, whole: bool) -> None:
+    # An int may be too large for math.isfinite.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
         raise UserError(f"{option} must be a finite number, not {value!r}")
     if whole and not isinstance(value, int):
         raise UserError(f"{option} must be a whole number, not {value!r}")
     if value < least:
-        raise UserError(f"{option} must be at least {least:g}, not {value:g}")
+        raise UserError(f"{option} must be at least {least:g}, not {value}")
+    most = most or (_MOST_STEPS if whole else _LARGEST)
+    if value > most:
+        raise UserError(f"{option} must be at most {most:,}, not {value:,}")
 
 
 def check_together(config: "Config") -> None:
@@ -79,7 +84,7 @@ def check_together(config: "Config") -> None:
             raise UserError(f"{name.replace('_', '-')} must be below 1, not {getattr(config, name):g}")
     if config.init_noise > 1:
         raise UserError(f"init-noise must be at most 1, not {config.init_noise:g}")
-    if config.steps > _MOST_STEPS:
+    if config.steps > _MOST_STEPS:  # the sum of size_steps
         raise UserError(f"steps must be at most {_MOST_STEPS:,}, not {config.steps:,}")
     for term, weight in config.loss_weights.items():
         if not abs(weight) <= _LARGEST:

@@ -30,7 +30,7 @@ import numpy as np
 
 from nstjax import images, optimise, report
 from nstjax.callbacks import Listener, LogLine, protect_listener
-from nstjax.errors import NotWritten, UserError
+from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, Source, prepare, restore_colours
@@ -47,6 +47,7 @@ from nstjax.storage import tensorboard
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
 from nstjax.system.files import write_error_context
+from nstjax.system.jax_settings import explain_out_of_memory, protect_run
 
 
 def stylize(
@@ -86,6 +87,7 @@ def stylize(
     return run(experiment, inputs, out=out, listener=listener)
 
 
+@protect_run("choose a smaller --size")
 def run(
     experiment: Experiment,
     inputs: Inputs,
@@ -108,21 +110,23 @@ def run(
         state, (log,), method = run_loop(resolved.config, None, [[]], stages, listener, Writer())
         raise_if_diverged(state, log, None)
         return make_result(resolved, inputs, state, method, log, None)
-    with folder.lock():
+    with folder.lock(listener.warning):
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
         # Before compiling, which may take minutes, and so may the learning of the weights.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
         listener.resumable(str(folder.path))
         try:
-            stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
-            stages[0].compile()
-        except UserError:
+            with explain_out_of_memory("choose a smaller --size"):
+                stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
+                stages[0].compile()
+        except (UserError, Failure):
             folder.discard()
             raise
         return _run_in_folder(folder, resolved, inputs, stages, listener)
 
 
+@protect_run("free some, and resume again")
 def resume(
     path: str | os.PathLike[str],
     *,
@@ -148,9 +152,9 @@ def resume(
     listener = protect_listener(listener)
     folder = RunFolder(path)
     if "sweep" in folder.read_record():
-        with folder.lock():  # holds the whole group, whose checkpoints are read
+        with folder.lock(listener.warning):  # holds the whole group, whose checkpoints are read
             _detach_member(folder, experiment, listener)
-    with folder.lock():
+    with folder.lock(listener.warning):
         run_record = folder.read_record()
         if steps is not None:
             run_record = record.extend(run_record, steps)
@@ -182,10 +186,12 @@ def _run_in_folder(
     writer = FolderWriter(
         [folder], config, [postprocess], checkpoints=folder.checkpoints, identity=identity, listener=listener
     )
+    command = f"nstjax resume {shlex.quote(str(folder.path))}"
     try:
         state, logs = writer.restore(functools.partial(get_abstract_state, stages))
         folder.write_record(resolved.record)  # its number of steps may be new
-        state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
+        with explain_out_of_memory(f"free some, then run: {command}; or begin again with a smaller --size"):
+            state, (log,), method = run_loop(config, state, logs, stages, listener, writer)
         result = make_result(resolved, inputs, state, method, log, folder)
         with write_error_context(folder.output):
             result.save(folder.output)
@@ -194,7 +200,7 @@ def _run_in_folder(
         raise_if_diverged(state, log, folder)
         return result
     except NotWritten as error:
-        raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error
+        raise NotWritten(f"{error}; fix that, then run: {command}") from error
     finally:
         writer.close()
 

@@ -31,7 +31,7 @@ from nstjax.callbacks import Listener, protect_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, Source, restore_colours, source_name
+from nstjax.experiment.inputs import Inputs, Source, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
 from nstjax.images.masks import Mask
@@ -44,9 +44,10 @@ from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
 from nstjax.sweeps.groups import create_folders, make_groups, point_to_group, split_group
-from nstjax.sweeps.pictures import complete_inputs, prepare_members, share_arrays
+from nstjax.sweeps.pictures import complete_inputs, name_pictures, prepare_members, share_arrays
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
+from nstjax.system.jax_settings import is_out_of_memory, protect_run
 from nstjax.system.processes import Place
 
 ALONE = Place()
@@ -71,6 +72,7 @@ class SweepResult:
     folder: Path | None
 
 
+@protect_run("choose a smaller --size, or a smaller --group-size")
 def sweep(
     content: Source | Sequence[Source],
     style: Source | Sequence[Source],
@@ -115,11 +117,8 @@ def sweep(
     pictures: list[list[Any]] = [
         [*sources] if isinstance(sources, list | tuple) else [sources] for sources in (content, style)
     ]
-    axes = [
-        Axis(name, tuple(source_name(source) for source in sources))
-        for name, sources in zip(PICTURES, pictures, strict=True)
-        if len(sources) > 1
-    ]
+    named = zip(PICTURES, pictures, strict=True)
+    axes = [Axis(name, name_pictures(sources)) for name, sources in named if len(sources) > 1]
     axes += [Axis(name, tuple(values)) for name, values in vary.items()]
     plan = Plan(tuple(axes), paired)
     folder = None if out is None else SweepFolder(out)
@@ -155,13 +154,14 @@ def sweep(
             _run_group(group, members_by_size, runs, inputs, results, listener, None)
         finished = all(result is not None and result.ended for result in results)
         return SweepResult(plan.assignments(), results, finished, None)
-    with folder.lock():
+    with folder.lock(listener.warning):
         # Again, since another process may have taken the folder while this one compiled.
         folder.check_new(plan, numbers, shared=place.count > 1)
         create_folders(folder, plan, groups, runs, inputs, experiment)
     return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
 
 
+@protect_run("free some, and resume again")
 def resume(
     path: str | os.PathLike[str],
     *,
@@ -251,11 +251,11 @@ def _run_groups(
             group = waiting.pop(0)
             if len(groups) > 1:
                 listener.notice(f"running a group of {len(group.members)}; groups left after it: {len(waiting)}")
-            with folder.group_folder(group).lock():
+            with folder.group_folder(group).lock(listener.warning):
                 try:
                     _run_group(group, members_by_size, runs, inputs, results, listener, folder)
-                except jax.errors.JaxRuntimeError as error:
-                    if "RESOURCE_EXHAUSTED" not in str(error):
+                except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                    if not is_out_of_memory(error):
                         raise
                     if group.size == group.devices:
                         raise Failure(

@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Any
 
-
 _ERRORS = "nstjax"
 """Name of the way in which the streams encode what their encoding lacks."""
 
