@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -87,12 +88,23 @@ def _add_command(
 
 
 def _join_processes(arguments: argparse.Namespace) -> "Place":
+    """Meet the other processes. Comes before JAX starts the devices, which the meeting may need for a moment."""
     from nstjax.system.processes import Place, join
 
     given = (arguments.coordinator, arguments.processes, arguments.process_index)
     if not arguments.distributed and given == (None, None, None):
         return Place()
-    return join(coordinator=given[0], processes=given[1], index=given[2])
+
+    def notice(line: str) -> None:
+        if not arguments.quiet:
+            print(shared.to_line(line), file=sys.stderr)
+
+    return join(notice, coordinator=given[0], processes=given[1], index=given[2])
+
+
+def _check_shared_folder(count: int, arguments: argparse.Namespace) -> None:
+    if count > 1 and not arguments.out:
+        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -145,9 +157,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     names = (source_name(arguments.content), source_name(arguments.style), "sweep")
+    _check_shared_folder(arguments.processes or 1, arguments)
     place = _join_processes(arguments)
-    if place.count > 1 and not arguments.out:
-        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
+    _check_shared_folder(place.count, arguments)
 
     with shared.show_progress(arguments) as terminal, _open_folder(arguments, names) as out:
         from nstjax.sweeps import sweep
@@ -206,10 +218,10 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
     if arguments.save:
         raise UserError("--save takes one result, and a sweep has many: leave --save out")
 
+    place = _join_processes(arguments)
     with shared.show_progress(arguments) as terminal:
         from nstjax.sweeps import sweep
 
-        place = _join_processes(arguments)
         result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
         return _show_sweep(result, terminal)
 
