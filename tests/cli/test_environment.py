@@ -47,6 +47,12 @@ def test_a_current_folder_that_was_removed_is_one_line(capsys, monkeypatch):
     )
 
 
+def test_a_current_folder_that_cannot_be_written_is_one_line(workspace, capsys):
+    Path("runs").touch()
+    assert main(QUICK) == 2
+    assert capsys.readouterr().err == "nstjax: cannot write into runs: File exists; choose another folder with --out\n"
+
+
 def test_a_user_without_a_home_folder_gets_no_folder_of_that_name(workspace, monkeypatch, capsys):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
