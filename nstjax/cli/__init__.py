@@ -37,7 +37,7 @@ def entry() -> NoReturn:
     try:
         code = main()
     except SystemExit as end:
-        if end.code in [128 + number for number in signals.STOPS]:
+        if isinstance(end.code, int) and end.code - 128 in signals.STOPS:
             # Stopped at once, perhaps during a compilation, whose threads would crash while Python shuts down.
             sys.stdout.flush()
             sys.stderr.flush()

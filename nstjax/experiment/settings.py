@@ -68,9 +68,9 @@ def _check_number(option: str, value: Any, least: float, most: int | None, *, wh
         raise UserError(f"{option} must be a whole number, not {value!r}")
     if value < least:
         raise UserError(f"{option} must be at least {least:g}, not {value}")
-    most = most or (_MOST_STEPS if whole else _LARGEST)
-    if value > most:
-        raise UserError(f"{option} must be at most {most:,}, not {value:,}")
+    limit = most or (_MOST_STEPS if whole else _LARGEST)
+    if value > limit:
+        raise UserError(f"{option} must be at most {limit:,}, not {value:,}")
 
 
 def check_together(config: "Config") -> None:

@@ -1,4 +1,4 @@
-"""What surrounds the command line and is not as it should be: one line, exit code 2, nothing left behind."""
+"""Surroundings that are not as they should be: one line, exit code 2, nothing left behind."""
 
 import re
 from pathlib import Path
