@@ -24,7 +24,7 @@ def protect_run(remedy: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def fix_settings() -> Iterator[None]:
-    """Compute with JAX's default number types, precision, random numbers and checks, whatever the process has set.
+    """Compute with JAX's default number types, random numbers and checks, whatever the process has set.
 
     A run's record does not contain these settings, and a resume in another process must give the same bytes. The checks
     for NaN are off, because a chunk of steps looks for losses that are not finite itself, and marks the steps that it
@@ -35,7 +35,6 @@ def fix_settings() -> Iterator[None]:
             jax.enable_x64(False),
             jax.numpy_dtype_promotion("standard"),
             jax.numpy_rank_promotion("allow"),
-            jax.default_matmul_precision(None),
             jax.default_prng_impl("threefry2x32"),
             jax.threefry_partitionable(True),
             jax.debug_nans(False),

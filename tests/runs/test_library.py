@@ -113,7 +113,6 @@ def test_settings_of_jax_do_not_reach_a_run(weights):
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("strict"),
         jax.numpy_rank_promotion("raise"),
-        jax.default_matmul_precision("bfloat16"),
         jax.default_prng_impl("rbg"),
         jax.debug_nans(True),
         jax.debug_key_reuse(True),
