@@ -1,6 +1,8 @@
 """The listener: the object that a run reports to. Subclass `Listener` to show progress or to stop a run early."""
 
+import functools
 import warnings
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from nstjax.arguments import check_kind
@@ -74,12 +76,35 @@ class Listener:
 
 
 def to_listener(listener: Any) -> Listener:
-    """Return the listener; one that does nothing for None.
+    """Return a listener that passes everything on to another, and goes on if that one cannot write its output.
+
+    Args:
+        listener: the other listener; None for ``Listener()``.
 
     Raises:
         UserError: the argument is no listener.
     """
-    if listener is None:
-        return Listener()
-    check_kind("listener", listener, Listener, "a nstjax.callbacks.Listener")
-    return listener
+    if listener is not None:
+        check_kind("listener", listener, Listener, "a nstjax.callbacks.Listener")
+    other, protected = listener or Listener(), Listener()
+    for name in vars(Listener):
+        if not name.startswith("_"):
+            setattr(protected, name, _drop_lost_output(getattr(other, name)))
+    return protected
+
+
+def _drop_lost_output(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that warns and returns None where the terminal, pipe or file that it writes to is lost."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except (OSError, ValueError) as error:
+            # What print raises: OSError, for a character that cannot be shown, or because the stream is closed.
+            if not isinstance(error, OSError | UnicodeEncodeError) and "closed file" not in str(error):
+                raise
+            warnings.warn(f"the listener could not write its output ({error}): the run goes on without", stacklevel=2)
+            return None
+
+    return call

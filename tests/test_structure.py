@@ -23,7 +23,7 @@ WITHOUT_JAX += ["experiment.inputs", "experiment.plan", "experiment.record", "im
 WITHOUT_JAX += ["images.masks", "network.architecture", "network.weights", "report", "storage.contents"]
 WITHOUT_JAX += ["storage.new_folder", "storage.run_folder"]
 WITHOUT_JAX += ["storage.status", "storage.sweep_folder", "storage.tensorboard", "system.files", "system.memory"]
-WITHOUT_JAX += ["system.processes", "system.signals"]
+WITHOUT_JAX += ["system.processes", "system.signals", "system.streams"]
 
 
 def modules():

@@ -4,8 +4,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,22 +88,23 @@ def _add_command(
 
 
 def _join_processes(arguments: argparse.Namespace) -> "Place":
+    """Meet the other processes. Comes before JAX starts the devices, which the meeting may need for a moment."""
     from nstjax.system.processes import Place, join
 
     given = (arguments.coordinator, arguments.processes, arguments.process_index)
     if not arguments.distributed and given == (None, None, None):
         return Place()
-    return join(coordinator=given[0], processes=given[1], index=given[2])
+
+    def notice(line: str) -> None:
+        if not arguments.quiet:
+            print(shared.to_line(line), file=sys.stderr)
+
+    return join(notice, coordinator=given[0], processes=given[1], index=given[2])
 
 
-@contextmanager
-def _start_jax(arguments: argparse.Namespace) -> Iterator["Terminal"]:
-    """Enable the compilation cache and show progress, while a command computes."""
-    from nstjax.cli.terminal import Terminal
-    from nstjax.system.compilation_cache import enable_cache
-
-    with Terminal(quiet=arguments.quiet) as terminal, enable_cache(arguments.compilation_cache, terminal.warning):
-        yield terminal
+def _check_shared_folder(count: int, arguments: argparse.Namespace) -> None:
+    if count > 1 and not arguments.out:
+        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -122,10 +123,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         RunFolder(arguments.out).check_new()
 
-    # Imports JAX, so it comes after every check that needs none.
-    from nstjax.runs import stylize
+    # Starts JAX, so it comes after every check that needs none.
+    with shared.show_progress(arguments) as terminal, _open_folder(arguments, inputs.names) as out:
+        from nstjax.runs import stylize
 
-    with _open_folder(arguments, inputs.names) as out, _start_jax(arguments) as terminal:
         result = stylize.run(experiment, inputs, out=out, listener=terminal)
         return _show(result, arguments, terminal)
 
@@ -156,13 +157,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     names = (source_name(arguments.content), source_name(arguments.style), "sweep")
+    _check_shared_folder(arguments.processes or 1, arguments)
     place = _join_processes(arguments)
-    if place.count > 1 and not arguments.out:
-        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
+    _check_shared_folder(place.count, arguments)
 
-    from nstjax.sweeps import sweep
+    with shared.show_progress(arguments) as terminal, _open_folder(arguments, names) as out:
+        from nstjax.sweeps import sweep
 
-    with _open_folder(arguments, names) as out, _start_jax(arguments) as terminal:
         result = sweep.sweep(
             contents,
             styles,
@@ -185,7 +186,7 @@ def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
         print(f"page: {result.folder}/report.html")
     print(f"sweep: {result.folder}")
     if not result.finished and terminal.signal is not None:
-        print(f"nstjax: stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
+        shared.print_line(f"stopped; to go on: nstjax resume {shlex.quote(str(result.folder))}")
         return 128 + terminal.signal
     return 1 if any(member is not None and member.diverged for member in result.members) else 0
 
@@ -205,10 +206,10 @@ def _resume(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None:
         extend(run, arguments.steps)
 
-    # Imports JAX, so it comes after every check that needs none.
-    from nstjax.runs import stylize
+    # Starts JAX, so it comes after every check that needs none.
+    with shared.show_progress(arguments) as terminal:
+        from nstjax.runs import stylize
 
-    with _start_jax(arguments) as terminal:
         result = stylize.resume(arguments.folder, steps=arguments.steps, listener=terminal)
         return _show(result, arguments, terminal)
 
@@ -217,10 +218,10 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
     if arguments.save:
         raise UserError("--save takes one result, and a sweep has many: leave --save out")
 
-    from nstjax.sweeps import sweep
+    place = _join_processes(arguments)
+    with shared.show_progress(arguments) as terminal:
+        from nstjax.sweeps import sweep
 
-    with _start_jax(arguments) as terminal:
-        place = _join_processes(arguments)
         result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
         return _show_sweep(result, terminal)
 
@@ -235,7 +236,7 @@ def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal")
     steps = result.record["config"]["steps"]
     if result.steps < steps and terminal.signal is not None:
         message = f"stopped after {result.steps:,} of {steps:,} steps"
-        print(f"nstjax: {message}; to go on: nstjax resume {shlex.quote(str(result.folder))}", file=sys.stderr)
+        shared.print_line(f"{message}; to go on: nstjax resume {shlex.quote(str(result.folder))}")
         return 128 + terminal.signal
     return 0
 
@@ -262,7 +263,7 @@ def _report(arguments: argparse.Namespace) -> int:
     sweep = SweepFolder(arguments.folder)
 
     def warn(line: str) -> None:
-        print(f"nstjax: warning: {line}", file=sys.stderr)
+        shared.print_line(f"warning: {line}")
 
     print(report.write_sweep(sweep, warn) if sweep.exists() else report.write(RunFolder(arguments.folder), warn))
     return 0

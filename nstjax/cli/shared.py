@@ -1,7 +1,27 @@
-"""Arguments that several commands share."""
+"""Arguments and messages that several commands share, and the start of JAX."""
 
 import argparse
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nstjax.errors import UserError
+
+if TYPE_CHECKING:
+    from nstjax.cli.terminal import Terminal
+
+
+def to_line(message: object) -> str:
+    """Return a message as one line: the name of a file may hold line breaks and codes that move the cursor."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(message)
+    )
+
+
+def print_line(message: object) -> None:
+    """Print a message as one line on stderr."""
+    print(f"nstjax: {to_line(message)}", file=sys.stderr)
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
@@ -76,3 +96,32 @@ def add_output(parser: argparse.ArgumentParser, *, out: str | None = None, save:
         metavar="DIR|none",
         help="Folder that keeps compiled programs, or none (default: a folder in the user's cache)",
     )
+
+
+def start_jax() -> None:
+    """Import JAX and start its devices.
+
+    Raises:
+        UserError: JAX rejects a variable of the environment, or cannot start a device.
+    """
+    try:
+        from nstjax.system.jax_settings import start_devices
+    except ValueError as error:
+        raise UserError(f"JAX does not start: {error}") from None
+    start_devices()
+
+
+@contextmanager
+def show_progress(arguments: argparse.Namespace) -> Iterator["Terminal"]:
+    """Start JAX, enable the compilation cache and show progress, while a command computes."""
+    from nstjax.cli.terminal import Terminal
+
+    start_jax()
+    import jax
+
+    from nstjax.system.compilation_cache import enable_cache
+
+    with Terminal(quiet=arguments.quiet) as terminal, enable_cache(arguments.compilation_cache, terminal.warning):
+        if jax.config.values["jax_disable_jit"]:
+            terminal.warning("JAX_DISABLE_JIT has no effect on a run: print values in a loss with jax.debug.print")
+        yield terminal

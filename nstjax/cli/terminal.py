@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nstjax.callbacks import TIMES, Listener, LogLine
+from nstjax.cli.shared import to_line
 from nstjax.system.signals import Signals
 
 
@@ -43,14 +44,15 @@ class Terminal(Listener):
         return self.signal is not None
 
     def resumable(self, folder: str) -> None:
-        self._signals.stop_message = f"nstjax: stopped; to go on: nstjax resume {shlex.quote(folder)}"
+        self._signals.stop_message = f"nstjax: stopped; to go on: nstjax resume {to_line(shlex.quote(folder))}"
+        self.notice(f"writing to {folder}")
 
     def notice(self, message: str) -> None:
         if not self._quiet:
-            tqdm.write(message, file=sys.stderr)
+            tqdm.write(to_line(message), file=sys.stderr)
 
     def warning(self, message: str) -> None:
-        tqdm.write(f"nstjax: warning: {message}", file=sys.stderr)
+        tqdm.write(f"nstjax: warning: {to_line(message)}", file=sys.stderr)
 
     def downloading(self, done: int, total: int | None) -> None:
         self._show(done, total, "weights", unit="B", unit_scale=True)

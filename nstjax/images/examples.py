@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from nstjax.errors import UserError
 from nstjax.images import Array, Picture, read
+from nstjax.system.plotting import import_matplotlib
 
 EXAMPLES: dict[str, str] = {
     "portrait": "content: a photograph of Grace Hopper (US Navy, public domain), from matplotlib's sample data",
@@ -41,6 +42,7 @@ def load(name: str) -> Picture:
 
 def _load_portrait() -> Picture:
     try:
+        import_matplotlib()
         from matplotlib import cbook
     except ImportError:
         raise UserError("example 'portrait' needs matplotlib, which is not installed: pip install matplotlib") from None

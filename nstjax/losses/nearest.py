@@ -3,8 +3,8 @@
 x ``[N, C]`` and t ``[M, C]`` are feature vectors, hypercolumns or patches, in any order. With ``a^ = a / |a|``, the
 cosine distance of a and b is ``1 - cos(a, b) = |a^ - b^|^2 / 2``; for a vector of zeros a^ is zero.
 
-No N x M matrix is kept for the gradient. The nearest vectors are searched in blocks, and their indices are constants for the gradient,
-which is exact wherever a small step does not change them. Only the distances to the nearest vectors are formed.
+No N x M matrix is kept for the gradient. The nearest vectors are searched in blocks, and their indices are constants for
+the gradient, which is exact wherever a small step does not change them. Only the distances to the nearest are formed.
 """
 
 from collections.abc import Callable

@@ -8,6 +8,7 @@ import numpy as np
 
 from nstjax.callbacks import TIMES
 from nstjax.system.files import open_atomic
+from nstjax.system.plotting import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +56,7 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
         metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps. A value that is None or not finite
             leaves a gap. Times may be included and are not drawn.
     """
-    # Imported here: matplotlib takes half a second, which only those who draw should wait for.
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
     names = [name for name in metrics if name not in TIMES]

@@ -16,6 +16,7 @@ from PIL import Image
 from nstjax.report.labels import clean_text, wrap_text
 from nstjax.report.pictures import open_picture
 from nstjax.system.files import open_atomic
+from nstjax.system.plotting import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
@@ -38,8 +39,7 @@ class Sheet:
     """
 
     def __init__(self, text_size: int) -> None:
-        # Imported here: matplotlib takes half a second, which only those who draw should wait for.
-        import matplotlib
+        matplotlib = import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.font_manager import FontProperties

@@ -31,7 +31,7 @@ import numpy as np
 from nstjax import images, optimise, report
 from nstjax.arguments import check_kind, to_number, to_text
 from nstjax.callbacks import Listener, LogLine, to_listener
-from nstjax.errors import NotWritten, UserError
+from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, prepare, restore_colours
@@ -50,6 +50,7 @@ from nstjax.storage import tensorboard
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
 from nstjax.system.files import write_error_context
+from nstjax.system.jax_settings import explain_out_of_memory, protect_run
 
 
 def stylize(
@@ -92,6 +93,7 @@ def stylize(
     return run(experiment, inputs, out=out, listener=listener)
 
 
+@protect_run("choose a smaller --size")
 def run(
     experiment: Experiment,
     inputs: Inputs,
@@ -116,21 +118,23 @@ def run(
         state, (log,), stage = run_loop(resolved.config, None, [[]], stages, listener, Writer())
         raise_if_diverged(state, log, None, stage=stage)
         return make_result(resolved, inputs, state, stage.method, log, None)
-    with folder.lock():
+    with folder.lock(listener.warning):
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
         # Before compiling, which may take minutes, and so may the learning of the weights.
         folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
         listener.resumable(str(folder.path))
         try:
-            stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
-            stages[0].compile()
-        except UserError:
+            with explain_out_of_memory("choose a smaller --size"):
+                stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
+                stages[0].compile()
+        except (UserError, Failure):
             folder.discard()
             raise
         return _run_in_folder(folder, resolved, inputs, stages, listener)
 
 
+@protect_run("free some, and resume again")
 def resume(
     path: str | os.PathLike[str],
     *,
@@ -157,9 +161,9 @@ def resume(
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
     check_kind("experiment", experiment, Experiment | None, "an Experiment")
     if "sweep" in folder.read_record():
-        with folder.lock():  # holds the whole group, whose checkpoints are read
+        with folder.lock(listener.warning):  # holds the whole group, whose checkpoints are read
             _detach_member(folder, experiment, listener)
-    with folder.lock():
+    with folder.lock(listener.warning):
         run_record = folder.read_record()
         if steps is not None:
             run_record = record.extend(run_record, steps)
@@ -191,10 +195,12 @@ def _run_in_folder(
     writer = FolderWriter(
         [folder], config, [postprocess], checkpoints=folder.checkpoints, identity=identity, listener=listener
     )
+    command = f"nstjax resume {shlex.quote(str(folder.path))}"
     try:
         state, logs = writer.restore(functools.partial(get_abstract_state, stages))
         folder.write_record(resolved.record)  # its number of steps may be new
-        state, (log,), stage = run_loop(config, state, logs, stages, listener, writer)
+        with explain_out_of_memory(f"free some, then run: {command}; or begin again with a smaller --size"):
+            state, (log,), stage = run_loop(config, state, logs, stages, listener, writer)
         result = make_result(resolved, inputs, state, stage.method, log, folder)
         with write_error_context(folder.output):
             result.save(folder.output)
@@ -203,7 +209,7 @@ def _run_in_folder(
         raise_if_diverged(state, log, folder, stage=stage)
         return result
     except NotWritten as error:
-        raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error
+        raise NotWritten(f"{error}; fix that, then run: {command}") from error
     finally:
         writer.close()
 

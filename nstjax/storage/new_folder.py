@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nstjax.errors import UserError
 from nstjax.storage.contents import is_input
-from nstjax.system.files import check_length, is_of_the_system, is_temporary, join_names, write_error_context
+from nstjax.system.files import check_length, is_of_the_system, is_temporary, join_names
 
 _DEEPEST = 400
 """Bytes by which the path of a file in the folder of a run or a sweep is longer than the folder's, at most."""
@@ -19,13 +19,15 @@ _DEEPEST = 400
 def create_numbered_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """Create the folder ``folder/NAME-NAME-N`` with the first free N from 1; remove it if it is empty at the end."""
     stem, existed = join_names(names, "-"), folder.is_dir()
-    with write_error_context(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
             path = folder / f"{stem}-{number}"
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 break
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from None
     try:
         yield path
     finally:

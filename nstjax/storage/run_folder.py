@@ -17,7 +17,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -35,6 +36,7 @@ from nstjax.network.weights import write as write_weights
 from nstjax.storage import contents
 from nstjax.storage.new_folder import check_empty
 from nstjax.system.files import append, is_temporary, open_atomic, write_error_context
+from nstjax.system.locks import hold_lock, is_lock_held
 
 
 class RunFolder:
@@ -71,42 +73,33 @@ class RunFolder:
         check_empty(self.path)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, warn: Callable[[str], object] = warnings.warn) -> Iterator[None]:
         """Lock the folder; the lock is released however the process ends.
+
+        Args:
+            warn: called with one line if the file system has no locks.
 
         Raises:
             UserError: another living process holds the lock.
         """
         with write_error_context(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = self._file_lock()
-        with write_error_context(Path(lock.lock_file)):
-            try:
-                # Wait a moment, because ``is_locked`` also takes the lock for a moment.
-                lock.acquire(timeout=1)
-            except filelock.Timeout:
-                raise UserError(f"another process is working in {self.path}: wait for it, or stop it") from None
-        try:
+        with contextlib.ExitStack() as stack:
+            with write_error_context(self._lock_file):
+                try:
+                    # Wait a moment, because ``is_locked`` also takes the lock for a moment.
+                    stack.enter_context(hold_lock(self._lock_file, warn, timeout=1))
+                except filelock.Timeout:
+                    raise UserError(f"another process is working in {self.path}: wait for it, or stop it") from None
             yield
-        finally:
-            lock.release()
 
     def is_locked(self) -> bool:
         """Return True if a living process holds the lock."""
-        lock = self._file_lock()
-        if not Path(lock.lock_file).exists():
-            return False
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return True
-        except OSError:
-            return False  # nobody works in a read-only folder
-        lock.release()
-        return False
+        return is_lock_held(self._lock_file)
 
-    def _file_lock(self) -> filelock.BaseFileLock:
-        return filelock.FileLock(self._state_folder() / ".lock")
+    @property
+    def _lock_file(self) -> Path:
+        return self._state_folder() / ".lock"
 
     def create(
         self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: str | None = None

@@ -13,12 +13,10 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from nstjax.errors import UserError
 from nstjax.experiment import record
@@ -26,6 +24,7 @@ from nstjax.experiment.plan import Axis, combine_axes, member_name
 from nstjax.storage.new_folder import check_empty
 from nstjax.storage.run_folder import RunFolder
 from nstjax.system.files import check_length, open_atomic, write_error_context
+from nstjax.system.locks import hold_lock
 
 SCHEMA = 1
 """Version of the format of ``sweep.json``."""
@@ -107,11 +106,15 @@ class SweepFolder:
         RunFolder(self.path).check_new()
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lock the folder while a process creates members in it; other processes wait."""
+    def lock(self, warn: Callable[[str], object]) -> Iterator[None]:
+        """Lock the folder while a process creates members in it; other processes wait.
+
+        Args:
+            warn: called with one line if the file system has no locks.
+        """
         with write_error_context(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.path / ".lock"):
+        with hold_lock(self.path / ".lock", warn):
             yield
 
     def exists(self) -> bool:

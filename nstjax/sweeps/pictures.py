@@ -1,7 +1,9 @@
 """The pictures of each member of a sweep."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,32 @@ from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, from_arrays, prepare, replace_start
 from nstjax.experiment.plan import PICTURES, to_settings
-from nstjax.experiment.sources import Source
+from nstjax.experiment.sources import Source, source_name
 from nstjax.storage.sweep_folder import Plan
+
+
+def name_pictures(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Return a different name for each picture: that of its file, and of as many folders around it as that takes.
+
+    Only a picture that is given twice has the same name twice.
+    """
+    paths = [_locate(source, number) for number, source in enumerate(sources, 1)]
+    for depth in range(max(len(path.parts) for path in paths)):
+        folders = [path.parts[:-1][-depth:] if depth else () for path in paths]
+        for ends in ([path.stem for path in paths], [path.name for path in paths]):
+            names = ["/".join((*parts, end)) for parts, end in zip(folders, ends, strict=True)]
+            # The folders of the members are named after them, and some systems do not distinguish capital letters.
+            if len({name.replace("/", "_").casefold() for name in names}) == len(names):
+                return tuple(names)
+    return tuple(path.stem for path in paths)
+
+
+def _locate(source: Source, number: int) -> PurePath:
+    """Return the path of a picture, of one part if it is no file."""
+    if isinstance(source, str | os.PathLike) and not os.fspath(source).startswith("example:"):
+        return PurePath(os.path.abspath(source))
+    name = source_name(source)
+    return PurePath(name if isinstance(source, str) else f"{name}-{number}")
 
 
 def prepare_members(

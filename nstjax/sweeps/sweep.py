@@ -35,7 +35,7 @@ from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
-from nstjax.experiment.sources import MaskSource, Source, source_name, split_init, to_sources
+from nstjax.experiment.sources import MaskSource, Source, split_init, to_sources
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import get_abstract_state
@@ -46,9 +46,10 @@ from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
 from nstjax.sweeps.groups import choose_device_count, create_folders, make_groups, point_to_group, split_group
-from nstjax.sweeps.pictures import complete_inputs, prepare_members, share_arrays
+from nstjax.sweeps.pictures import complete_inputs, name_pictures, prepare_members, share_arrays
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
+from nstjax.system.jax_settings import is_out_of_memory, protect_run
 from nstjax.system.processes import Place
 
 ALONE = Place()
@@ -73,6 +74,7 @@ class SweepResult:
     folder: Path | None
 
 
+@protect_run("choose a smaller --size, or a smaller --group-size")
 def sweep(
     content: Source | Sequence[Source],
     style: Source | Sequence[Source],
@@ -118,11 +120,8 @@ def sweep(
     changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
     pictures = [to_sources("content", content), to_sources("style", style)]
-    axes = [
-        Axis(name, tuple(source_name(source) for source in sources))
-        for name, sources in zip(PICTURES, pictures, strict=True)
-        if len(sources) > 1
-    ]
+    named = zip(PICTURES, pictures, strict=True)
+    axes = [Axis(name, name_pictures(sources)) for name, sources in named if len(sources) > 1]
     axes += [Axis(name, to_tuple(f"vary[{name!r}]", values)) for name, values in to_mapping("vary", vary).items()]
     plan = Plan(tuple(axes), to_flag("paired", paired))
     folder = None if out is None else SweepFolder(out)
@@ -161,13 +160,14 @@ def sweep(
             _run_group(group, members_by_size, runs, inputs, results, listener, None)
         finished = all(result is not None and result.ended for result in results)
         return SweepResult(plan.assignments(), results, finished, None)
-    with folder.lock():
+    with folder.lock(listener.warning):
         # Again, since another process may have taken the folder while this one compiled.
         folder.check_new(plan, numbers, shared=place.count > 1)
         create_folders(folder, plan, groups, runs, inputs, experiment)
     return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
 
 
+@protect_run("free some, and resume again")
 def resume(
     path: str | os.PathLike[str],
     *,
@@ -251,11 +251,11 @@ def _run_groups(
             group = waiting.pop(0)
             if len(groups) > 1:
                 listener.notice(f"running a group of {len(group.members)}; groups left after it: {len(waiting)}")
-            with folder.group_folder(group).lock():
+            with folder.group_folder(group).lock(listener.warning):
                 try:
                     _run_group(group, members_by_size, runs, inputs, results, listener, folder)
-                except jax.errors.JaxRuntimeError as error:
-                    if "RESOURCE_EXHAUSTED" not in str(error):
+                except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                    if not is_out_of_memory(error):
                         raise
                     if group.size == group.devices:
                         raise Failure(

@@ -204,4 +204,9 @@ def write_error_context(path: Path) -> Iterator[None]:
 
 def user_cache_path() -> Path:
     """Return the folder for reproducible data: nstjax/ in ``$XDG_CACHE_HOME`` or in the system's cache folder."""
-    return platformdirs.user_cache_path("nstjax", appauthor=False)
+    try:
+        path = platformdirs.user_cache_path("nstjax", appauthor=False)
+    except RuntimeError:  # older versions of platformdirs return a path that begins with ~
+        path = Path("~")
+    # A user without a home folder, as in some containers: a folder that can never exist, so that nothing is kept.
+    return Path(os.devnull, "no-home-folder") if path.parts[0] == "~" else path

@@ -1,4 +1,7 @@
-"""Handling of SIGINT and SIGTERM: the first requests a stop after the current steps; the second ends the process.
+"""Handling of SIGINT, SIGTERM and SIGHUP: the first requests a stop after the current steps; the second ends a process.
+
+SIGHUP says that the terminal was closed. Where it is ignored (nohup) it stays ignored, and a second one does nothing,
+because a terminal that closes sends several.
 
 Python runs a signal handler only between two of its own instructions, and therefore not while XLA compiles, which may
 take minutes. A thread that the operating system wakes immediately makes sure that the process ends anyway.
@@ -16,8 +19,14 @@ GRACE = 1.0
 """Seconds to close files after an immediate stop, before the process is ended."""
 
 
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that stop a run; Windows has no SIGHUP."""
+
+_HANGUP = getattr(signal, "SIGHUP", None)
+
+
 class Signals:
-    """A context that catches SIGINT and SIGTERM; for the main thread only.
+    """A context that catches SIGINT, SIGTERM and SIGHUP; for the main thread only.
 
     Args:
         received: number of the first signal that requested a stop; None before.
@@ -39,7 +48,8 @@ class Signals:
         self._wake, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._former = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        caught = [number for number in STOPS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in caught}
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -51,6 +61,8 @@ class Signals:
             self._waker.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == _HANGUP and self._heard:
+            return
         self._heard += 1
         if self.graceful and self.received is None:
             self.received = number
@@ -65,6 +77,8 @@ class Signals:
     def _watch(self) -> None:
         with self._wake:
             while number := self._wake.recv(1):
+                if number[0] == _HANGUP and self._arrived:
+                    continue
                 self._arrived += 1
                 # A first signal that only requests a stop is handled once the current steps are done.
                 if self._arrived > 1 or not self.graceful:

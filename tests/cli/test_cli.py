@@ -219,8 +219,11 @@ def test_a_file_that_a_kill_left_does_not_take_the_folder(workspace):
     assert main([*QUICK, "--out", "out"]) == 0
 
 
-def test_runs_without_a_name_are_numbered(workspace):
-    assert main(QUICK) == 0 and main(QUICK) == 0
+def test_runs_without_a_name_are_numbered_and_say_where_they_are_before_they_compile(workspace, capsys):
+    assert main(QUICK) == 0
+    assert capsys.readouterr().err.startswith("writing to runs/content-style-1\ncompiling\n")
+    assert main([*QUICK, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
     assert sorted(path.name for path in Path("runs").iterdir()) == ["content-style-1", "content-style-2"]
 
 

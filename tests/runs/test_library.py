@@ -9,7 +9,7 @@ from conftest import random_weights, smooth_picture
 
 import nstjax
 from nstjax import images
-from nstjax.callbacks import Listener
+from nstjax.callbacks import TIMES, Listener
 from nstjax.errors import Diverged, UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
@@ -86,6 +86,53 @@ def test_a_listener_is_told_everything_in_order(weights):
 
     nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, log_every=4, listener=Recorder())
     assert events == ["compiling", "started 0 6", "logged 0", "logged 4", "logged 5", "finished"]
+
+
+def test_a_run_goes_on_if_its_listener_cannot_print(weights, tmp_path):
+    with open(tmp_path / "closed", "w") as closed:
+        pass
+
+    class Printer(Listener):
+        def started(self, done, steps):
+            print("a line into a closed file", file=closed)
+
+        def advanced(self, step, losses):
+            raise BrokenPipeError("Broken pipe")
+
+        def finished(self):
+            "\u2713".encode("ascii")
+
+    with pytest.warns(UserWarning, match="the listener could not write its output .*: the run goes on") as warnings:
+        result = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, listener=Printer())
+    assert result.steps == 6 and len({str(warning.message) for warning in warnings}) == 3
+
+
+def test_settings_of_jax_do_not_reach_a_run(weights):
+    expected = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights)
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.default_prng_impl("rbg"),
+        jax.debug_nans(True),
+        jax.debug_key_reuse(True),
+        jax.disable_jit(True),
+        jax.transfer_guard("disallow"),
+    ):
+        result = nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights)
+    np.testing.assert_array_equal(result.picture, expected.picture)
+    for name, values in expected.metrics.items():
+        if name not in TIMES:
+            np.testing.assert_array_equal(result.metrics[name], values)
+
+
+def test_a_mistake_in_a_listener_is_not_hidden(weights):
+    class Wrong(Listener):
+        def started(self, done, steps):
+            raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        nstjax.stylize(CONTENT, STYLE, experiment=QUICK, weights=weights, listener=Wrong())
 
 
 def test_a_listener_can_stop_a_run(weights):

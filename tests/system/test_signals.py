@@ -12,6 +12,7 @@ import pytest
 from quick_run import QUICK
 
 from nstjax.cli import main
+from nstjax.system.signals import Signals
 
 # A stand-in for a compilation: one call into native code that no Python handler interrupts.
 STUCK = """
@@ -47,7 +48,7 @@ def start_process(code, *arguments):
     return process, time.monotonic()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_without_steps_to_finish_the_first_signal_stops_at_once_even_in_native_code(number, code):
     process, start = start_process(STUCK)
     process.send_signal(number)
@@ -107,3 +108,27 @@ def test_a_run_ended_by_a_second_signal_resumes_from_its_checkpoints(workspace):
     assert Path("parts/output.png").read_bytes() == whole
     assert not [path for path in Path("parts").rglob("*") if path.name.endswith((".part", ".old"))]
     assert os.listdir("parts/checkpoints")
+
+
+@pytest.fixture
+def hangup():
+    """Return the number of SIGHUP, whose handler is restored."""
+    number = getattr(signal, "SIGHUP", None) or pytest.skip("this system has no SIGHUP")
+    handler = signal.getsignal(number)
+    yield number
+    signal.signal(number, handler)
+
+
+def test_a_closed_terminal_requests_one_stop_although_it_sends_several_signals(hangup):
+    with Signals() as signals:
+        signals.graceful = True
+        for _ in range(3):
+            os.kill(os.getpid(), hangup)
+        assert signals.received == hangup
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored(hangup):
+    signal.signal(hangup, signal.SIG_IGN)
+    with Signals() as signals:
+        os.kill(os.getpid(), hangup)
+        assert signals.received is None
