@@ -25,7 +25,7 @@ class Axis:
     """
 
     name: str
-    values: tuple[Any, ...]
+    values: tuple[str | float, ...]
 
     def __post_init__(self):
         object.__setattr__(self, "values", tuple(self.values))

@@ -19,8 +19,8 @@ _CHECKPOINT_FILE = re.compile(
 )
 
 _INPUT = re.compile(
-    r"(content|start|alpha|colours|regions|style(-[0-9]+)?(-regions)?)\.npy"
-    r"|sources\.json|weights\.safetensors|experiment\.py"
+    r"(content|start|alpha|colours|regions|style(-[0-9]+)?(-regions|-alpha)?)\.npy"
+    r"|sources\.json|weights\.safetensors|experiment\.py|modules"
 )
 
 
