@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from nstjax.errors import UserError
+from nstjax.losses.results import check_statistic
 from nstjax.statistics import is_sum_over_positions
 from nstjax.types import Features, Guides, PictureLike, RegionGuides, Term
 
@@ -126,8 +127,9 @@ def compute_statistic(term: Term, features: Features, guides: Guides | None, reg
     """Return the statistic of a term in one region, or in the whole picture."""
     maps = {layer: features[layer] for layer in term.layers}
     if region is None or guides is None:
-        return term.statistic(maps)
-    return term.statistic(maps, weights={layer: guides[layer][region] for layer in term.layers})
+        return check_statistic(term.statistic(maps), term.statistic)
+    weights = {layer: guides[layer][region] for layer in term.layers}
+    return check_statistic(term.statistic(maps, weights=weights), term.statistic)
 
 
 def combine_targets(term: Term, shares: Shares, statistics: Sequence[Mapping[Region, PyTree]]) -> PyTree:

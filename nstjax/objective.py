@@ -24,7 +24,9 @@ from nstjax import blending
 from nstjax.arguments import check_kind, to_names, to_tuple
 from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
-from nstjax.losses import takes_key
+from nstjax.losses.contract import check_term
+from nstjax.losses.lifting import call_distance
+from nstjax.losses.results import check_scalar
 from nstjax.statistics import feature_map, is_sum_over_positions, per_layer
 from nstjax.types import (
     Alpha,
@@ -94,7 +96,7 @@ class Objective:
         terms: terms with different names.
 
     Raises:
-        UserError: there are no terms, two terms have one name, or a term cannot be hashed.
+        UserError: there are no terms, two terms have one name, or a term is not what ``Term`` says or cannot be hashed.
     """
 
     terms: tuple[AnyTerm, ...]
@@ -103,6 +105,7 @@ class Objective:
         object.__setattr__(self, "terms", to_tuple("terms", self.terms))
         for term in self.terms:
             check_kind("each of terms", term, Term | PictureTerm, "a nstjax.Term or a nstjax.PictureTerm")
+            check_term(term)
         names = self.names
         if not names:
             raise UserError("an objective needs at least one term")
@@ -212,9 +215,7 @@ class Objective:
                     term_key = None if key is None else jax.random.fold_in(key, index)
                     value = _evaluate_term(term, maps, targets[term.name], term_key, guides)
                 else:
-                    value = term.loss(picture)
-            if jnp.shape(value) != ():
-                raise UserError(f"the term {term.name!r} must be a scalar, not of shape {[*jnp.shape(value)]}")
+                    value = check_scalar(term.loss(picture), term.loss)
             parts[term.name] = value
         total = sum((weights[name] * value for name, value in parts.items()), jnp.float32(0))
         return total, parts
@@ -276,11 +277,14 @@ def _unique_layers(terms: Iterable[Term]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _error_context(term: AnyTerm) -> Iterator[None]:
-    """Add the name of the term to an error that is raised in it."""
+    """Add the name of the term to an error that is raised in it, and what its likely cause is."""
     try:
         yield
     except Exception as error:
         error.add_note(f"in the term {term.name!r}")
+        if isinstance(error, TypeError | AttributeError) and "dict" in str(error):
+            # The commonest slip: functions of one layer in a term, whose functions get all its layers.
+            error.add_note("is nstjax.layer_sum missing around the distance, or nstjax.per_layer around the statistic?")
         raise
 
 
@@ -292,35 +296,17 @@ def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float |
     return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}
 
 
-def _order_alike(tree: PyTree, example: PyTree) -> PyTree:
-    """Return a tree with the keys of its dicts in the order of an example's.
-
-    A target that has passed through ``jax.jit`` has sorted keys, while a distance may rely on the order of the layers.
-    """
-    if not isinstance(tree, Mapping) or not isinstance(example, Mapping) or tree.keys() != example.keys():
-        return tree
-    return {name: _order_alike(tree[name], value) for name, value in example.items()}
-
-
 def _evaluate_term(term: Term, features: Features, target: PyTree, key: Key | None, guides: Guides | None) -> Scalar:
     """Return ``distance(statistic(features), target)``; for a ``Mixture``, the weighted sum over its targets."""
-
-    def distance(x: PyTree, t: PyTree, key: Key | None) -> Scalar:
-        t = _order_alike(t, x)
-        if not takes_key(term.distance):
-            return term.distance(x, t)
-        if key is None:
-            raise ValueError(f"the distance of term {term.name!r} draws random numbers: pass key=")
-        return term.distance(x, t, key=key)
 
     if term.target == "style":
         blending.check_guides(term, features, target, guides)
     if not isinstance(target, Mixture):
-        return distance(blending.compute_statistic(term, features, None, None), target, key)
+        return call_distance(term.distance, blending.compute_statistic(term, features, None, None), target, key)
     regions = dict.fromkeys(target.regions)
     statistics = {region: blending.compute_statistic(term, features, guides, region) for region in regions}
     value = jnp.float32(0)
     for m, (t, region) in enumerate(zip(target.targets, target.regions, strict=True)):
         target_key = None if key is None else jax.random.fold_in(key, m)
-        value += target.shares[m] * distance(statistics[region], t, target_key)
+        value += target.shares[m] * call_distance(term.distance, statistics[region], t, target_key)
     return value

@@ -100,19 +100,24 @@ def random_weights(deepest="block2_conv1", *, flavour="torchvision", seed=0):
     return Weights(random_parameters(deepest, width=1, seed=seed), FLAVOURS[flavour], "random, for tests")
 
 
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    """Change to a folder with two pictures, weights of two blocks, and an experiment that uses them."""
+def fill_workspace(folder):
+    """Write two pictures, weights of two blocks, and an experiment that uses them into a folder."""
     from quick_run import EXPERIMENT
 
     from nstjax import images
     from nstjax.network.weights import write
 
+    images.save(folder / "content.png", smooth_picture(30, 40))
+    images.save(folder / "style.png", smooth_picture(36, 28, seed=1))
+    write(folder / "vgg.safetensors", random_weights("block2_conv1"))
+    (folder / "quick.py").write_text(EXPERIMENT)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Change to a folder with two pictures, weights of two blocks, and an experiment that uses them."""
+    fill_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
-    images.save("content.png", smooth_picture(30, 40))
-    images.save("style.png", smooth_picture(36, 28, seed=1))
-    write("vgg.safetensors", random_weights("block2_conv1"))
-    Path("quick.py").write_text(EXPERIMENT)
     return tmp_path
 
 

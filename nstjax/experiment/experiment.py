@@ -10,6 +10,8 @@ and the first line of its docstring describes it. It may define
     flavours: dict[str, dict]                                 {flavour of the weights: settings that differ for it}
     version: int                                              changed whenever its results change; 1 by default
 
+It may import the modules that lie beside it; see ``modules``.
+
 A preset is such a file that is included in the package.
 """
 
@@ -26,10 +28,15 @@ from typing import TYPE_CHECKING, Any, cast
 from nstjax.arguments import to_text
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
-from nstjax.system.files import check_regular
+from nstjax.experiment.mistakes import check_flavours, check_version, error_context, locate
+from nstjax.experiment.modules import Modules, find_modules, read_source
+from nstjax.system.functions import check_arguments
 
 if TYPE_CHECKING:
     from nstjax.types import AnyTerm
+
+EXPERIMENT, MODULES = "experiment.py", "modules/"
+"""Where the copies of an experiment's file and of its modules lie in the inputs of a run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Experiment:
         flavours: {flavour of the weights: settings that differ for it}.
         changes: arguments of the calls of ``replace``, in order.
         version: version of the results.
+        modules: the modules beside the file that it imports; None if there are none.
     """
 
     name: str
@@ -56,7 +64,8 @@ class Experiment:
     path: str | None = None
     flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     changes: tuple[Mapping[str, Any], ...] = ()
-    version: int = 1
+    version: int | float | str = 1
+    modules: Modules | None = None
 
     def replace(self, **settings: Any) -> "Experiment":
         """Return a copy of the experiment with some settings replaced; see ``Config.replace``."""
@@ -67,17 +76,13 @@ class Experiment:
         """Turn an error raised by the experiment's own code into one line that says where and why.
 
         Raises:
-            UserError: replaces any other error that left the experiment's file.
+            UserError: replaces any other error that left the experiment's files, or was raised in one of its terms.
         """
-        try:
+        if self.path is None:
             yield
-        except UserError:
-            raise
-        except Exception as error:
-            line = None if self.path is None else _last_line_in(error, self.path)
-            if line is None:
-                raise
-            raise UserError(_describe_failure(self.path, line, error)) from error
+            return
+        with error_context(Path(self.path), modules=self.modules, terms=self.terms):
+            yield
 
     def config_for(self, flavour: str) -> Config:
         """Return the settings for weights of a flavour; changes by ``replace`` take precedence over the flavour's."""
@@ -89,7 +94,27 @@ class Experiment:
     @property
     def sha256(self) -> str | None:
         """Checksum of the file."""
-        return None if self.source is None else hashlib.sha256(self.source.encode()).hexdigest()
+        return None if self.source is None else sha256(self.source)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The text of each file, by its path in the inputs of a run; empty for an experiment defined in Python."""
+        if self.source is None:
+            return {}
+        modules = {} if self.modules is None else self.modules.sources
+        return {EXPERIMENT: self.source, **{MODULES + file: source for file, source in modules.items()}}
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The entries of a run's record: name, version, and the checksums of the file and of its modules."""
+        modules = {} if self.modules is None else self.modules.sources
+        digests = {file: sha256(source) for file, source in modules.items()}
+        return {"name": self.name, "version": self.version, "sha256": self.sha256, "modules": digests}
+
+
+def sha256(source: str) -> str:
+    """Return the checksum of a file of an experiment."""
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _presets_folder() -> Path:
@@ -115,67 +140,48 @@ def load(name_or_path: str | os.PathLike[str]) -> Experiment:
     path = paths.get(name) or Path(name)
     if name not in paths and path.suffix != ".py":
         raise UserError(f"no preset {name!r}: expected one of {', '.join(paths)}, or the path of a Python file")
-    try:
-        check_regular(path, "an experiment file")
-        source = path.read_text(encoding="utf-8")
-    except (UserError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the experiment {path}: {getattr(error, 'strerror', None) or error}") from None
-    return _execute(name if name in paths else path.stem, path, source)
+    source = read_source(path)
+    with error_context(path):
+        modules = Modules(path.parent, find_modules(path, source))
+    return execute(name if name in paths else path.stem, path, source, modules)
 
 
-def _execute(name: str, path: Path, source: str) -> Experiment:
+def execute(name: str, path: Path, source: str, modules: Modules) -> Experiment:
+    """Execute the text of an experiment's file.
+
+    Args:
+        name: name of the experiment.
+        path: path of the file, for messages.
+        source: text of the file.
+        modules: the modules beside the file.
+
+    Raises:
+        UserError: the file fails, or does not define what an experiment must.
+    """
     # Dataclasses in the module need to find it by name while they are created.
-    module_name = f"nstjax_experiment_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    module_name = f"nstjax_experiment_{sha256(source)[:16]}"
     spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
     sys.modules[module_name] = module
-    try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except UserError:
-        raise
-    except SyntaxError as error:
-        raise UserError(f"the experiment {path} fails at line {error.lineno}: SyntaxError: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise UserError(_describe_failure(str(path), _last_line_in(error, str(path)), error)) from error
+    with error_context(path, modules=modules):
+        modules.execute(module, source, str(path))
     config, terms = getattr(module, "config", None), getattr(module, "terms", None)
+    flavours, version = getattr(module, "flavours", {}), getattr(module, "version", 1)
     if not isinstance(config, Config):
-        raise UserError(f"the experiment {path} must define config = nstjax.Config(…)")
+        raise UserError(f"the experiment {locate(path, source, 'config')} must define config = nstjax.Config(…)")
     if not callable(terms):
-        raise UserError(f"the experiment {path} must define a function terms(config) that returns nstjax.Term objects")
-    flavours = getattr(module, "flavours", {})
-    for flavour, settings in flavours.items():
-        if config.replace(**settings).size != config.size:
-            raise UserError(
-                f"the experiment {path} asks for another size with {flavour} weights: pictures are resized before "
-                "weights are chosen, so only the sizes before the last may differ"
-            )
-    summary = (module.__doc__ or "").strip().split("\n")[0]
+        where = locate(path, source, "terms")
+        raise UserError(f"the experiment {where} must define a function terms(config) that returns nstjax.Term objects")
+    check_arguments(terms, "the experiment's", positional=1, expected="(config)")
     return Experiment(
         name,
         config,
         cast("Callable[[Config], Sequence[AnyTerm]]", terms),
-        summary,
+        (module.__doc__ or "").strip().split("\n")[0],
         source,
         str(path),
-        flavours,
-        version=getattr(module, "version", 1),
+        check_flavours(flavours, config, locate(path, source, "flavours")),
+        version=check_version(version, locate(path, source, "version")),
+        modules=modules,
     )
-
-
-def _describe_failure(path: str | None, line: int | None, error: BaseException) -> str:
-    """Return one line that says where an experiment failed, in which term, and why."""
-    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()) if note.startswith("in the term"))
-    reason = str(error).strip().split("\n")[0]
-    return f"the experiment {path} fails at line {line}{notes}: {type(error).__name__}: {reason}"
-
-
-def _last_line_in(error: BaseException, filename: str) -> int | None:
-    """Return the line at which an exception left the given file."""
-    trace, line = error.__traceback__, None
-    while trace:
-        if trace.tb_frame.f_code.co_filename == filename:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line

@@ -1,7 +1,6 @@
 """The inputs of a run: its pictures, read, resized and colour-matched before any array library is started."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,13 +87,6 @@ class Inputs:
         arrays |= {f"style{_suffix(k)}-alpha": alpha for k, alpha in enumerate(self.style_alphas) if alpha is not None}
         return arrays | {f"style{_suffix(k)}-regions": regions for k, regions in enumerate(self.style_regions)}
 
-    def manifest(self) -> dict[str, dict]:
-        """Return the name, shape and checksum of every array, for the run's record."""
-        return {
-            name: {"shape": [*array.shape], "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
-            for name, array in self.to_arrays().items()
-        }
-
 
 def _drop_opaque(alphas: tuple[np.ndarray | None, ...]) -> tuple[np.ndarray | None, ...]:
     return alphas if any(alpha is not None for alpha in alphas) else ()
@@ -110,7 +102,11 @@ def _suffix(k: int) -> str:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Inputs:
-    """Return the inputs that ``Inputs.to_arrays`` has turned into these arrays."""
+    """Return the inputs that ``Inputs.to_arrays`` has turned into these arrays.
+
+    Raises:
+        KeyError: an array is missing.
+    """
     numbers = range(len(names) - 1)
     styles = tuple(arrays[f"style{_suffix(k)}"] for k in numbers)
     regions = arrays.get("regions")

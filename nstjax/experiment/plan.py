@@ -26,7 +26,7 @@ class Axis:
     """
 
     name: str
-    values: tuple[Any, ...]
+    values: tuple[str | float, ...]
 
     def __post_init__(self):
         values = (value if isinstance(value, str) else to_number(self.name, value) for value in self.values)

@@ -16,6 +16,7 @@ from nstjax import optimisers
 from nstjax.callbacks import Listener
 from nstjax.errors import UserError
 from nstjax.experiment import record
+from nstjax.experiment.arrays import describe_inputs
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, replace_start, resize_to_each_size
@@ -31,6 +32,7 @@ from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.shaping import normalised_gradient
 from nstjax.system import devices
+from nstjax.system.functions import describe_function
 from nstjax.system.versions import read_version
 from nstjax.types import PictureTerm, Term
 
@@ -233,12 +235,14 @@ def _make_objective(experiment: Experiment, config: Config) -> Objective:
     """Build the objective from the experiment's terms, which must each have a weight."""
     with experiment.error_context():
         terms = experiment.terms(config)
+    where = describe_function(experiment.terms)
     if not isinstance(terms, Sequence) or not all(isinstance(term, Term | PictureTerm) for term in terms):
-        raise UserError(
-            f"terms(config) of {experiment.name} returned {type(terms).__name__}: expected a tuple of nstjax.Term or "
-            "nstjax.PictureTerm objects"
-        )
-    objective = Objective(tuple(terms))
+        came = "None: is its return missing?" if terms is None else type(terms).__name__
+        raise UserError(f"{where} must return a tuple of nstjax.Term or nstjax.PictureTerm objects, not {came}")
+    try:
+        objective = Objective(tuple(terms))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     if missing := [name for name in objective.names if name not in config.loss_weights]:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
     if unknown := [name for name in config.loss_weights if name not in objective.names]:
@@ -288,9 +292,9 @@ def _make_record(experiment: Experiment, config: Config, inputs: Inputs, choice:
     weights = choice.weights
     return record.seal(
         {
-            "experiment": {"name": experiment.name, "version": experiment.version, "sha256": experiment.sha256},
+            "experiment": experiment.manifest,
             "config": record.to_plain_data(config),
-            "pictures": {"names": [*inputs.names], **inputs.manifest()},
+            "pictures": {"names": [*inputs.names], **describe_inputs(inputs)},
             "weights": {
                 "network": weights.architecture.name,
                 "flavour": weights.flavour.name,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nstjax.arguments import settle_number
-from nstjax.losses.lifting import takes_key
+from nstjax.losses.lifting import call_distance
 from nstjax.types import Distance, Key, Scalar
 
 
@@ -45,8 +45,7 @@ class Sampled:
         positions_t = positions_x
         if self.target_positions is not None:
             positions_t = jax.random.uniform(key_t, (self.target_positions, 2), dtype)
-        options = {"key": key_distance} if takes_key(self.distance) else {}
-        return self.distance(hypercolumns(x, positions_x), hypercolumns(t, positions_t), **options)
+        return call_distance(self.distance, hypercolumns(x, positions_x), hypercolumns(t, positions_t), key_distance)
 
 
 def sampled(distance: Distance, *, positions: int = 1024, target_positions: int = 1024) -> Sampled:

@@ -1,6 +1,5 @@
 """Distances of one statistic, lifted to a statistic per layer: a weighted sum or mean over the layers."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from nstjax.arguments import to_mapping, to_number
+from nstjax.losses.results import check_scalar
+from nstjax.system.functions import find_signature
 from nstjax.types import Distance, Key, Scalar
 
 
@@ -48,14 +49,12 @@ class LayerSum:
                 f"the layer weights are for {sorted(weights)}, but the statistic has the layers {sorted(x)}: "
                 "give one weight for each layer"
             )
-        options: list[dict[str, Key]] = [{} for _ in x]
-        if takes_key(self.distance):
-            if key is None:
-                raise ValueError(f"{self.distance} draws random numbers: pass key=")
-            options = [{"key": layer_key} for layer_key in jax.random.split(key, len(x))]
+        keys: list[Key | None] = [None] * len(x)
+        if takes_key(self.distance) and key is not None:
+            keys = [*jax.random.split(key, len(x))]
         total = sum(
-            weights[layer] * self.distance(x[layer], t[layer], **option)
-            for layer, option in zip(x, options, strict=True)
+            weights[layer] * call_distance(self.distance, x[layer], t[layer], layer_key)
+            for layer, layer_key in zip(x, keys, strict=True)
         )
         return jnp.asarray(total / sum(weights.values()) if self.mean else total)
 
@@ -88,4 +87,25 @@ def takes_key(distance: Distance) -> bool:
     """Return whether a distance draws random numbers: whether it has an argument named ``key``."""
     if isinstance(distance, LayerSum):
         return takes_key(distance.distance)
-    return "key" in inspect.signature(distance).parameters
+    signature = find_signature(distance)
+    return signature is not None and "key" in signature.parameters
+
+
+def call_distance(distance: Distance, x: Any, t: Any, key: Key | None) -> Scalar:
+    """Return the distance of a statistic from its target.
+
+    Args:
+        distance: the distance.
+        x: the statistic.
+        t: the target.
+        key: random key; needed only if the distance draws random numbers.
+
+    Raises:
+        UserError: the distance does not return a scalar.
+        ValueError: the key is missing.
+    """
+    if not takes_key(distance):
+        return check_scalar(distance(x, t), distance)
+    if key is None:
+        raise ValueError(f"{distance} draws random numbers: pass key=")
+    return check_scalar(distance(x, t, key=key), distance)

@@ -8,7 +8,7 @@ import numpy as np
 from nstjax import images
 from nstjax.callbacks import LogLine
 from nstjax.errors import UserError
-from nstjax.experiment.record import RunRecord
+from nstjax.experiment.record import RunRecord, parse_config
 from nstjax.report.contact_sheet import contact_sheet
 from nstjax.report.curves import curves
 from nstjax.report.run_page import page
@@ -36,7 +36,7 @@ def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     """
     run = folder.read_record()
     inputs = folder.read_inputs(run)
-    lines, snapshots = folder.read_log(), _keep_readable(folder.list_snapshots(), warn)
+    lines, snapshots = folder.read_log(parse_config(run)), keep_readable(folder.list_snapshots(), warn)
     sheet, plot, target = (folder.path / name for name in ("sheet.png", "curves.svg", "report.html"))
     with write_error_context(sheet):
         if snapshots:
@@ -83,15 +83,16 @@ def _read_result(folder: RunFolder) -> np.ndarray | None:
     return picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
 
 
-def _keep_readable(snapshots: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:
+def keep_readable(pictures: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:
+    """Return those of some picture files that can be read."""
     readable = {}
-    for step, path in snapshots.items():
+    for number, path in pictures.items():
         try:
             with images.open_image(path) as picture:
                 picture.load()
-            readable[step] = path
+            readable[number] = path
         except UserError as error:
-            warn(f"the snapshot {path} is left out: {error}")
+            warn(f"the picture {path} is left out: {error}")
     return readable
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment.inputs import format_title
 from nstjax.experiment.plan import format_value
 from nstjax.report import run_report
 from nstjax.report.grid import grid, table
 from nstjax.report.sweep_page import Cell, sweep_page
+from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import Status, read_sweep_status
 from nstjax.storage.sweep_folder import Plan, SweepFolder
 from nstjax.system.files import write_error_context
@@ -43,21 +45,23 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
 
     Args:
         folder: the folder of the sweep.
-        warn: called with a message for each picture that cannot be read and is left out.
+        warn: called with a message for each picture and member that cannot be read and is left out.
 
     Returns:
         The path of the page.
 
     Raises:
-        UserError: there is no sweep in the folder.
+        UserError: there is no sweep in the folder, or none of its members can be read.
         NotWritten: a file could not be written.
     """
-    plan, members, statuses = folder.read_plan(), folder.member_folders(), read_sweep_status(folder)
-    for member, status in zip(members, statuses, strict=True):
-        if status is not None:
-            run_report.write(member, warn)
+    plan, members = folder.read_plan(), folder.member_folders()
+    statuses = _write_members(folder, members, warn)
+    if not any(statuses):
+        raise UserError(f"no member of {folder.path} can be reported: each is damaged, or has not started")
     layout = _lay_out(plan)
-    pictures = [member.output if member.output.exists() else None for member in members]
+    outputs = {number: member.output for number, member in enumerate(members) if member.output.exists()}
+    readable = run_report.keep_readable(outputs, warn)
+    pictures = [readable.get(number) for number in range(len(members))]
     with write_error_context(folder.path / "grid.png"):
         if any(pictures):
             grid(folder.path / "grid.png", **layout._asdict(), pictures=layout.arrange(pictures))
@@ -73,7 +77,7 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
         Cell(name, picture, f"members/{name}/report.html", _list_facts(values))
         for name, picture, values in zip(plan.member_names(), pictures, numbers, strict=True)
     ]
-    record = next(member.read_record() for member in members if member.config.exists())
+    record = next(member.read_record() for member, status in zip(members, statuses, strict=True) if status)
     target = folder.path / "report.html"
     ended = sum(status is not None and status.ended for status in statuses)
     with write_error_context(target):
@@ -86,6 +90,26 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
             cells=layout.arrange(cells),
         )
     return target
+
+
+def _write_members(
+    folder: SweepFolder, members: Sequence[RunFolder], warn: Callable[[str], object]
+) -> list[Status | None]:
+    """Write the reports of the members, and return their status; None for one that is damaged or has not started."""
+    statuses: list[Status | None] = []
+    for member, status in zip(members, read_sweep_status(folder), strict=True):
+        try:
+            if isinstance(status, str):
+                raise UserError(status)
+            if status is not None:
+                run_report.write(member, warn)
+            statuses.append(status)
+        except NotWritten:
+            raise
+        except (UserError, Failure) as error:
+            warn(f"{member.path} is left out: {error}")
+            statuses.append(None)
+    return statuses
 
 
 def _lay_out(plan: Plan) -> _Layout:

@@ -122,7 +122,7 @@ def run(
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
         # Before compiling, which may take minutes, and so may the learning of the weights.
-        folder.create(resolved.record, inputs, weights=learnt, experiment=experiment.source)
+        folder.create(resolved.record, inputs, weights=learnt, experiment=experiment)
         listener.resumable(str(folder.path))
         try:
             with explain_out_of_memory("choose a smaller --size"):
@@ -162,13 +162,13 @@ def resume(
     check_kind("experiment", experiment, Experiment | None, "an Experiment")
     if "sweep" in folder.read_record():
         with folder.lock(listener.warning):  # holds the whole group, whose checkpoints are read
-            _detach_member(folder, experiment, listener)
+            experiment = _detach_member(folder, experiment, listener)
     with folder.lock(listener.warning):
         run_record = folder.read_record()
         if steps is not None:
             run_record = record.extend(run_record, steps)
         inputs = folder.read_inputs(run_record)
-        experiment = experiment or folder.read_experiment(run_record)
+        experiment = experiment or folder.read_experiment(run_record, listener.notice)
         resolved = restore(run_record, experiment, inputs, folder.weights, listener)
         listener.resumable(str(folder.path))
         stages = _make_stages(experiment, resolved, inputs, listener)
@@ -214,15 +214,17 @@ def _run_in_folder(
         writer.close()
 
 
-def _detach_member(folder: RunFolder, experiment: Experiment | None, listener: Listener) -> None:
+def _detach_member(folder: RunFolder, experiment: Experiment | None, listener: Listener) -> Experiment:
     """Make a single run of a sweep's member: copy its slice of the group's state, and say so in its record.
+
+    Returns the experiment, which is read from the folder if it is not given.
 
     Its program differs from the group's, so the last bits of its further steps may differ.
     """
     run_record = folder.read_record()
     group = run_record.pop("sweep")
     inputs = folder.read_inputs(run_record)
-    experiment = experiment or folder.read_experiment(run_record)
+    experiment = experiment or folder.read_experiment(run_record, listener.notice)
     resolved = restore(run_record, experiment, inputs, folder.weights, listener)
     stages = _make_stages(experiment, resolved, inputs, listener)
     keep = resolved.config.checkpoint_keep
@@ -243,6 +245,7 @@ def _detach_member(folder: RunFolder, experiment: Experiment | None, listener: L
             checkpoints.wait()
     folder.write_record(detached)
     listener.notice(f"detached from its sweep at step {step:,}: it is a single run from now on")
+    return experiment
 
 
 @dataclass(frozen=True, eq=False)

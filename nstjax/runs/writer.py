@@ -110,7 +110,7 @@ class FolderWriter(Writer):
             if folder is not None:
                 folder.remove_leftovers()
                 folder.progress.unlink(missing_ok=True)
-                logs[run] = folder.rewind_log(step)
+                logs[run] = folder.rewind_log(step, self._config)
                 logged = {line["step"] for line in logs[run]}
                 expected = range(0, counts[run], self._config.log_every or 1)
                 if missing := sum(number not in logged for number in expected):

@@ -8,8 +8,6 @@ notice that it cannot read what it writes, so the first checkpoint that a proces
 
 import concurrent.futures
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import re
@@ -26,14 +24,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from nstjax.errors import Failure, NotWritten
-from nstjax.storage.contents import (
-    SEAL,
-    checkpoint_steps,
-    is_checkpoint_file,
-    is_old_checkpoint,
-    is_partial_checkpoint,
-)
-from nstjax.system.files import is_of_the_system, open_atomic, plain_path
+from nstjax.storage.contents import checkpoint_steps, is_checkpoint_file, is_old_checkpoint, is_partial_checkpoint
+from nstjax.storage.seals import Damaged, digest, parse_seal, read_seal, write_seal
+from nstjax.system.files import is_of_the_system, plain_path
 
 T = TypeVar("T")
 
@@ -50,10 +43,6 @@ def _show_unraisable_of_others(unraisable: Any) -> None:
 sys.unraisablehook = _show_unraisable_of_others
 
 _FOREIGN = "it belongs to another run"
-
-
-class Damaged(Exception):
-    """A checkpoint that is not what was written; the message says how."""
 
 
 class Checkpoints:
@@ -160,7 +149,7 @@ class Checkpoints:
     def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         final, partial = self._folder / str(step), self._folder / f".{step}.part"
         leaves = [
-            {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": _sha256(array.tobytes())}
+            {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": digest(array.tobytes())}
             for name, array in arrays.items()
         ]
         try:
@@ -172,9 +161,7 @@ class Checkpoints:
                 self._orbax.save(folder / partial.name, args=ocp.args.StandardSave(numbered))
             if not self._is_proven:
                 self._read_arrays(partial, leaves)
-            seal = {"run": self._run, "step": step, "leaves": leaves, "files": _digest_files(partial)}
-            with open_atomic(partial / SEAL) as file:
-                file.write(json.dumps({**seal, "sha256": _sha256(json.dumps(seal).encode())}).encode())
+            write_seal(partial, run=self._run, step=step, leaves=leaves)
             self._put_in_place(partial, final)
         except Damaged as error:
             reason = f"it cannot be read back ({error})"
@@ -227,12 +214,12 @@ class Checkpoints:
 
     def _is_of_another_run(self, checkpoint: Path) -> bool:
         try:
-            return json.loads((checkpoint / SEAL).read_bytes())["run"] != self._run
-        except (OSError, ValueError, TypeError, KeyError):
+            return parse_seal(checkpoint)["run"] != self._run
+        except (OSError, ValueError):
             return False
 
     def _read(self, checkpoint: Path, template: T) -> T:
-        seal = _read_seal(checkpoint)
+        seal = read_seal(checkpoint)
         if seal["run"] != self._run:
             raise Damaged(_FOREIGN)
         named = _name_leaves(template)
@@ -254,39 +241,9 @@ class Checkpoints:
             raise Damaged(f"orbax cannot read it: {_describe(error)}") from error
         arrays = [np.asarray(numbered[name]) for name in abstract]
         for array, leaf in zip(arrays, leaves, strict=True):
-            if _sha256(array.tobytes()) != leaf["sha256"]:
+            if digest(array.tobytes()) != leaf["sha256"]:
                 raise Damaged(f"{leaf['name']} has another digest")
         return arrays
-
-
-def _read_seal(checkpoint: Path) -> dict[str, Any]:
-    """Return the content of a seal whose digest, and those of all its files, are right; other files do not matter."""
-    try:
-        seal = json.loads((checkpoint / SEAL).read_bytes())
-        digest = seal.pop("sha256")
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        raise Damaged(f"it has no readable {SEAL}") from None
-    if digest != _sha256(json.dumps(seal).encode()):
-        raise Damaged(f"its {SEAL} was changed")
-    for name, digest in seal["files"].items():
-        try:
-            is_whole = _sha256((checkpoint / name).read_bytes()) == digest
-        except FileNotFoundError:
-            raise Damaged(f"the file {name} is missing") from None
-        except OSError as error:
-            raise Damaged(f"the file {name} cannot be read: {error.strerror}") from None
-        if not is_whole:
-            raise Damaged(f"the file {name} is not as it was written")
-    return seal
-
-
-def _digest_files(checkpoint: Path) -> dict[str, str]:
-    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
-    return {path.relative_to(checkpoint).as_posix(): _sha256(path.read_bytes()) for path in files}
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _name_leaves(state: Any) -> dict[str, Any]:

@@ -13,10 +13,9 @@ last line is ignored.
 """
 
 import contextlib
-import hashlib
 import json
-import math
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,17 +25,21 @@ import numpy as np
 
 from nstjax import images
 from nstjax.callbacks import LogLine
-from nstjax.errors import Failure, UserError
+from nstjax.errors import UserError
 from nstjax.experiment import record
-from nstjax.experiment.experiment import Experiment, load
+from nstjax.experiment.arrays import check_inputs, read_array
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import EXPERIMENT, MODULES, Experiment, execute, sha256
 from nstjax.experiment.inputs import Inputs, from_arrays
+from nstjax.experiment.modules import Modules, read_source
 from nstjax.experiment.record import RunRecord
 from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
-from nstjax.storage import contents
+from nstjax.storage import contents, log_lines
 from nstjax.storage.new_folder import check_empty
 from nstjax.system.files import append, is_temporary, open_atomic, write_error_context
 from nstjax.system.locks import hold_lock, is_lock_held
+from nstjax.system.plain_data import parse_json
 
 
 class RunFolder:
@@ -54,10 +57,8 @@ class RunFolder:
 
     def _state_folder(self) -> Path:
         """Return the folder of the checkpoints and the lock; for a member of a sweep it is that of its group."""
-        try:
-            return self.path / json.loads(self.config.read_text(encoding="utf-8"))["sweep"]["group"]
-        except (OSError, ValueError, TypeError, KeyError):
-            return self.path
+        pointer = record.read_pointer(self.config)
+        return self.path if pointer is None else self.path / pointer["group"]
 
     def check_new(self) -> None:
         """Raise if a run cannot start here.
@@ -80,8 +81,11 @@ class RunFolder:
             warn: called with one line if the file system has no locks.
 
         Raises:
-            UserError: another living process holds the lock.
+            UserError: another living process holds the lock, or this is a member of a sweep that is not there.
         """
+        if not (state := self._state_folder()).is_dir() and state != self.path:
+            how = "put it back, or resume the sweep, which begins this member again"
+            raise UserError(f"the state of {self.path} is in its sweep, and {state} is not there: {how}")
         with write_error_context(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -102,7 +106,7 @@ class RunFolder:
         return self._state_folder() / ".lock"
 
     def create(
-        self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: str | None = None
+        self, run: RunRecord, inputs: Inputs, *, weights: Weights | None = None, experiment: Experiment | None = None
     ) -> None:
         """Write everything that a run is given, and its record last: a folder without a record holds no run.
 
@@ -110,7 +114,7 @@ class RunFolder:
             run: the run's record.
             inputs: prepared pictures.
             weights: weights that no other file holds.
-            experiment: text of the experiment's file.
+            experiment: the experiment, whose file and modules are copied; None for one that is defined in Python.
         """
         folder = self.path / "inputs"
         with write_error_context(folder):
@@ -120,9 +124,10 @@ class RunFolder:
                     np.save(file, array)
             if weights is not None:
                 write_weights(self.weights, weights)
-            if experiment is not None:
-                with open_atomic(folder / "experiment.py") as file:
-                    file.write(experiment.encode())
+            for name, source in {} if experiment is None else experiment.sources.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with open_atomic(folder / name) as file:
+                    file.write(source.encode())
             with open_atomic(self._sources) as file:
                 file.write(json.dumps(inputs.sources).encode() + b"\n")
         self.write_record(run)
@@ -132,7 +137,7 @@ class RunFolder:
         self.config.unlink()
         folder = self.path / "inputs"
         for path in (path for path in folder.iterdir() if contents.is_input(path.name)):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (self.path / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -145,8 +150,8 @@ class RunFolder:
 
     def write_record(self, run: RunRecord) -> None:
         """Write ``config.json``."""
-        with write_error_context(self.config), open_atomic(self.config) as file:
-            file.write(json.dumps(run, indent=2).encode() + b"\n")
+        with write_error_context(self.config):
+            record.write_sealed(self.config, run)
 
     def read_record(self) -> RunRecord:
         """Return the run's record.
@@ -167,68 +172,71 @@ class RunFolder:
         Raises:
             UserError: a picture is missing, or differs from the one that the record names.
         """
-        arrays: dict[str, np.ndarray] = {}
-        manifest = dict(run["pictures"])
-        names = manifest.pop("names")
-        for name, expected in manifest.items():
-            path = self.path / "inputs" / f"{name}.npy"
-            try:
-                arrays[name] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise UserError(f"cannot read {path}, which is needed to resume the run: {error}") from None
-            if hashlib.sha256(arrays[name].tobytes()).hexdigest() != expected["sha256"]:
-                raise UserError(f"{path} is not the picture that the run began with: restore the original")
-        return from_arrays(arrays, names)
+        manifest = {name: expected for name, expected in run["pictures"].items() if name != "names"}
+        arrays = {name: read_array(self.path / "inputs" / f"{name}.npy", manifest[name]) for name in manifest}
+        try:
+            inputs = from_arrays(arrays, run["pictures"]["names"])
+        except (KeyError, IndexError) as error:
+            raise UserError(f"{self.config} is not the record of a run (it lacks a picture: {error})") from None
+        check_inputs(inputs, record.parse_config(run))
+        return inputs
 
     @property
     def _sources(self) -> Path:
         """Path of the list of the files that the inputs were read from."""
         return self.path / "inputs" / "sources.json"
 
-    def read_sources(self) -> list[str]:
+    def read_sources(self) -> tuple[str, ...]:
         """Return the paths of the files that the inputs were read from, where they were when the run began."""
         try:
-            return [*map(str, json.loads(self._sources.read_text(encoding="utf-8")))]
-        except (OSError, ValueError, TypeError):
-            return []  # an older run
+            return parse_json(self._sources.read_text(encoding="utf-8"), tuple[str, ...])
+        except (OSError, ValueError):
+            return ()  # an older run
 
-    def read_experiment(self, run: RunRecord) -> Experiment:
-        """Return the run's experiment, from the copy of its file.
+    def read_experiment(self, run: RunRecord, on_notice: Callable[[str], object]) -> Experiment:
+        """Return the run's experiment, from the copies of its files; they are compared with the record before they run.
+
+        Args:
+            run: the run's record.
+            on_notice: called with a line that says which file is executed.
 
         Raises:
             UserError: there is no copy, or it was changed.
         """
-        path, expected = self.path / "inputs" / "experiment.py", run["experiment"]
+        folder, expected = self.path / "inputs", run["experiment"]
         if expected["sha256"] is None:
             how = "resume it there with nstjax.resume(folder, experiment=…)"
             raise UserError(f"the terms of {self.path} were defined in Python: {how}")
-        experiment = load(path)
-        if experiment.sha256 != expected["sha256"]:
-            raise UserError(f"{path} was changed after the run began: undo the change, or start a new run with it")
-        return experiment
+        digests = {MODULES + name: digest for name, digest in expected["modules"].items()}
+        sources = {}
+        for name, digest in {EXPERIMENT: expected["sha256"], **digests}.items():
+            sources[name] = read_source(folder / name)
+            if sha256(sources[name]) != digest:
+                how = "undo the change, or start a new run with it"
+                raise UserError(f"{folder / name} was changed after the run began: {how}")
+        count = f" and {len(digests)} modules" if digests else ""
+        on_notice(f"executing {folder / EXPERIMENT} (sha256 {expected['sha256'][:12]}){count}")
+        modules = Modules(folder / MODULES, {name.removeprefix(MODULES): sources[name] for name in digests})
+        return execute(expected["name"], folder / EXPERIMENT, sources[EXPERIMENT], modules)
 
     def log(self, line: Mapping[str, float]) -> None:
         """Append a line to the metrics."""
         with write_error_context(self.metrics):
-            append(self.metrics, _format_line(line).encode())
+            append(self.metrics, log_lines.format(line).encode())
 
-    def read_log(self) -> list[LogLine]:
-        """Return the logged steps; a loss that was not finite is NaN."""
-        try:
-            lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
-            parsed = [_parse_line(line) for line in lines]
-        except FileNotFoundError:
-            return []
-        except ValueError as error:
-            how = "correct it, or remove the file, which loses the curves"
-            raise Failure(f"{self.metrics} has a line that is not a logged step ({error}): {how}") from None
-        return [*{line["step"]: line for line in parsed}.values()]
+    def read_log(self, config: Config) -> list[LogLine]:
+        """Return the logged steps of a run with these settings; a loss that was not finite is NaN.
 
-    def rewind_log(self, step: int) -> list[LogLine]:
+        Raises:
+            Failure: a line is not a logged step of this run.
+        """
+        return log_lines.read(self.metrics, config)
+
+    def rewind_log(self, step: int, config: Config) -> list[LogLine]:
         """Drop the lines of this and later steps, and return the remaining ones."""
-        remaining = [line for line in self.read_log() if line["step"] < step]
+        remaining = [line for line in self.read_log(config) if line["step"] < step]
         with write_error_context(self.metrics), open_atomic(self.metrics) as file:
-            file.writelines(_format_line(line).encode() for line in remaining)
+            file.writelines(log_lines.format(line).encode() for line in remaining)
         return remaining
 
     def sync_log(self) -> None:
@@ -251,14 +259,15 @@ class RunFolder:
     def write_progress(self, line: Mapping[str, float]) -> None:
         """Write the progress of the run."""
         with write_error_context(self.progress), open_atomic(self.progress) as file:
-            file.write(_format_line(line).encode())
+            file.write(log_lines.format(line).encode())
 
     def read_progress(self) -> LogLine | None:
-        """Return the progress last written; None if there is none."""
+        """Return the progress last written; None if there is none, or none with losses."""
         try:
-            return _parse_line(self.progress.read_text(encoding="utf-8"))
+            line = log_lines.parse(self.progress.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        return line if "total" in line else None
 
     def remove_leftovers(self) -> None:
         """Remove the files that a killed process was writing."""
@@ -266,16 +275,3 @@ class RunFolder:
             for path in folder.glob(".*.part"):
                 if is_temporary(path.name):
                     path.unlink()
-
-
-def _parse_line(line: str) -> LogLine:
-    values = json.loads(line)
-    if not isinstance(values, dict) or "step" not in values:
-        raise ValueError("it has no step")
-    return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-def _format_line(values: Mapping[str, float]) -> str:
-    # JSON has no NaN: a loss that is not finite becomes null.
-    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    return json.dumps(finite) + "\n"

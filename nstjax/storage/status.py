@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nstjax.callbacks import TIMES, LogLine
+from nstjax.errors import Failure, UserError
 from nstjax.experiment.record import parse_config
 from nstjax.storage.contents import checkpoint_steps
 from nstjax.storage.run_folder import RunFolder
@@ -55,7 +56,7 @@ def read_status(folder: RunFolder) -> Status:
     """
     config = parse_config(folder.read_record())
     # A log line has the number of steps made before its values, the progress the number of steps made.
-    log = folder.read_log()
+    log = folder.read_log(config)
     logged = {**log[-1], "step": log[-1]["step"] + 1} if log else {"step": 0}
     progress = folder.read_progress() or {"step": 0}
     newest = progress if progress.get("failed") or progress["step"] > logged["step"] else logged
@@ -98,9 +99,15 @@ def format_status(status: Status, folder: RunFolder) -> Iterator[str]:
         yield f"finished, but its picture is missing: nstjax resume {shlex.quote(str(folder.path))} draws it again"
 
 
-def read_sweep_status(sweep: SweepFolder) -> list[Status | None]:
-    """Return the status of each member; None for a member that has not started."""
-    return [read_status(folder) if folder.config.exists() else None for folder in sweep.member_folders()]
+def read_sweep_status(sweep: SweepFolder) -> list[Status | str | None]:
+    """Return the status of each member; None for one that has not started, and for a damaged one what is wrong."""
+    statuses: list[Status | str | None] = []
+    for folder in sweep.member_folders():
+        try:
+            statuses.append(read_status(folder) if folder.config.exists() else None)
+        except (UserError, Failure) as error:
+            statuses.append(str(error))
+    return statuses
 
 
 def format_sweep_status(sweep: SweepFolder) -> Iterator[str]:
@@ -108,15 +115,16 @@ def format_sweep_status(sweep: SweepFolder) -> Iterator[str]:
     names, members = sweep.read_plan().member_names(), read_sweep_status(sweep)
     width = max(map(len, names))
     for name, member in zip(names, members, strict=True):
-        if member is None:
-            yield f"{name:{width}}  not started"
+        if not isinstance(member, Status):
+            yield f"{name:{width}}  {member or 'not started'}"
             continue
         loss = f"  loss {member.losses['total']:.5g}" if member.losses else ""
         note = "  diverged" if member.diverged else "  running" if member.running else ""
         yield f"{name:{width}}  step {member.step:,} of {member.steps:,}{loss}{note}"
-    ended = sum(member is not None and member.ended for member in members)
+    whole = [member for member in members if isinstance(member, Status)]
+    ended = sum(member.ended for member in whole)
     yield f"{ended} of {len(members)} members are finished"
-    if ended < len(members) and not any(member is not None and member.running for member in members):
+    if ended < len(members) and not any(member.running for member in whole):
         yield f"no process is working on it: nstjax resume {shlex.quote(str(sweep.path))}"
 
 

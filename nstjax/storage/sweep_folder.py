@@ -13,7 +13,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from typing import Any
 from nstjax.errors import UserError
 from nstjax.experiment import record
 from nstjax.experiment.plan import Axis, combine_axes, member_name
+from nstjax.experiment.record import Pointer, RunRecord
+from nstjax.storage.contents import is_input
 from nstjax.storage.new_folder import check_empty
 from nstjax.storage.run_folder import RunFolder
-from nstjax.system.files import check_length, open_atomic, write_error_context
+from nstjax.system.files import check_length, is_of_the_system, is_temporary, write_error_context
 from nstjax.system.locks import hold_lock
 
 SCHEMA = 1
@@ -60,12 +63,23 @@ class Group:
         size: number of members computed; missing ones are copies of the last member, and are dropped.
         devices: number of devices that the members are spread over.
         identity: checksum of everything that their state depends on.
+
+    Raises:
+        ValueError: there are no members, or more than are computed.
     """
 
     members: tuple[int, ...]
     size: int
     devices: int
     identity: str
+
+    def __post_init__(self):
+        if (
+            not 0 < len(set(self.members)) == len(self.members) <= self.size
+            or min(self.members) < 0
+            or self.devices < 1
+        ):
+            raise ValueError(f"a group of {self.size} cannot have the members {[*self.members]}")
 
     @property
     def padded_members(self) -> tuple[int, ...]:
@@ -93,6 +107,8 @@ class SweepFolder:
         """
         names = plan.member_names()
         check_length(self.path / "members" / max(names, key=lambda name: len(os.fsencode(name))))
+        if self._is_beginning():
+            return check_empty(self.path, known=("members", "groups"))
         if shared and os.path.isdir(self.path):
             check_empty(self.path, known=(self.index.name, "members", "groups"))
             started = [RunFolder(self.path / "members" / names[number]).config.exists() for number in members]
@@ -118,16 +134,34 @@ class SweepFolder:
             yield
 
     def exists(self) -> bool:
-        """Return True if there is a sweep here."""
+        """Return True if there is a sweep here.
+
+        Raises:
+            UserError: there is the beginning of one, which was stopped before all of its folder was written.
+        """
+        if self._is_beginning():
+            raise UserError(f"the sweep in {self.path} was stopped as it began: give its command again")
         return self.index.exists()
+
+    def _is_beginning(self) -> bool:
+        """Return True if there is only what ``create_folders`` writes before the plan: the folder can be used again."""
+        if self.index.exists() or not (self.path / "members").is_dir():
+            return False
+        names = {path.name for pattern in ("*", "members/*/*", "groups/*/*") for path in self.path.glob(pattern)}
+        names -= {".lock", "members", "groups", "config.json", "inputs", "group.json"}
+        inputs = {path.name for path in self.path.glob("members/*/inputs/*") if not is_input(path.name)}
+        return all(is_temporary(name) or is_of_the_system(name) for name in names | inputs)
+
+    def remove_beginning(self) -> None:
+        """Remove the folders of a sweep that was stopped as it began; its members may have been others."""
+        for name in ("members", "groups"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def create(self, plan: Plan) -> None:
         """Write the plan of the sweep."""
-        content: dict[str, Any] = {"schema": SCHEMA, **json.loads(json.dumps(asdict(plan)))}
         with write_error_context(self.index):
             self.path.mkdir(parents=True, exist_ok=True)
-            with open_atomic(self.index) as file:
-                file.write(json.dumps({**content, "sha256": record.digest(content)}, indent=2).encode() + b"\n")
+            record.write_sealed(self.index, record.seal(json.loads(json.dumps(asdict(plan))), schema=SCHEMA))
 
     def read_plan(self) -> Plan:
         """Return the plan of the sweep.
@@ -135,19 +169,7 @@ class SweepFolder:
         Raises:
             UserError: there is none, or it was changed.
         """
-        if not self.index.exists():
-            raise UserError(f"no sweep in {self.path}: expected a folder made by nstjax sweep")
-        try:
-            content = json.loads(self.index.read_text(encoding="utf-8"))
-            digest = content.pop("sha256")
-            schema = content.pop("schema")
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{self.index} is not the record of a sweep ({error})") from None
-        if schema != SCHEMA:
-            raise UserError(f"{self.index} has schema {schema}, but this nstjax reads {SCHEMA}")
-        if digest != record.digest({"schema": schema, **content}):
-            raise UserError(f"{self.index} was changed after the sweep began: undo the change, or start a new sweep")
-        return Plan(tuple(Axis(axis["name"], tuple(axis["values"])) for axis in content["axes"]), content["paired"])
+        return record.read_sealed(self.index, Plan, schema=SCHEMA, owner="sweep")
 
     def member_folders(self) -> list[RunFolder]:
         """Return the folder of each member."""
@@ -162,21 +184,50 @@ class SweepFolder:
         path = self.group_folder(group).path / "group.json"
         with write_error_context(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open_atomic(path) as file:
-                file.write(json.dumps(asdict(group)).encode() + b"\n")
+            record.write_sealed(path, record.seal(json.loads(json.dumps(asdict(group))), schema=SCHEMA))
 
     def started_members(self) -> dict[int, RunFolder]:
         """Return {number: folder} of the members that have started."""
         return {number: folder for number, folder in enumerate(self.member_folders()) if folder.config.exists()}
 
-    def read_groups(self) -> list[Group]:
-        """Return the groups that have started, in order."""
-        groups = []
-        for path in sorted((self.path / "groups").glob("*/group.json")):
-            if re.fullmatch("[0-9]{4,}-[0-9]+", path.parent.name):  # not a copy
-                try:
-                    content = json.loads(path.read_text(encoding="utf-8"))
-                    groups.append(Group(**{**content, "members": tuple(content["members"])}))
-                except (OSError, ValueError, TypeError, KeyError) as error:
-                    raise UserError(f"{path} is not the record of a group ({error}): restore the original") from None
-        return groups
+    def read_groups(self, records: Mapping[int, RunRecord]) -> list[Group]:
+        """Return the groups that have started, in order.
+
+        A file that is lost or damaged is replaced by what the members' records say.
+
+        Args:
+            records: the records of the members that have started.
+
+        Raises:
+            UserError: the file of a group and the record of one of its members are both lost.
+        """
+        count, read = len(self.read_plan().assignments()), []
+        for path in (self.path / "groups").glob("*/group.json"):
+            if not re.fullmatch("[0-9]{4,}-[0-9]+", path.parent.name):
+                continue  # a copy
+            with contextlib.suppress(UserError):
+                read.append(record.read_sealed(path, Group, schema=SCHEMA, owner="group"))
+        groups: dict[int, Group] = {}  # the group of each member
+        # While a group is split its parts are there too, and count once it is gone.
+        for group in sorted(read, key=lambda group: -group.size):
+            if max(group.members) < count and groups.keys().isdisjoint(group.members):
+                groups |= dict.fromkeys(group.members, group)
+        for group in self._rebuild_groups({member: records[member] for member in records.keys() - groups.keys()}):
+            groups |= dict.fromkeys(group.members, group)
+        return sorted({*groups.values()}, key=lambda group: group.members)
+
+    def _rebuild_groups(self, records: Mapping[int, RunRecord]) -> Iterator[Group]:
+        """Yield the groups that the records of some members point to, if there are folders of these groups."""
+        pointers: dict[Path, dict[int, tuple[int, Pointer]]] = {}
+        for member, run_record in records.items():
+            if pointer := run_record.get("sweep") or run_record.get("taken_out"):
+                path = self.path / "groups" / re.split(r"[/\\]", pointer["group"])[-1]
+                if path.is_dir():
+                    pointers.setdefault(path, {})[pointer["index"]] = member, pointer
+        for path, members in pointers.items():
+            if sorted(members) != [*range(len(members))]:
+                how = f"remove {path}, and its other members begin again"
+                raise UserError(f"{path / 'group.json'} is lost or damaged, and so is the record of a member: {how}")
+            _, pointer = members[0]
+            numbers = tuple(members[index][0] for index in sorted(members))
+            yield Group(numbers, pointer["size"], pointer["devices"], pointer["identity"])

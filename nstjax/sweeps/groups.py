@@ -64,6 +64,11 @@ def choose_device_count(groups: Sequence[Group], available: int, listener: Liste
     return count
 
 
+def is_attached(run: Resolved) -> bool:
+    """Return whether a member is written by its group: it was not detached, and its pictures are not lost."""
+    return "taken_out" not in run.record
+
+
 def point_to_group(run: Resolved, member: int, run_folder: RunFolder, group: Group, folder: SweepFolder) -> Resolved:
     """Return the run with a record that says which group holds its state.
 
@@ -108,10 +113,15 @@ def create_folders(
     for group in groups:
         for member in group.members:
             runs[member] = run = point_to_group(runs[member], member, run_folders[member], group, folder)
-            learnt = run.weights if run.config.weights == SELF_TAUGHT else None
-            run_folders[member].create(run.record, inputs[member], weights=learnt, experiment=experiment.source)
+            create_member(run_folders[member], run, inputs[member], experiment)
         folder.write_group(group)
     folder.create(plan)
+
+
+def create_member(folder: RunFolder, run: Resolved, inputs: Inputs, experiment: Experiment) -> None:
+    """Write the folder of a member."""
+    learnt = run.weights if run.config.weights == SELF_TAUGHT else None
+    folder.create(run.record, inputs, weights=learnt, experiment=experiment)
 
 
 def split_group(
@@ -147,10 +157,11 @@ def split_group(
                 part_checkpoints.save(int(np.max(state.step)), part_state)
                 part_checkpoints.wait()
         for member in part.members:
-            if "taken_out" not in runs[member].record:
+            if is_attached(runs[member]):
                 runs[member] = point_to_group(runs[member], member, run_folders[member], part, folder)
                 run_folders[member].write_record(runs[member].record)
         folder.write_group(part)
+    # From here on the parts count; see ``SweepFolder.read_groups``.
     (old.path / "group.json").unlink()
     checkpoints.remove_all()
     (old.path / ".lock").unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, from_arrays, prepare, replace_start
@@ -77,31 +76,28 @@ def prepare_members(
     return inputs
 
 
-def complete_inputs(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> list[Inputs]:
-    """Return the pictures of all members, given those of the members that were begun.
+def complete_inputs(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> dict[int, Inputs]:
+    """Return the pictures of all members that have any, given those of the members whose folders are there.
 
-    A member that was never begun gets its pictures from one that has the same.
+    Another member gets its pictures from one that has the same. If there is none, it is left out.
 
     Args:
         plan: the plan of the sweep.
         config: settings of any member.
-        known: the pictures of the members that were begun, by their numbers.
-
-    Raises:
-        UserError: no member that was begun has the same pictures.
+        known: the pictures of the members whose folders are there, by their numbers.
     """
     assignments = plan.assignments()
 
     def get_pictures(number: int) -> list[Any]:
         return [assignments[number].get(name) for name in PICTURES]
 
-    completed = []
+    completed = {}
     for number, assignment in enumerate(assignments):
         equal = [inputs for other, inputs in known.items() if get_pictures(other) == get_pictures(number)]
-        if not equal:
-            name = plan.member_names()[number]
-            raise UserError(f"{name} was never begun, and its pictures are not in the folder: begin a new sweep")
-        completed.append(known.get(number) or replace_start(equal[0], config.replace(**to_settings(assignment))))
+        if number in known:
+            completed[number] = known[number]
+        elif equal:
+            completed[number] = replace_start(equal[0], config.replace(**to_settings(assignment)))
     return completed
 
 

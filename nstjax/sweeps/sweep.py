@@ -29,24 +29,25 @@ from nstjax import report
 from nstjax.arguments import check_kind, to_flag, to_mapping, to_number, to_text, to_tuple
 from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
-from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.randomness import NO_EFFECT, is_random
-from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, restore, vary_run
+from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, vary_run
 from nstjax.experiment.sources import MaskSource, Source, split_init, to_sources
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
 from nstjax.runs.stages import get_abstract_state
 from nstjax.runs.stylize import Result, make_result
 from nstjax.runs.writer import FolderWriter, Writer
-from nstjax.storage import status, tensorboard
+from nstjax.storage import tensorboard
 from nstjax.storage.run_folder import RunFolder
+from nstjax.storage.status import Status, read_sweep_status
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
-from nstjax.sweeps.groups import choose_device_count, create_folders, make_groups, point_to_group, split_group
-from nstjax.sweeps.pictures import complete_inputs, name_pictures, prepare_members, share_arrays
+from nstjax.sweeps.groups import choose_device_count, create_folders, is_attached, make_groups, split_group
+from nstjax.sweeps.pictures import name_pictures, prepare_members
+from nstjax.sweeps.restoring import attach_members, restore_members
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
 from nstjax.system.jax_settings import is_out_of_memory, protect_run
@@ -163,8 +164,11 @@ def sweep(
     with folder.lock(listener.warning):
         # Again, since another process may have taken the folder while this one compiled.
         folder.check_new(plan, numbers, shared=place.count > 1)
+        if place.count == 1:
+            folder.remove_beginning()
         create_folders(folder, plan, groups, runs, inputs, experiment)
-    return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
+    with experiment.error_context():
+        return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
 
 
 @protect_run("free some, and resume again")
@@ -192,44 +196,21 @@ def resume(
     listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
     check_kind("experiment", experiment, Experiment | None, "an Experiment")
-    plan, run_folders = folder.read_plan(), folder.started_members()
-    groups = folder.read_groups()
-    if not groups:
-        raise UserError(f"no member of {folder.path} was begun: begin the sweep again with another --out")
-    records = {number: run_folder.read_record() for number, run_folder in run_folders.items()}
-    if steps is not None:
-        records = {
-            number: run_record if "taken_out" in run_record else record.extend(run_record, steps)
-            for number, run_record in records.items()
-        }
-    read_inputs = [run_folder.read_inputs(records[number]) for number, run_folder in run_folders.items()]
-    known = dict(zip(run_folders, share_arrays(read_inputs), strict=True))
-    head = min(run_folders)
-    experiment = experiment or run_folders[head].read_experiment(records[head])
-    first = restore(records[head], experiment, known[head], run_folders[head].weights, listener)
-    inputs = complete_inputs(plan, first.config, known)
-    runs = [
-        replace(first, config=record.parse_config(records[number]), record=records[number])
-        if number in records
-        else vary_run(first, experiment, member_inputs, to_settings(assignment))
-        for number, (assignment, member_inputs) in enumerate(zip(plan.assignments(), inputs, strict=True))
-    ]
+    plan = folder.read_plan()
+    restored = restore_members(folder, plan, listener, steps=steps, experiment=experiment)
+    groups, runs, inputs = restored.groups, restored.runs, restored.inputs
     devices = jax.local_devices()
     size, device_count = groups[0].size, choose_device_count(groups, len(devices), listener)
     members_by_size = make_members(runs, inputs, devices[:device_count])
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]
-    begun = {number for group in groups for number in group.members}
-    missing = [number for number in range(len(runs)) if number not in begun]
-    all_groups = [*groups, *make_groups(runs, missing, size, device_count)]
+    all_groups = [*groups, *make_groups(runs, restored.missing, size, device_count)]
     selected = all_groups[place.index :: place.count]
-    for group in groups:
-        for number in group.members:
-            if "taken_out" not in runs[number].record:
-                runs[number] = point_to_group(runs[number], number, run_folders[number], group, folder)
-    create_folders(folder, plan, [group for group in selected if group not in groups], runs, inputs, experiment)
+    attach_members(restored, folder, [group for group in selected if group in groups], listener)
+    new_groups = [group for group in selected if group not in groups]
+    create_folders(folder, plan, new_groups, runs, inputs, restored.experiment)
     listener.compiling()
-    with experiment.error_context():
+    with restored.experiment.error_context():
         return _run_groups(folder, plan, selected, members_by_size, runs, inputs, listener)
 
 
@@ -262,7 +243,7 @@ def _run_groups(
                             "out of memory with one member at a time: begin again with a smaller --size"
                         ) from error
                     waiting = [*split_group(group, members_by_size, runs, folder, listener), *waiting]
-        finished = all(member is not None and member.ended for member in status.read_sweep_status(folder))
+        finished = all(isinstance(member, Status) and member.ended for member in read_sweep_status(folder))
         if finished:
             report.write_sweep(folder, listener.warning)
         return SweepResult(plan.assignments(), results, finished, folder.path)
@@ -280,7 +261,7 @@ def _run_group(
     folder: SweepFolder | None,
 ) -> None:
     """Run one group to its end, and fill in the results of its members, except those that were detached."""
-    attached = {k: member for k, member in enumerate(group.members) if "taken_out" not in runs[member].record}
+    attached = {k: member for k, member in enumerate(group.members) if is_attached(runs[member])}
     if not attached:
         return
     config = runs[next(iter(attached.values()))].config

@@ -5,7 +5,8 @@ was compiled from, with two exceptions. JAX leaves both out, so the folder's nam
 home folders are shared between machines, and code for AVX-512 crashes on a machine without it. The other is the number
 of cores that a process may use: XLA divides its loops among them, and that changes the order of additions.
 
-Anyone who can write to the folder can make this process run any code, so only its owner has access.
+Anyone who can write to the folder can make this process run any code: only its owner has access, and a folder that
+others can write to is not used.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from filelock import FileLock
 
 from nstjax.system import devices
 from nstjax.system.files import user_cache_path
+from nstjax.system.permissions import find_writable_by_others
 
 NONE = "none"
 """Name given instead of a folder to disable the cache."""
@@ -69,29 +71,62 @@ def enable_cache(place: str | os.PathLike[str] | None, warn: Callable[[str], obj
     """
     if place == NONE:
         jax.config.update("jax_enable_compilation_cache", False)
-    is_ours = place is not None or "JAX_COMPILATION_CACHE_DIR" not in os.environ
-    if not is_ours or not jax.config.values["jax_enable_compilation_cache"]:
+    if not jax.config.values["jax_enable_compilation_cache"]:
         yield
         return
-    path = locate_cache(place)
+    external = None if place is not None else os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    path = locate_cache(place) if external is None else Path(external)
+    advice = "choose another folder with --compilation-cache DIR, or none"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _lock_folder(path):
-            _remove_leftovers(path)
+        danger = _find_danger(path)
+        if danger is None and external is None:
+            _make_private_folder(path)
+            danger = _find_danger(path)  # again, since another may have made it first
+            with _lock_folder(path):
+                _remove_leftovers(path)
     except (OSError, NotImplementedError) as error:  # the latter if the file system has no locks
         reason = getattr(error, "strerror", None) or error
-        warn(
-            f"compiled programs are not kept: cannot write {path} ({reason}); "
-            "choose another folder with --compilation-cache DIR, or none"
-        )
+        warn(f"compiled programs are not kept: cannot write {path} ({reason}); {advice}")
         yield
         return
+    if danger is not None:
+        jax.config.update("jax_enable_compilation_cache", False)
+        warn(f"compiled programs are not kept, since they would be executed and {danger}: {advice}")
+    if danger is not None or external is not None:
+        yield
+        return
+    # A link in the path could lead elsewhere by the time that JAX follows it.
+    path = path.resolve()
     jax.config.update("jax_compilation_cache_dir", str(path))
     for name, value in _SETTINGS.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
     with _handle_cache_errors(path, warn):
         yield
+
+
+def _find_danger(path: Path) -> str | None:
+    """Return a phrase that says how others could put programs into a folder; None if they cannot."""
+    if "://" in str(path):
+        return None  # remote storage, whose permissions are not the file system's
+    try:
+        danger = find_writable_by_others(path.resolve())
+    except (OSError, RuntimeError):
+        return None  # the folder cannot be reached, and is reported when it is opened
+    if danger is None and hasattr(os, "getuid"):
+        for program in path.glob("*-cache"):
+            with contextlib.suppress(FileNotFoundError):
+                if program.stat().st_uid not in (0, os.getuid()):
+                    return f"{program} belongs to another user"
+    return danger
+
+
+def _make_private_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in, for this user alone."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(exist_ok=True)
 
 
 def _machine_digest() -> str:

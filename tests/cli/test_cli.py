@@ -273,7 +273,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(workspace, c
 BROKEN = {
     "in terms": ("    gram, same", "    gram = wrong\n    gram, same", r"line 12: NameError: name 'wrong'"),
     "in a distance": ("nstjax.layer_sum(style)", "(lambda x, t: x + t)", r"line 16, in the term 'style': TypeError"),
-    "no scalar": ("nstjax.layer_sum(style)", "(lambda x, t: x['relu1_1'])", r"the term 'style' must be a scalar"),
+    "no scalar": (
+        "nstjax.layer_sum(style)",
+        "(lambda x, t: x['relu1_1'])",
+        r"line 16\) must return a scalar, not an array",
+    ),
 }
 
 

@@ -201,7 +201,7 @@ def test_terms_and_weights_must_match(weights):
 @pytest.mark.parametrize("value", [None, 3, nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_l1), ("tv",)])
 def test_what_is_no_tuple_of_terms_is_refused(weights, value):
     experiment = dataclasses.replace(QUICK, terms=lambda config: value)
-    with pytest.raises(UserError, match=r"terms\(config\) of .* returned .*: expected a tuple of nstjax.Term"):
+    with pytest.raises(UserError, match=r"lambda.*test_library.py, line \d+\) must return a tuple of nstjax.Term"):
         nstjax.stylize(CONTENT, STYLE, experiment=experiment, weights=weights)
 
 

@@ -436,10 +436,10 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
 @pytest.mark.filterwarnings("ignore:.*device")
 def test_groups_of_different_sizes_continue_on_devices_that_divide_all_of_them(workspace, monkeypatch):
     assert main([*SWEEP, "--style-weight", "1", "10", "--group-size", "1", "--out", "out"]) == 0
-    groups = SweepFolder("out").read_groups()
+    groups = SweepFolder("out").read_groups({})
     # As after a group of eight ran out of memory and was split.
     sizes = [dataclasses.replace(group, size=size) for group, size in zip(groups, (6, 4), strict=True)]
-    monkeypatch.setattr(SweepFolder, "read_groups", lambda self: sizes)
+    monkeypatch.setattr(SweepFolder, "read_groups", lambda self, records: sizes)
     device_counts = []
 
     def record_devices(runs, inputs, devices):

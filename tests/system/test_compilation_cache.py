@@ -11,6 +11,7 @@ from quick_run import QUICK, drop_import_times, read_losses, run_process
 
 from nstjax.network import weights
 from nstjax.system import compilation_cache
+from nstjax.system.permissions import find_writable_by_others
 
 ON = {"JAX_ENABLE_COMPILATION_CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 """An environment in which every program is cached, however quickly it compiles."""
@@ -169,10 +170,10 @@ with enable_cache(*eval(sys.argv[1]), print):
     ("place_given", "environment", "expected"),
     [
         (None, {}, r"\S+/cache/nstjax/xla/\S+ 2147483648"),
-        ("mine", {}, r"mine/\S+ 2147483648"),
+        ("mine", {}, r"\S+/mine/\S+ 2147483648"),
         ("none", {}, r"False -1"),
         (None, {"JAX_COMPILATION_CACHE_DIR": "external"}, r"external -1"),
-        ("mine", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"mine/\S+ 2147483648"),
+        ("mine", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"\S+/mine/\S+ 2147483648"),
         ("none", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"False -1"),
         (None, {"JAX_COMPILATION_CACHE_MAX_SIZE": "12345"}, r"\S+/cache/nstjax/xla/\S+ 12345"),
         ("mine", {"JAX_ENABLE_COMPILATION_CACHE": "0"}, r"False -1"),
@@ -184,9 +185,88 @@ def test_jax_settings_of_the_user_take_precedence(tmp_path, monkeypatch, place_g
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "1", **environment}
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert re.fullmatch(expected + "\n", output), output
-    assert "external" not in os.listdir() and ("mine" in os.listdir()) == output.startswith("mine")
+    assert "external" not in os.listdir() and ("mine" in os.listdir()) == ("/mine/" in output)
 
 
 def test_importing_the_library_leaves_the_cache_off():
     code = "import nstjax.runs.stylize, jax; print(jax.config.values['jax_compilation_cache_dir'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None\n"
+
+
+# A folder that others can write to is not used.
+
+
+def make_folder(path, mode, *, owner=None, group=None):
+    path.mkdir(parents=True, exist_ok=True)
+    if (owner, group) != (None, None):
+        if os.getuid():
+            pytest.skip("only root can give files to another user")
+        os.chown(path, -1 if owner is None else owner, -1 if group is None else group)
+    path.chmod(mode)
+    return path
+
+
+STRANGER = 54321
+DANGERS = {
+    "writable by all": ("a", 0o777, {}, "others can write to .*/a"),
+    "writable by all, nobody can remove from it": ("a", 0o1777, {}, "others can write to .*/a"),
+    "a parent that is writable by all": (".", 0o777, {}, "others can write to .*"),
+    "writable by another group": ("a", 0o770, {"group": STRANGER}, "others can write to .*/a"),
+    "another user's": ("a", 0o755, {"owner": STRANGER}, "a belongs to another user"),
+    "a parent of another user": (".", 0o755, {"owner": STRANGER}, "belongs to another user"),
+    "private": ("a", 0o700, {}, None),
+    "readable by all": ("a", 0o755, {}, None),
+    "a parent that is writable by all, but nobody can remove from it": (".", 0o1777, {}, None),
+    "writable by the system's group": ("a", 0o770, {"group": 0}, None),
+}
+
+
+@pytest.mark.parametrize("case", DANGERS)
+def test_who_can_write_to_a_folder(tmp_path, case):
+    name, mode, owners, expected = DANGERS[case]
+    top = make_folder(tmp_path / "top", 0o700)
+    make_folder(top / "a", 0o700)
+    make_folder(top / name, mode, **owners)
+    for folder in (top / "a", top / "a" / "later" / "still"):
+        if name == "a" and mode == 0o1777 and folder != top / "a":
+            continue  # what lies in it is its owner's
+        found = find_writable_by_others(folder)
+        assert found is None if expected is None else re.search(expected, found), found
+
+
+def test_the_group_that_a_user_has_alone_may_write(tmp_path, monkeypatch):
+    class User:
+        pw_gid, pw_name, gr_name, gr_mem = STRANGER, "ada", "ada", []
+
+    monkeypatch.setattr("pwd.getpwuid", lambda user: User)
+    monkeypatch.setattr("grp.getgrgid", lambda group: User)
+    folder = make_folder(tmp_path / "a", 0o770, group=STRANGER)
+    assert find_writable_by_others(folder) is None
+    User.gr_mem = ["ada", "bob"]
+    assert find_writable_by_others(folder) == f"others can write to {folder}"
+
+
+@pytest.mark.parametrize("variable", [False, True], ids=["option", "JAX's variable"])
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch, variable):
+    make_folder(tmp_path / "shared", 0o777)
+    (tmp_path / "link").symlink_to(tmp_path / "shared")
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "1"}
+    if variable:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "link")
+    place = None if variable else str(tmp_path / "link")
+    command = [sys.executable, "-c", PRINT_SETTINGS, repr((place,))]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    warning, settings = output.splitlines()
+    assert re.match(
+        r"compiled programs are not kept, since they would be executed and others can write to .*/shared: ", warning
+    )
+    assert settings.startswith("False ") and not [*Path(tmp_path / "shared").iterdir()]
+
+
+def test_a_new_folder_is_for_its_user_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        compilation_cache._make_private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]

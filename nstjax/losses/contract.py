@@ -1,0 +1,56 @@
+"""The contract of terms that others have written: what an objective needs of them before it is traced."""
+
+from typing import Any
+
+from nstjax.errors import UserError
+from nstjax.losses.lifting import takes_key
+from nstjax.statistics import PerLayer, is_sum_over_positions
+from nstjax.system.functions import check_arguments
+from nstjax.types import AnyTerm, PictureTerm
+
+
+def check_term(term: AnyTerm) -> None:
+    """Raise if a term is not made as an objective needs it.
+
+    Raises:
+        UserError: a field has another type, or a function does not take the arguments that it will get.
+    """
+    if not isinstance(term.name, str):
+        raise UserError(f"the name of a term must be a text, not {term.name!r}")
+    if isinstance(term, PictureTerm):
+        check_arguments(term.loss, f"the loss of the term {term.name!r},", positional=1, expected="(picture)")
+        return
+    if not all(isinstance(layer, str) and len(layer) > 1 for layer in term.layers):
+        raise UserError(f"the layers of the term {term.name!r} must be names, as in ('relu1_1',), not {term.layers}")
+    if term.target not in ("content", "style"):
+        raise UserError(f"the target of the term {term.name!r} must be content or style, not {term.target!r}")
+    _check_statistic(term.statistic, term.name)
+    _check_distance(term.distance, term.name)
+
+
+def _check_statistic(statistic: Any, term: str) -> None:
+    features, weights = "features", "weights"
+    if isinstance(statistic, PerLayer):
+        statistic, features, weights = statistic.statistic, "features_HxWxC", "weight_HxW"
+    is_sum = is_sum_over_positions(statistic)
+    check_arguments(
+        statistic,
+        f"the statistic of the term {term!r},",
+        positional=1,
+        keywords=(weights,) if is_sum else (),
+        expected=f"({features}, *, {weights}=None), as it is marked @sums_over_positions"
+        if is_sum
+        else f"({features})",
+    )
+
+
+def _check_distance(distance: Any, term: str) -> None:
+    check_arguments(
+        distance,
+        f"the distance of the term {term!r},",
+        positional=2,
+        keywords=("key",) if takes_key(distance) else (),
+        expected="(x, t), or (x, t, key) to draw random numbers",
+    )
+    if (lifted := getattr(distance, "distance", None)) is not None:
+        _check_distance(lifted, term)
