@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from nstjax.losses import layer_mean, layer_sum
     from nstjax.network.load import load_vgg, load_vgg19
     from nstjax.objective import Objective, content_term, style_term
-    from nstjax.runs.stylize import Result, resume, stylize
+    from nstjax.runs.result import Result
+    from nstjax.runs.stylize import resume, stylize
     from nstjax.statistics import per_layer
     from nstjax.sweeps.sweep import sweep
     from nstjax.types import PictureTerm, Term
@@ -66,7 +67,7 @@ _HOMES = {
     "Failure": "errors",
     "Objective": "objective",
     "PictureTerm": "types",
-    "Result": "runs.stylize",
+    "Result": "runs.result",
     "Term": "types",
     "UserError": "errors",
     "content_term": "objective",

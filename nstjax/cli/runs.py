@@ -14,7 +14,7 @@ from nstjax.errors import UserError
 
 if TYPE_CHECKING:
     from nstjax.cli.terminal import Terminal
-    from nstjax.runs.stylize import Result
+    from nstjax.runs.result import Result
     from nstjax.sweeps.sweep import SweepResult
     from nstjax.system.processes import Place
 

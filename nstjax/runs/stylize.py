@@ -17,33 +17,29 @@ In order, and where to find each step:
 
 import contextlib
 import functools
-import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from nstjax import images, optimise, report
+from nstjax import report
 from nstjax.arguments import check_kind, to_number, to_text
-from nstjax.callbacks import Listener, LogLine, to_listener
+from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, prepare, restore_colours
 from nstjax.experiment.randomness import NO_EFFECT, is_random
-from nstjax.experiment.record import RunRecord
 from nstjax.experiment.resolve import Resolved, resolve, restore
 from nstjax.experiment.sources import MaskSource, Source, split_init
-from nstjax.optimise import Method, State
+from nstjax.optimise import State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
+from nstjax.runs.result import Result, make_result
 from nstjax.runs.stages import Stage, get_abstract_state, make_stages
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
@@ -63,7 +59,7 @@ def stylize(
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
     **settings: Any,
-) -> "Result":
+) -> Result:
     """Draw the content of one picture in the style of another.
 
     Args:
@@ -100,7 +96,7 @@ def run(
     *,
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
-) -> "Result":
+) -> Result:
     """Run an experiment on prepared pictures; see ``stylize``."""
     listener = to_listener(listener)
     folder = None if out is None else RunFolder(out)
@@ -141,7 +137,7 @@ def resume(
     steps: int | None = None,
     experiment: Experiment | None = None,
     listener: Listener | None = None,
-) -> "Result":
+) -> Result:
     """Continue a run from its newest whole checkpoint, as if it had not been stopped.
 
     A member of a sweep is first detached from its sweep, and is a single run from then on.
@@ -187,7 +183,7 @@ def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, lis
 
 def _run_in_folder(
     folder: RunFolder, resolved: Resolved, inputs: Inputs, stages: list[Stage], listener: Listener
-) -> "Result":
+) -> Result:
     """Run from the newest checkpoint, or from step 0, to the end, and write everything to the folder."""
     config = resolved.config
     postprocess = functools.partial(restore_colours, inputs=inputs, config=config)
@@ -246,83 +242,3 @@ def _detach_member(folder: RunFolder, experiment: Experiment | None, listener: L
     folder.write_record(detached)
     listener.notice(f"detached from its sweep at step {step:,}: it is a single run from now on")
     return experiment
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """The result of a run.
-
-    Args:
-        picture: float32 [H, W, 3], sRGB, in [0, 1].
-        alpha: [H, W], the content's transparency; None if it had none.
-        metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
-            that number of steps. Terms are before their weights; the total is the weighted sum.
-        steps: number of steps made; fewer than asked for if the listener stopped the run.
-        diverged: whether the loss diverged at that step.
-        record: the resolved configuration, as in ``config.json``.
-        folder: the folder of the run; None if nothing was written.
-    """
-
-    picture: np.ndarray = field(repr=False)
-    alpha: np.ndarray | None = field(repr=False)
-    metrics: dict[str, np.ndarray] = field(repr=False)
-    steps: int
-    diverged: bool
-    record: dict[str, Any] = field(repr=False)
-    folder: Path | None
-
-    @property
-    def ended(self) -> bool:
-        """True if all steps are made or the loss has diverged."""
-        return self.diverged or self.steps == self.record["config"]["steps"]
-
-    def save(self, path: str | os.PathLike[str], *, depth: int | None = None) -> Path:
-        """Write the picture as PNG, JPEG, WebP or TIFF, by its extension. A PNG carries the resolved configuration.
-
-        Args:
-            path: name of the file.
-            depth: bits of each colour, 8 or 16; by default the setting of the run.
-
-        Raises:
-            UserError: the extension is unknown or holds no such depth, or the file cannot be written.
-        """
-        text = {"nstjax": json.dumps(_remove_folders(self.record))}
-        bits = self.record["config"]["depth"] if depth is None else depth
-        images.save(path, self.picture, alpha=self.alpha, text=text, depth=bits)
-        return Path(path)
-
-
-def _remove_folders(run_record: RunRecord) -> RunRecord:
-    """Remove the user's folders from a record, since pictures are published."""
-    config = run_record["config"]
-    return {**run_record, "config": {**config, "weights": Path(config["weights"]).name}}
-
-
-def make_result(
-    resolved: Resolved,
-    inputs: Inputs,
-    state: State,
-    method: Method,
-    log: list[LogLine],
-    folder: RunFolder | None,
-) -> Result:
-    """Make the result of a run from its last state.
-
-    Args:
-        resolved: the run.
-        inputs: its pictures.
-        state: the last state.
-        method: the method at the size of that state.
-        log: the logged lines.
-        folder: the folder of the run, if it has one.
-    """
-    picture = restore_colours(np.asarray(optimise.picture(state, method=method)), inputs, resolved.config)
-    return Result(
-        picture=picture,
-        alpha=None if inputs.alpha is None else images.resample(inputs.alpha, *picture.shape[:2]),
-        metrics={name: np.array([line[name] for line in log]) for name in (log[0] if log else ())},
-        steps=int(state.step),
-        diverged=bool(state.failed),
-        record=resolved.record,
-        folder=None if folder is None else folder.path,
-    )

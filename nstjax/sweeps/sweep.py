@@ -37,8 +37,8 @@ from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, vary_run
 from nstjax.experiment.sources import MaskSource, Source, split_init, to_sources
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
+from nstjax.runs.result import Result, make_result
 from nstjax.runs.stages import get_abstract_state
-from nstjax.runs.stylize import Result, make_result
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
 from nstjax.storage.run_folder import RunFolder

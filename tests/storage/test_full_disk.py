@@ -50,7 +50,7 @@ WRITES = {
         ["--log-every", "1", "--checkpoint-every", "25"],
     ),
     "the progress": ("storage.run_folder.RunFolder.write_progress", 2, "[^ ]*progress.json", []),
-    "the result": ("runs.stylize.Result.save", 1, "[^ ]*output.png", []),
+    "the result": ("runs.result.Result.save", 1, "[^ ]*output.png", []),
 }
 
 
