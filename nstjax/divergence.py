@@ -17,15 +17,20 @@ from nstjax.types import Guides, Picture, Scalar, Targets
 RATIO = 1000.0
 """Ratio of the loss to its lowest value so far above which a run has diverged."""
 
+RATIO_IF_JUMPING = 1e9
+"""The same ratio for L-BFGS without a line search: its loss can jump a thousandfold and fall again in a few steps."""
+
 _FLOOR = 0.5
 """The share of the scale that the lowest loss counts as at least. Away from a minimum, the first steps of Adam and
 RMSprop at their usual rates reach up to 400 times the scale and come back."""
 
 
-def has_diverged(total: Scalar, gradient: PyTree, *, lowest: Scalar, scale: float | Scalar) -> Bool[Array, ""]:
+def has_diverged(
+    total: Scalar, gradient: PyTree, *, lowest: Scalar, scale: float | Scalar, ratio: float = RATIO
+) -> Bool[Array, ""]:
     """Return whether a loss has diverged.
 
-    It has if it or its gradient is not finite, or if it is more than ``RATIO`` times the lowest so far, which counts as
+    It has if it or its gradient is not finite, or if it is more than ``ratio`` times the lowest so far, which counts as
     no less than half the scale. The ratio means nothing where losses are negative, or where both are zero.
 
     Args:
@@ -33,12 +38,13 @@ def has_diverged(total: Scalar, gradient: PyTree, *, lowest: Scalar, scale: floa
         gradient: its gradient.
         lowest: the lowest loss so far; infinite at first.
         scale: the sum of ``measure_scales``, weighted; 0 compares with the lowest loss alone.
+        ratio: the ratio above which it has; ``RATIO`` or ``RATIO_IF_JUMPING``.
     """
     finite = jnp.isfinite(total) & jnp.all(
         jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)])
     )
     least = jnp.maximum(lowest, _FLOOR * scale)
-    return ~finite | ((lowest >= 0) & (least > 0) & (total > RATIO * least))
+    return ~finite | ((lowest >= 0) & (least > 0) & (total > ratio * least))
 
 
 def measure_scales(

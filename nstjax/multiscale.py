@@ -8,11 +8,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
+from nstjax import images
 from nstjax.optimise import Average, Method, State, init_kept
 from nstjax.parameterisation import Resampling
 
+_KERNELS = {"lanczos": "cubic", "bicubic": "cubic", "bilinear": "linear", "area": "linear"}
+"""JAX's kernel for each filter. Between sizes a picture grows, where Lanczos would ring and areas would be blocks."""
 
-def resize_state(state: State, shape: tuple[int, int], *, before: Method, after: Method) -> State:
+
+def resize_state(
+    state: State, shape: tuple[int, int], *, before: Method, after: Method, resampling: images.Resampling = "lanczos"
+) -> State:
     """Return the state with which a run continues at its next size.
 
     The picture (or the average, if that is kept) and Adam's moments are resized. The number of steps, the learning rate
@@ -24,6 +30,7 @@ def resize_state(state: State, shape: tuple[int, int], *, before: Method, after:
         shape: (H, W) of the next size.
         before: the method at the size of ``state``.
         after: the method at the next size.
+        resampling: the filter of the run's pictures.
 
     Reference: Crowson, style-transfer-pytorch.
     Differs from the reference: JAX's cubic kernel (Keys, a = -0.5) instead of PyTorch's (a = -0.75).
@@ -31,7 +38,7 @@ def resize_state(state: State, shape: tuple[int, int], *, before: Method, after:
     old, new = before.parameterisation, after.parameterisation
 
     def resize(parameters: PyTree) -> PyTree:
-        picture = jax.image.resize(old.decode(parameters), (*shape, 3), "cubic")
+        picture = jax.image.resize(old.decode(parameters), (*shape, 3), _KERNELS[resampling])
         return new.encode(jnp.clip(picture, 0, 1) if after.clamp else picture)
 
     def select(running: PyTree, failed: PyTree) -> PyTree:
@@ -63,7 +70,7 @@ def _resize_optimiser(
     """Return the optimiser's state for parameters of the next size."""
     initial = after.optimiser.init(parameters)
     if optax.tree.get(optimiser, "diff_params_memory") is not None:
-        return initial
+        return optax.tree.set(initial, learning_rate=optax.tree.get(optimiser, "learning_rate"))
 
     def resize(moment: PyTree, kernel: Resampling) -> PyTree:
         return before.parameterisation.resize(moment, *shape, method=kernel)

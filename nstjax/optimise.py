@@ -21,6 +21,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from nstjax import divergence
 from nstjax.divergence import has_diverged
 from nstjax.errors import UserError
 from nstjax.objective import Network, Objective
@@ -74,6 +75,7 @@ class Method:
         keep: which picture is the result: "last"; "best", the one with the lowest loss; "after-best", the one after
             the step from the best; or "average", an average of all in which late ones weigh more.
         average_decay: ratio of the weight of a step in the average to that of the next step, in [0, 1).
+        diverged: ratio of the loss to its lowest value so far above which the run counts as diverged.
 
     Raises:
         UserError: ``clamp`` with another parameterisation than ``Pixels``.
@@ -85,6 +87,7 @@ class Method:
     clamp: bool = False
     keep: Literal["last", "best", "after-best", "average"] = "last"
     average_decay: float = 0.99
+    diverged: float = divergence.RATIO
 
     def __post_init__(self):
         if self.clamp and not isinstance(self.parameterisation, Pixels):
@@ -251,7 +254,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     parameters = optax.apply_updates(state.parameters, updates)
     if method.clamp:
         parameters = optax.projections.projection_box(parameters, 0.0, 1.0)
-    failed = has_diverged(total, gradient, lowest=state.lowest, scale=problem.scale)
+    failed = has_diverged(total, gradient, lowest=state.lowest, scale=problem.scale, ratio=method.diverged)
     better = total < state.lowest
     kept = state.kept
     if isinstance(kept, Average):

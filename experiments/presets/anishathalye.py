@@ -29,13 +29,14 @@ config = nstjax.Config(
     loss_weights={"content": 5.0, "style": 500.0, "tv": 100.0},
     size=None,
     enlarge=True,
+    resampling="bicubic",
     init="mean",
     init_deviation=0.256 / 255,
     **nstjax.units.from_255("adam", learning_rate=10, epsilon=1e-8),
     steps=1000,
 )
 
-version = 1
+version = 2
 
 
 def total_variation(picture):

@@ -2,27 +2,28 @@
 
     nstjax run CONTENT STYLE --preset gatys-controls
 
-The terms and weights of ``gatys-pytorch``; 500 iterations of L-BFGS at 512 * 512 pixels with the aspect ratios of the
-pictures, then 200 at 1,024 * 1,024 from the enlarged result. Meant for the caffe flavour, down to block5_conv1: the
-source's original network, not its normalised one. What the paper controls are options of a run: regions
-(``--content-mask``), matched colours (``--match-colour``), luminance (``--luminance``).
+The terms and weights of ``gatys-pytorch``; 500 iterations of L-BFGS with steps of length 1 at 512 * 512 pixels with the
+aspect ratios of the pictures, then 200 at 1,024 * 1,024 from the enlarged result. Meant for the caffe flavour, down to
+block5_conv1: the source's original network, not its normalised one. What the paper controls are options of a run:
+regions (``--content-mask``), matched colours (``--match-colour``), luminance (``--luminance``).
 
 Source: https://github.com/leongatys/NeuralImageSynthesis, ``ExampleNotebooks`` at commit cced0b9; Gatys et al.,
 "Controlling Perceptual Factors in Neural Style Transfer", 2017.
 
 Differs from the source:
 
-- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
+- It writes the picture that its last iteration evaluates; here the one after that iteration.
 - Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
-- It reduces pictures by a Gaussian pyramid, and enlarges the first result, in 8 bits, by bilinear interpolation.
+- It blurs pictures by a Gaussian before it reduces them by bilinear interpolation; here the interpolation is widened
+  instead. It rounds the first result to 8 bits before it is enlarged.
 """
 
 import nstjax
 
 gatys = nstjax.load("gatys-pytorch")
 
-config = gatys.config.replace(sizes=(512, 1024), size_by="area", enlarge=False)
+config = gatys.config.replace(sizes=(512, 1024), size_by="area", size_steps=(500, 200), enlarge=False)
 
-version = 1
+version = 2
 
 terms = gatys.terms

@@ -4,8 +4,8 @@
 
 Content at relu4_1, mean squares, weight 20; style at relu3_1 and relu4_1, half the squared distance of every 3x3 patch
 (with stride 2) from the nearest patch of the style by normalised cross-correlation, weight 0.0001; total variation
-0.001 on the 0-255 scale; long sides 96, 192, 384 with 100 iterations of L-BFGS each, from the content. Meant for the
-caffe flavour, down to block4_conv1.
+0.001 on the 0-255 scale; long sides 96, 192, 384 with 100 iterations of L-BFGS each, with steps of length 1, from the
+content. Meant for the caffe flavour, down to block4_conv1.
 
 Source: https://github.com/pystiche/papers, ``li_wand_2016`` at commit a8a87f4, with ``impl_params``; Li and Wand,
 "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis", 2016.
@@ -13,9 +13,8 @@ Source: https://github.com/pystiche/papers, ``li_wand_2016`` at commit a8a87f4, 
 Differs from the source:
 
 - It divides the style's gradient, at each position, by the number of patches that contain the position (1, 2 or 4);
-  here it is the gradient of the loss, as a line search needs it.
-- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
-- It resizes by bilinear interpolation; here by Lanczos interpolation.
+  here it is the gradient of the loss.
+- It reduces by bilinear interpolation without anti-aliasing, unless torchvision is a later one; here with it.
 """
 
 import nstjax
@@ -26,11 +25,12 @@ config = nstjax.Config(
     sizes=(96, 192, 384),
     size_steps=(100,),
     enlarge=True,
-    optimiser="lbfgs",
+    resampling="bilinear",
+    **nstjax.units.from_255("lbfgs", learning_rate=1),
     memory=100,
 )
 
-version = 1
+version = 2
 
 
 def total_variation(picture):

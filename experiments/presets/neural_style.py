@@ -4,9 +4,9 @@
 
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
 summed over the layers; weights 5 and 100; total variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 100
-corrections; the long side becomes 512 pixels, also if that enlarges the picture. Meant for the caffe flavour, down to
-block5_conv1. The source's Adam is ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6`` (10 / 255, 1e-8 * 255),
-its normalised gradients are ``--normalise-gradients``.
+corrections and steps of length 1; the long side becomes 512 pixels, also if that enlarges the picture. Meant for the
+caffe flavour, down to block5_conv1. The source's Adam is ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6``
+(10 / 255, 1e-8 * 255), its normalised gradients are ``--normalise-gradients``.
 
 Source: https://github.com/jcjohnson/neural-style, ``neural_style.lua`` at commit 07c4b82.
 
@@ -15,10 +15,9 @@ Differs from the source:
 - It multiplies pictures by 256 although its mean pixel and its network expect 255; here they are multiplied by 255.
 - Its total variation is a gradient without a value; here it is the function that has this gradient, and part of the
   total.
-- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
-- Its normalised gradients work with L-BFGS too; here only with the other optimisers, since a line search needs a loss.
+- It writes the picture that its last iteration evaluates; here the one after that iteration.
 - Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
-- It resizes by bilinear interpolation; here by Lanczos interpolation.
+- It enlarges by bilinear interpolation between the centres of the outermost pixels; here between their edges.
 """
 
 import nstjax
@@ -31,16 +30,17 @@ config = nstjax.Config(
     loss_weights={"content": 5.0, "style": 100.0, "tv": 1e-3},
     size=512,
     enlarge=True,
+    resampling="area",
     init="mean",
     init_deviation=0.001 / 255,
-    optimiser="lbfgs",
+    **nstjax.units.from_255("lbfgs", learning_rate=1),
     memory=100,
     steps=1000,
     snapshot_every=100,
     log_every=50,
 )
 
-version = 1
+version = 2
 
 
 def total_variation(picture):

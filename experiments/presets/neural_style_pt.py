@@ -2,9 +2,9 @@
 
     nstjax run CONTENT STYLE --preset neural-style-pt
 
-Like ``neural-style``, except that total variation is the sum of absolute neighbour differences; the source multiplies
-pictures by 255 too. Meant for the caffe flavour, down to block5_conv1. The source's Adam is ``--optimiser adam
---learning-rate 0.00392 --epsilon 2.55e-6`` (1 / 255, 1e-8 * 255).
+Like ``neural-style``, except that total variation is the sum of absolute neighbour differences, and that pictures are
+resized by bilinear interpolation; the source multiplies pictures by 255 too. Meant for the caffe flavour, down to
+block5_conv1. The source's Adam is ``--optimiser adam --learning-rate 0.00392 --epsilon 2.55e-6`` (1 / 255, 1e-8 * 255).
 
 Source: https://github.com/ProGamerGov/neural-style-pt, ``neural_style.py`` at commit 7251405.
 
@@ -12,17 +12,16 @@ Differs from the source:
 
 - Its option for normalised gradients only squares the weights of the terms; here ``--normalise-gradients`` divides the
   gradient at the feature map by its L1 norm, as neural-style does.
-- Its L-BFGS takes steps of length 1 without a line search; here a line search chooses the length, at a higher cost.
-- It resizes by bilinear interpolation; here by Lanczos interpolation.
+- It writes the picture that its last iteration evaluates; here the one after that iteration.
 """
 
 import nstjax
 
 neural_style = nstjax.load("neural-style")
 
-config = neural_style.config
+config = neural_style.config.replace(resampling="bilinear")
 
-version = 1
+version = 2
 
 
 def total_variation(picture):

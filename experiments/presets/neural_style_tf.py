@@ -19,7 +19,6 @@ Differs from the source:
   side.
 - Its L-BFGS is SciPy's L-BFGS-B, which stops when the loss hardly falls; here all iterations are made.
 - Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
-- It resizes by area averaging; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -31,6 +30,7 @@ config = nstjax.Config(
     },
     loss_weights={"content": 5.0, "style": 1e4, "tv": 1e-3},
     size=512,
+    resampling="area",
     pooling="average",
     optimiser="lbfgs",
     memory=10,
@@ -38,7 +38,7 @@ config = nstjax.Config(
     log_every=50,
 )
 
-version = 1
+version = 2
 
 
 def total_variation(picture):

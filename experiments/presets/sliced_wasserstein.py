@@ -3,9 +3,9 @@
     nstjax run CONTENT STYLE --preset sliced-wasserstein
 
 Style at the twelve convolutions of blocks 1 to 4, with equal weights: features sorted along random directions, as many
-as a layer has channels, drawn again at every step; average pooling, reflected edges; 4,096 iterations of L-BFGS from
-the mean colour and normal noise of standard deviation 0.01; pictures keep their sizes. Only the content's size is used.
-Meant for the caffe flavour, down to block4_conv4.
+as a layer has channels, drawn again at every step; average pooling, reflected edges; 4,096 iterations of L-BFGS with
+steps of length 1, from the mean colour and normal noise of standard deviation 0.01; pictures keep their sizes. Only the
+content's size is used. Meant for the caffe flavour, down to block4_conv4.
 
 Source: https://github.com/tchambon/A-Sliced-Wasserstein-Loss-for-Neural-Texture-Synthesis at commit 491ee6d; Heitz,
 Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synthesis", 2021.
@@ -13,9 +13,6 @@ Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synt
 Differs from the source:
 
 - It starts from the mean colour of the example; here from that of ImageNet's pictures.
-- Its L-BFGS takes steps of length 1 without a line search, with new directions in each; here a line search chooses the
-  length, among losses of the same directions.
-- Its L-BFGS keeps all corrections for 64 iterations and then restarts; here it continues, with 64 corrections.
 - Its result has the size of the example or a whole multiple; here any size, with the example's features resampled.
 """
 
@@ -37,12 +34,13 @@ config = nstjax.Config(
     init="mean",
     init_deviation=0.01,
     optimiser="lbfgs",
-    memory=64,
+    line_search=False,
+    memory=100,
     steps=64 * 64,
     snapshot_every=64,
 )
 
-version = 1
+version = 2
 
 
 def terms(config):

@@ -13,7 +13,7 @@ Differs from the source:
 
 - TensorFlow's Adam adds epsilon before the bias of the second moment is corrected, which makes epsilon 32 times as
   large in the first step (``0.1 / sqrt(1 - 0.999)``), and as large as here after a few thousand.
-- It resizes by bilinear interpolation without antialiasing; here by Lanczos interpolation.
+- It reduces by bilinear interpolation without anti-aliasing; here with it.
 """
 
 import nstjax
@@ -26,6 +26,7 @@ config = nstjax.Config(
     loss_weights={"content": 1e4, "style": 1e-2, "tv": 30.0},
     size=512,
     enlarge=True,
+    resampling="bilinear",
     learning_rate=0.02,
     beta1=0.99,
     epsilon=0.1,
@@ -34,7 +35,7 @@ config = nstjax.Config(
     snapshot_every=100,
 )
 
-version = 1
+version = 2
 
 
 def terms(config):

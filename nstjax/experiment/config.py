@@ -69,6 +69,9 @@ class Config:
         (), "Steps at each size, such as 200,100; the last number repeats (default: equal shares of --steps)", least=0
     )
     enlarge: bool = _size(False, "Enlarge pictures that are smaller than their size")
+    resampling: Literal["lanczos", "bicubic", "bilinear", "area"] = _size(
+        "lanczos", "Filter that resizes pictures: lanczos, bicubic, bilinear, or area (the mean of what a pixel covers)"
+    )
 
     match_colour: Literal["none", "content", "style"] = _colour(
         "none", "Picture that first takes on the colours of the other one: none, content or style"
@@ -105,7 +108,7 @@ class Config:
     steps: int = _optimiser(500, "Number of steps, of all sizes together", least=0)
     optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")
     learning_rate: float = _optimiser(
-        0.02, "Learning rate, for pixels on the [0, 1] scale; L-BFGS searches its step lengths instead", least=0
+        0.02, "Learning rate, for pixels on the [0, 1] scale; L-BFGS has --step-length instead", least=0
     )
     beta1: float = _optimiser(0.9, "Decay of the mean gradient in Adam, below 1", least=0)
     beta2: float = _optimiser(0.999, "Decay of the mean squared gradient in Adam and RMSprop, below 1", least=0)
@@ -114,7 +117,14 @@ class Config:
     )
     momentum: float = _optimiser(0.0, "Momentum of RMSprop and SGD, below 1", least=0)
     memory: int = _optimiser(10, "Number of past steps that L-BFGS remembers", least=1)
-    line_search_steps: int = _optimiser(20, "Most step lengths that L-BFGS tries in one step", least=1)
+    line_search: bool = _optimiser(
+        True, "Search the length of each step of L-BFGS; without it, a step costs one evaluation, but the loss may rise"
+    )
+    step_length: float = _optimiser(1.0, "Length of the steps of L-BFGS without a line search", least=0)
+    first_step: float = _optimiser(
+        1.0, "Sum of all changes in the first step of L-BFGS without a line search, at step length 1", least=1e-6
+    )
+    line_search_steps: int = _optimiser(20, "Most step lengths that the line search tries in one step", least=1)
     normalise_gradients: bool = _optimiser(False, "Divide each term's gradient, at each layer, by its L1 norm")
 
     schedule: Literal["constant", "cosine", "exponential"] = _schedule(
@@ -189,6 +199,16 @@ class Config:
             object.__setattr__(self, "steps", self.size_ends[-1])
         if self.shard_picture and len(self.every_size) > 1:
             raise UserError(f"shard-picture takes one size, not {[*self.every_size]}: add --sizes {self.size}")
+
+    @property
+    def takes_fixed_steps(self) -> bool:
+        """Whether the optimiser is L-BFGS without a line search."""
+        return self.optimiser == "lbfgs" and not self.line_search
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the optimiser: for steps of a fixed length, that length."""
+        return self.step_length if self.takes_fixed_steps else self.learning_rate
 
     @property
     def every_size(self) -> tuple[int | None, ...]:

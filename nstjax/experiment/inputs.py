@@ -208,9 +208,9 @@ def resize_to_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
 def _resize_inputs(inputs: Inputs, size: int, config: Config) -> Inputs:
     height, width, _ = inputs.content.shape
     height, width = images.fit_size(height, width, size, by=config.size_by)
-    content = images.resample(inputs.content, height, width)
-    style_size = _style_size(config, height, width)
-    styles = [images.resize(style, style_size, by=config.size_by) for style in inputs.styles]
+    size, by, resampling = _style_size(config, height, width), config.size_by, config.resampling
+    content = images.resample(inputs.content, height, width, resampling=resampling)
+    styles = [images.resize(style, size, by=by, resampling=resampling) for style in inputs.styles]
     pairs = zip(inputs.style_regions, styles, strict=inputs.regions is not None)
     return dataclasses.replace(
         inputs,
@@ -218,11 +218,11 @@ def _resize_inputs(inputs: Inputs, size: int, config: Config) -> Inputs:
         start=content,
         style=styles[0],
         more_styles=tuple(styles[1:]),
-        alpha=None if inputs.alpha is None else images.resample(inputs.alpha, height, width),
+        alpha=None if inputs.alpha is None else images.resample(inputs.alpha, height, width, resampling=resampling),
         regions=None if inputs.regions is None else images.resize_guides(inputs.regions, height, width),
         style_regions=tuple(images.resize_guides(guides, *style.shape[:2]) for guides, style in pairs),
         style_alphas=tuple(
-            None if alpha is None else images.resample(alpha, *style.shape[:2])
+            None if alpha is None else images.resample(alpha, *style.shape[:2], resampling=resampling)
             for alpha, style in zip(inputs.style_alphas, styles, strict=bool(inputs.style_alphas))
         ),
     )
@@ -233,7 +233,7 @@ def restore_colours(picture: np.ndarray, inputs: Inputs, config: Config) -> np.n
     if inputs.colours is None:
         return picture
     space = "yiq" if config.keep_colours == "none" else config.keep_colours
-    return images.keep_colours(picture, inputs.colours, space=space)
+    return images.keep_colours(picture, inputs.colours, space=space, resampling=config.resampling)
 
 
 def _check_counts(config: Config, styles: int, has_mask: bool, style_masks: int) -> None:
@@ -263,4 +263,4 @@ def _resize(picture: images.Picture, size: int | None, config: Config, pixel_lim
             f"{new_width}x{new_height} is {new_height * new_width:,} pixels, more than the limit of {pixel_limit:,}: "
             "use a smaller size, or raise the limit with --pixel-limit"
         )
-    return images.resize(picture, size, enlarge=config.enlarge, by=config.size_by)
+    return images.resize(picture, size, enlarge=config.enlarge, by=config.size_by, resampling=config.resampling)

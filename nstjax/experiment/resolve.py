@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nstjax import optimisers
+from nstjax import divergence, optimisers
 from nstjax.callbacks import Listener
 from nstjax.errors import UserError
 from nstjax.experiment import record
@@ -213,6 +213,7 @@ def _make_method(experiment: Experiment, config: Config, inputs: Inputs) -> Meth
         clamp=config.clamp,
         keep=config.keep,
         average_decay=config.average_decay,
+        diverged=divergence.RATIO_IF_JUMPING if config.takes_fixed_steps else divergence.RATIO,
     )
 
 
@@ -227,8 +228,10 @@ def _make_optimiser(config: Config) -> optax.GradientTransformation:
             return optimisers.rmsprop(**rates, epsilon=config.epsilon, schedule=schedule)
         case "sgd":
             return optimisers.sgd(momentum=config.momentum, schedule=schedule)
-        case _:
+        case _ if config.line_search:
             return optimisers.lbfgs(memory=config.memory, line_search_steps=config.line_search_steps)
+        case _:
+            return optimisers.fixed_step_lbfgs(memory=config.memory, first_step=config.first_step)
 
 
 def _make_objective(experiment: Experiment, config: Config) -> Objective:

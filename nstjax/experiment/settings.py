@@ -121,19 +121,19 @@ def check_together(config: "Config") -> None:
     if config.clamp and config.parameterisation != "pixels":
         raise UserError(f"clamp needs parameterisation pixels, not {config.parameterisation}: add --no-clamp")
     if config.optimiser == "lbfgs":
-        _check_line_search(config)
+        _check_lbfgs(config)
 
 
-def _check_line_search(config: "Config") -> None:
-    """Raise if a setting excludes a line search.
+def _check_lbfgs(config: "Config") -> None:
+    """Raise if a setting excludes L-BFGS, or its line search.
 
-    A line search needs a loss that the gradient belongs to, and finds the length of its steps itself.
+    A line search needs a loss that the gradient belongs to, and may not be led out of the range of a clamped picture.
     """
-    for name, remedy in (
-        ("clamp", "--no-clamp"),
-        ("normalise_gradients", "--no-normalise-gradients"),
-        ("schedule", "--schedule constant"),
-    ):
-        if getattr(config, name) not in (False, "constant"):
-            option, value = name.replace("_", "-"), getattr(config, name)
-            raise UserError(f"{option} ({value}) does not go with optimiser lbfgs: add {remedy}")
+    if config.schedule != "constant":
+        raise UserError(f"schedule ({config.schedule}) does not go with optimiser lbfgs: add --schedule constant")
+    for name in ("clamp", "normalise_gradients") if config.line_search else ():
+        if getattr(config, name):
+            option = name.replace("_", "-")
+            raise UserError(
+                f"{option} does not go with the line search of optimiser lbfgs: add --no-{option} or --no-line-search"
+            )

@@ -33,7 +33,7 @@ def make_start(
     if init is None:
         start = _make_plain_start(content, styles, config.init, generator)
     else:
-        start = _fit_start(init, *content.shape[:2])
+        start = _fit_start(init, *content.shape[:2], resampling=config.resampling)
     if config.init_noise:
         mix = np.float32(config.init_noise)
         start = (1 - mix) * start + mix * generator.random(content.shape, np.float32)
@@ -60,10 +60,10 @@ def _make_plain_start(
     return np.clip(noise, 0, 1).astype(np.float32)
 
 
-def _fit_start(start: np.ndarray, height: int, width: int) -> np.ndarray:
+def _fit_start(start: np.ndarray, height: int, width: int, *, resampling: images.Resampling) -> np.ndarray:
     if abs(start.shape[0] / start.shape[1] * width / height - 1) > 0.02:
         raise UserError(
             f"the picture to start from (init) is {start.shape[1]}x{start.shape[0]}, another shape than the result's "
             f"{width}x{height}"
         )
-    return images.resample(start, height, width)
+    return images.resample(start, height, width, resampling=resampling)

@@ -15,21 +15,22 @@ def from_255(optimiser: str, *, learning_rate: float, epsilon: float | None = No
     """Return settings of ``Config`` that move a picture in [0, 1] as the given ones move it on the 0-255 scale.
 
     Args:
-        optimiser: "adam", "rmsprop" or "sgd".
+        optimiser: "adam", "rmsprop", "sgd", or "lbfgs" for L-BFGS without a line search.
         learning_rate: learning rate for a picture on the 0-255 scale.
         epsilon: number added to the root of the mean squared gradient, for a picture on the 0-255 scale.
 
     Returns:
-        ``{"optimiser": …, "learning_rate": …}`` and, if given, ``"epsilon"``.
+        ``{"optimiser": …, "learning_rate": …}`` and, if given, ``"epsilon"``. For L-BFGS, which learns the scale from
+        its first step: ``{"optimiser": …, "line_search": False, "step_length": …, "first_step": 1 / 255}``.
 
     Raises:
-        UserError: an optimiser without a learning rate, or SGD with an epsilon.
+        UserError: an unknown optimiser, or an epsilon for one that has none.
     """
-    optimiser = to_choice("optimiser", optimiser, tuple(_POWERS))
+    optimiser = to_choice("optimiser", optimiser, (*_POWERS, "lbfgs"))
     learning_rate = to_number("learning_rate", learning_rate, least=0)
+    if epsilon is not None and optimiser in ("sgd", "lbfgs"):
+        raise UserError(f"optimiser {optimiser} has no epsilon")
+    if optimiser == "lbfgs":
+        return {"optimiser": optimiser, "line_search": False, "step_length": learning_rate, "first_step": 1 / 255}
     settings: dict[str, Any] = {"optimiser": optimiser, "learning_rate": learning_rate / 255 ** _POWERS[optimiser]}
-    if epsilon is not None:
-        if optimiser == "sgd":
-            raise UserError("SGD has no epsilon")
-        settings["epsilon"] = 255 * to_number("epsilon", epsilon, least=0)
-    return settings
+    return settings if epsilon is None else {**settings, "epsilon": 255 * to_number("epsilon", epsilon, least=0)}

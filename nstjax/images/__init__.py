@@ -11,7 +11,7 @@ from nstjax.images.picture import Array, Picture
 from nstjax.images.reading import read, read_size
 from nstjax.images.region_guides import check_guides, check_mask_shape, make_guides, resize_guides
 from nstjax.images.regions import Regions, find_common_colours, find_regions, make_uniform_regions, read_regions
-from nstjax.images.resizing import SIZE_MEASURES, fit_size, measure_size, resample, resize
+from nstjax.images.resizing import SIZE_MEASURES, Resampling, fit_size, measure_size, resample, resize
 from nstjax.images.spaces import SPACES
 from nstjax.images.writing import check_output, save
 
@@ -23,6 +23,7 @@ __all__ = [
     "Array",
     "Picture",
     "Regions",
+    "Resampling",
     "check_guides",
     "check_mask_shape",
     "check_output",

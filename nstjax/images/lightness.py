@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
-from nstjax.images.resizing import resample
+from nstjax.images.resizing import Resampling, resample
 from nstjax.images.spaces import SPACES, to_yiq
 
 _LEAST_DEVIATION = 1 / 255
@@ -52,7 +52,7 @@ def match_luminance(style_y: Array, content_y: Array) -> Array:
     return np.clip(scale * (style - style.mean()) + content.mean(), 0, 1).astype(np.float32)
 
 
-def keep_colours(picture: Array, content: Array, *, space: str) -> Array:
+def keep_colours(picture: Array, content: Array, *, space: str, resampling: Resampling = "lanczos") -> Array:
     """Combine the lightness of ``picture`` with the colours of ``content``.
 
     If sRGB has no such colour (a bright pixel of a deep colour), the colour is made paler until it has, with its
@@ -63,6 +63,7 @@ def keep_colours(picture: Array, content: Array, *, space: str) -> Array:
         content: [H', W', 3] in [0, 1]; resampled to the picture's size if it has another.
         space: a colour space with lightness as its first axis: "yiq" (YUV and YCbCr give the same result), "lab"
             (CIE L*a*b*, D65) or "oklab".
+        resampling: the filter that resamples the content.
 
     Returns:
         float32 [H, W, 3] in [0, 1]; computed in float64.
@@ -74,7 +75,7 @@ def keep_colours(picture: Array, content: Array, *, space: str) -> Array:
         raise UserError(f"unknown colour space {space!r}: expected one of {', '.join(SPACES)}")
     height, width, _ = picture.shape
     if content.shape != picture.shape:
-        content = resample(content, height, width)
+        content = resample(content, height, width, resampling=resampling)
     from_rgb, to_rgb = SPACES[space]
     result = np.empty(picture.shape, np.float32)
     for top in range(0, height, _BAND):

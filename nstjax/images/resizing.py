@@ -4,9 +4,10 @@ Linear light is physically correct, but the networks were trained on pictures re
 that results are compared with do the same.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,19 @@ from nstjax.errors import UserError
 from nstjax.images.picture import Array, Picture
 
 _Resizable = TypeVar("_Resizable", Picture, Array)
+
+Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "area"]
+"""A filter that resizes pictures.
+
+The first three are Pillow's, anti-aliased where a picture shrinks. "area" gives each pixel the mean of the area that it
+covers, as OpenCV's INTER_AREA and Torch's image.scale do; it enlarges as "bilinear" does.
+"""
+
+_FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
 
 _BAND = 1 << 20  # pixels
 
@@ -64,7 +78,9 @@ def measure_size(height: int, width: int, *, by: str = "long") -> float:
     return {"long": max(height, width), "short": min(height, width), "height": height}[by]
 
 
-def resize(picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "long") -> _Resizable:
+def resize(
+    picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "long", resampling: Resampling = "lanczos"
+) -> _Resizable:
     """Resize a picture so that one measure of it is ``size`` pixels, and keep its aspect ratio.
 
     Args:
@@ -72,6 +88,7 @@ def resize(picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "
         size: as in ``fit_size``.
         enlarge: as in ``fit_size``.
         by: as in ``fit_size``.
+        resampling: the filter.
 
     Returns:
         A Picture for a Picture, an array for an array; clipped to [0, 1].
@@ -79,29 +96,51 @@ def resize(picture: _Resizable, size: int, *, enlarge: bool = False, by: str = "
     Raises:
         UserError: as in ``fit_size``.
     """
-    if isinstance(picture, Picture):
-        alpha = None if picture.alpha is None else resize(picture.alpha, size, enlarge=enlarge, by=by)
-        return Picture(resize(picture.rgb, size, enlarge=enlarge, by=by), alpha)
-    return resample(picture, *fit_size(picture.shape[0], picture.shape[1], size, enlarge=enlarge, by=by))
+    rgb, alpha = (picture.rgb, picture.alpha) if isinstance(picture, Picture) else (picture, None)
+    height, width = fit_size(rgb.shape[0], rgb.shape[1], size, enlarge=enlarge, by=by)
+    resized = resample(rgb, height, width, resampling=resampling)
+    if not isinstance(picture, Picture):
+        return resized
+    return Picture(resized, None if alpha is None else resample(alpha, height, width, resampling=resampling))
 
 
-def resample(samples: Array, height: int, width: int) -> Array:
-    """Resample an array to another height and width with a Lanczos filter, anti-aliased when it shrinks.
+def resample(samples: Array, height: int, width: int, *, resampling: Resampling = "lanczos") -> Array:
+    """Resample an array to another height and width.
 
     Args:
         samples: float32 [H, W, C] or [H, W], in [0, 1].
         height: the new height, in pixels.
         width: the new width, in pixels.
+        resampling: the filter.
 
     Returns:
-        float32 [height, width, C] or [height, width], clipped to [0, 1] because Lanczos overshoots at edges.
+        float32 [height, width, C] or [height, width], clipped to [0, 1] because two of the filters overshoot at edges.
     """
     if samples.ndim == 3:
-        return np.stack([resample(channel, height, width) for channel in np.moveaxis(samples, -1, 0)], axis=-1)
+        channels = [resample(channel, height, width, resampling=resampling) for channel in np.moveaxis(samples, -1, 0)]
+        return np.stack(channels, axis=-1)
+    if resampling == "area":
+        samples = _average_rows(_average_rows(samples, height).T, width).T
+        resampling = "bilinear"
     image = Image.new("F", samples.shape[::-1])
     for rows in split_rows(*samples.shape):  # without another copy of all samples
         image.paste(Image.fromarray(np.ascontiguousarray(samples[rows], np.float32)), (0, rows.start))
-    return np.clip(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), 0, 1)
+    return np.clip(np.asarray(image.resize((width, height), _FILTERS[resampling])), 0, 1)
+
+
+def _average_rows(samples: Array, height: int) -> Array:
+    """Reduce the rows of [H, W] to the means of ``height`` equal strips, which may begin and end within a row.
+
+    Fewer rows than ``height`` are returned as they are.
+    """
+    if len(samples) <= height:
+        return samples
+    averages = np.empty((height, samples.shape[1]), np.float32)
+    for k, (start, end) in enumerate(itertools.pairwise(np.linspace(0, len(samples), height + 1))):
+        rows = np.arange(math.floor(start), math.ceil(end))
+        shares = (np.minimum(rows + 1, end) - np.maximum(rows, start)) / (end - start)
+        averages[k] = shares @ samples[rows[0] : rows[-1] + 1]
+    return averages
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:

@@ -49,7 +49,7 @@ def make_initial_state(resolved: Resolved, inputs: Inputs) -> State:
     """Make the state before step 0."""
     config = resolved.config
     key = jax.random.key(config.seed)
-    return optimise.init(resolved.method, jnp.asarray(inputs.start), learning_rate=config.learning_rate, key=key)
+    return optimise.init(resolved.method, jnp.asarray(inputs.start), learning_rate=config.rate, key=key)
 
 
 def make_abstract_state(resolved: Resolved, inputs: Inputs) -> State:

@@ -32,8 +32,9 @@ def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None
         return
     step, last, lowest = int(state.step), log[-1], float(state.lowest)
     values = {name: value for name, value in last.items() if name not in TIMES}
-    if divergence.RATIO * lowest < last["total"] < math.inf:
-        problem = f"the loss at step {step} is more than {divergence.RATIO:g} times its lowest, {lowest:g}"
+    ratio = stage.method.diverged if stage else divergence.RATIO
+    if ratio * lowest < last["total"] < math.inf:
+        problem = f"the loss at step {step} is more than {ratio:g} times its lowest, {lowest:g}"
     else:
         problem = f"{_name_fault(state, values, stage)} is not finite at step {step}"
     losses = ", ".join(f"{name} {value:g}" for name, value in values.items())

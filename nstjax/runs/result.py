@@ -1,5 +1,6 @@
 """The result of a run."""
 
+import functools
 import json
 import os
 from dataclasses import dataclass, field
@@ -86,9 +87,10 @@ def make_result(
         folder: the folder of the run, if it has one.
     """
     picture = restore_colours(np.asarray(optimise.picture(state, method=method)), inputs, resolved.config)
+    resample = functools.partial(images.resample, resampling=resolved.config.resampling)
     return Result(
         picture=picture,
-        alpha=None if inputs.alpha is None else images.resample(inputs.alpha, *picture.shape[:2]),
+        alpha=None if inputs.alpha is None else resample(inputs.alpha, *picture.shape[:2]),
         metrics={name: np.array([line[name] for line in log]) for name in (log[0] if log else ())},
         steps=int(state.step),
         diverged=bool(state.failed),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 
 from nstjax import multiscale
+from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.experiment.resolve import Resolved, resize_run
 from nstjax.optimise import Method, State
@@ -71,7 +72,7 @@ def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Reso
                 method=run.method,
                 abstract_state=compiling.make_abstract_state(run, pictures),
                 make_initial_state=functools.partial(_make_initial_state, run, pictures),
-                resize=jax.jit(make_resize(before, run.method, pictures)),
+                resize=jax.jit(make_resize(before, run.method, pictures, run.config)),
                 device_put=functools.partial(compiling.device_put, resolved=run, inputs=pictures),
                 compile=functools.cache(functools.partial(compile_size, run, pictures)),
             )
@@ -85,15 +86,17 @@ def get_shape(pictures: Inputs) -> tuple[int, int]:
     return height, width
 
 
-def make_resize(before: Method, after: Method, pictures: Inputs) -> Callable[[State], State]:
+def make_resize(before: Method, after: Method, pictures: Inputs, config: Config) -> Callable[[State], State]:
     """Return the function that resizes a state to the size of `pictures`.
 
     Args:
         before: the method at the size of the state.
         after: the method at the size of the pictures.
         pictures: the pictures at the next size.
+        config: the settings, for the filter that resizes pictures.
     """
-    return functools.partial(multiscale.resize_state, shape=get_shape(pictures), before=before, after=after)
+    shape, resampling = get_shape(pictures), config.resampling
+    return functools.partial(multiscale.resize_state, shape=shape, before=before, after=after, resampling=resampling)
 
 
 def _make_initial_state(resolved: Resolved, pictures: Inputs) -> State:

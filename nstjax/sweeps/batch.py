@@ -114,7 +114,7 @@ class Members:
     def make_initial_state(self, members: Sequence[int]) -> State:
         """Make the initial states of the given members, stacked."""
         starts = jnp.stack([jnp.asarray(self._inputs[member].start) for member in members])
-        rates = jnp.array([self._runs[member].config.learning_rate for member in members], jnp.float32)
+        rates = jnp.array([self._runs[member].config.rate for member in members], jnp.float32)
         keys = jnp.stack([jax.random.key(self._runs[member].config.seed) for member in members])
         return self.device_put(jax.vmap(self._init)(starts, rates, keys))
 

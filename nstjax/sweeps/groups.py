@@ -143,7 +143,7 @@ def split_group(
     listener.warning(f"out of memory with {group.size} members at a time: continuing with {half}")
     old, run_folders = folder.group_folder(group), folder.member_folders()
     keep = runs[group.members[0]].config.checkpoint_keep
-    stages = make_group_stages(members_by_size, group.padded_members, runs[0].config.size_ends)
+    stages = make_group_stages(members_by_size, group.padded_members, runs[0].config)
     with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as checkpoints:
         state = checkpoints.restore(functools.partial(get_abstract_state, stages), listener.warning)
     parts = make_groups(runs, group.members, half, group.devices)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.experiment.resolve import Resolved, resize_run
 from nstjax.optimise import State
@@ -14,20 +15,18 @@ from nstjax.runs.stages import Stage, get_shape, make_resize
 from nstjax.sweeps.batch import Members, identify_pictures
 
 
-def make_group_stages(
-    members_by_size: Sequence[Members], numbers: Sequence[int], size_ends: Sequence[int]
-) -> list[Stage]:
+def make_group_stages(members_by_size: Sequence[Members], numbers: Sequence[int], config: Config) -> list[Stage]:
     """Make the stages of a group.
 
     Args:
         members_by_size: the members of the sweep, at each size.
         numbers: the members that are computed.
-        size_ends: for each size, the number of steps after which it ends.
+        config: the settings that the members share.
     """
     stages: list[Stage] = []
-    for end, members in zip(size_ends, members_by_size, strict=True):
+    for end, members in zip(config.size_ends, members_by_size, strict=True):
         before = stages[-1].method if stages else members.method
-        resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures)))
+        resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures, config)))
         stages.append(
             Stage(
                 shape=get_shape(members.pictures),

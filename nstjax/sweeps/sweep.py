@@ -265,7 +265,7 @@ def _run_group(
     if not attached:
         return
     config = runs[next(iter(attached.values()))].config
-    stages = make_group_stages(members_by_size, group.padded_members, config.size_ends)
+    stages = make_group_stages(members_by_size, group.padded_members, config)
     run_folders: list[RunFolder | None] = [None] * group.size
     writer, state = Writer(), None
     logs: list[list[Any]] = [[] for _ in run_folders]

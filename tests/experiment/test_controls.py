@@ -225,10 +225,13 @@ def test_laplacian_pyramids_and_normalised_gradients_change_the_result(pictures)
     assert np.abs(style.picture - shaped.picture).max() > 1e-3  # loss weights still matter
 
 
-@pytest.mark.parametrize("optimiser", ["rmsprop", "sgd", "lbfgs"])
-def test_every_optimiser_resumes_identically(pictures, optimiser):
-    rate = {"sgd": 1e-3}.get(optimiser, 0.01)
-    settings = {"optimiser": optimiser, "learning_rate": rate, "keep": "average", "memory": 3}
+@pytest.mark.parametrize(
+    ("optimiser", "rate", "line_search"),
+    [("rmsprop", 0.01, True), ("sgd", 1e-3, True), ("lbfgs", 0.01, True), ("lbfgs", 0.01, False)],
+)
+def test_every_optimiser_resumes_identically(pictures, optimiser, rate, line_search):
+    settings = {"optimiser": optimiser, "learning_rate": rate, "line_search": line_search}
+    settings |= {"keep": "average", "memory": 3}
     whole = run(out="whole", **settings)
     nstjax.stylize("content.png", "style.png", out="cut", snapshots=(3,), listener=StopAt(3), **{**COMMON, **settings})
     np.testing.assert_array_equal(nstjax.resume("cut").picture, whole.picture)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import smooth_picture
 from PIL import Image
 
 from nstjax.errors import UserError
@@ -90,10 +91,11 @@ def test_resizing_is_on_srgb_values_and_keeps_a_ramp():
     )  # Lanczos is not a box filter
 
 
-def test_overshoot_is_clipped():
+@pytest.mark.parametrize("resampling", ["lanczos", "bicubic"])
+def test_overshoot_is_clipped(resampling):
     step = np.zeros((8, 8), np.float32)
     step[:, 4:] = 1
-    enlarged = resize(step, 64, enlarge=True)
+    enlarged = resize(step, 64, enlarge=True, resampling=resampling)
     assert enlarged.min() == 0 and enlarged.max() == 1
 
 
@@ -103,3 +105,49 @@ def test_bands_of_rows_give_the_bits_of_the_whole_picture(monkeypatch, shape):
     picture = np.random.default_rng(0).uniform(0, 1, (40, 30, 3)).astype(np.float32)
     whole = [Image.fromarray(picture[..., c].copy()).resize(shape[::-1], Image.Resampling.LANCZOS) for c in range(3)]
     np.testing.assert_array_equal(resample(picture, *shape), np.clip(np.dstack([*map(np.asarray, whole)]), 0, 1))
+
+
+@pytest.mark.parametrize("size", [(13, 17), (60, 71), (13, 71)], ids=["smaller", "larger", "both"])
+@pytest.mark.parametrize("resampling", ["lanczos", "bicubic", "bilinear"])
+def test_filters_are_those_of_pillow(resampling, size):
+    picture = smooth_picture(30, 40)
+    resampled = resample(picture, *size, resampling=resampling)
+    for channel in range(3):
+        image = Image.fromarray(picture[..., channel].copy())
+        expected = image.resize(size[::-1], Image.Resampling[resampling.upper()])
+        np.testing.assert_array_equal(resampled[..., channel], np.clip(np.asarray(expected), 0, 1))
+
+
+def measure_overlaps(old, new):
+    """Return [new, old]: the share of each old pixel in each new one, of a row of pixels."""
+    ends = np.arange(new + 1) * old / new
+    overlaps = np.minimum(ends[1:, None], np.arange(old) + 1) - np.maximum(ends[:-1, None], np.arange(old))
+    return np.maximum(overlaps, 0) * new / old
+
+
+@pytest.mark.parametrize("size", [(13, 17), (15, 20), (1, 1), (29, 40)])
+def test_area_takes_the_mean_of_what_a_pixel_covers(size):
+    picture = np.random.default_rng(0).random((30, 40, 3), np.float32).astype(np.float64)
+    expected = np.einsum("ih,jw,hwc->ijc", measure_overlaps(30, size[0]), measure_overlaps(40, size[1]), picture)
+    np.testing.assert_allclose(resample(picture.astype(np.float32), *size, resampling="area"), expected, atol=1e-6)
+    if size == (15, 20):
+        np.testing.assert_allclose(expected, picture.reshape(15, 2, 20, 2, 3).mean(axis=(1, 3)), atol=1e-12)
+
+
+def test_area_enlarges_as_bilinear_does():
+    picture = smooth_picture(12, 15)
+    np.testing.assert_array_equal(
+        resample(picture, 20, 31, resampling="area"), resample(picture, 20, 31, resampling="bilinear")
+    )
+    narrow = np.einsum("jw,hwc->hjc", measure_overlaps(15, 7), picture).astype(np.float32)
+    np.testing.assert_allclose(
+        resample(picture, 20, 7, resampling="area"), resample(narrow, 20, 7, resampling="bilinear"), atol=1e-6
+    )
+
+
+def test_transparency_is_resized_by_the_same_filter():
+    picture = Picture(smooth_picture(30, 40), smooth_picture(30, 40, seed=1)[..., 0])
+    resized = resize(picture, 20, resampling="area")
+    assert resized.alpha is not None and picture.alpha is not None
+    np.testing.assert_array_equal(resized.rgb, resample(picture.rgb, 15, 20, resampling="area"))
+    np.testing.assert_array_equal(resized.alpha, resample(picture.alpha, 15, 20, resampling="area"))

@@ -20,7 +20,7 @@ from nstjax.experiment.config import Config
 from nstjax.multiscale import resize_state
 from nstjax.objective import Objective
 from nstjax.optimise import Method, Problem, current_picture, init, picture, run_chunk
-from nstjax.optimisers import adam, lbfgs, rmsprop, sgd
+from nstjax.optimisers import adam, fixed_step_lbfgs, lbfgs, rmsprop, sgd
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Pixels
 from nstjax.types import PictureTerm
 
@@ -37,9 +37,12 @@ def make_methods(optimiser, kind=Pixels, **settings):
     return [Method(objective, optimiser, make_parameterisation(kind, shape), **settings) for shape in (SMALL, LARGE)]
 
 
+def init_run(method):
+    return init(method, jnp.asarray(smooth_picture(*SMALL)), learning_rate=0.01, key=jax.random.key(1))
+
+
 def run_steps(method, steps=3):
-    start = init(method, jnp.asarray(smooth_picture(*SMALL)), learning_rate=0.01, key=jax.random.key(1))
-    return run_chunk(start, Problem(None, {}, {"tv": 1.0}), steps, method=method)[0]
+    return run_chunk(init_run(method), Problem(None, {}, {"tv": 1.0}), steps, method=method)[0]
 
 
 @pytest.mark.parametrize("kind", [Pixels, Fourier, LaplacianPyramid])
@@ -84,6 +87,25 @@ def test_moments_of_other_optimisers_are_resized_and_lbfgs_starts_again():
     small, large = make_methods(lbfgs())
     resized = resize_state(run_steps(small), LARGE, before=small, after=large)
     assert int(optax.tree.get(resized.optimiser, "count")) == 0
+    small, large = make_methods(fixed_step_lbfgs(memory=3))
+    state = init_run(small)
+    state = dataclasses.replace(state, optimiser=optax.tree.set(state.optimiser, stored=jnp.int32(2)))
+    resized = resize_state(state, LARGE, before=small, after=large)
+    assert int(optax.tree.get(resized.optimiser, "stored")) == 0
+    assert optax.tree.get(resized.optimiser, "learning_rate") == jnp.float32(0.01)
+
+
+@pytest.mark.parametrize(
+    ("resampling", "enlarging"),
+    [("lanczos", "bicubic"), ("bicubic", "bicubic"), ("bilinear", "bilinear"), ("area", "bilinear")],
+)
+def test_the_picture_is_resized_by_the_filter_of_the_run(resampling, enlarging):
+    small, large = make_methods(adam())
+    state = init_run(small)
+    resized = resize_state(state, LARGE, before=small, after=large, resampling=resampling)
+    # In here the picture is within [0, 1], to which Pillow's is clipped.
+    expected = images.resample(np.asarray(state.parameters), *LARGE, resampling=enlarging)
+    np.testing.assert_allclose(np.clip(resized.parameters, 0, 1), expected, atol=1e-6)
 
 
 def test_the_average_is_resized_and_starts_again():

@@ -26,6 +26,7 @@ OPTIMISERS = {
     "sgd with momentum": optimisers.sgd(momentum=0.9),
     "exponential schedule": optimisers.sgd(schedule=optimisers.Exponential(0.5, 3)),
     "lbfgs": optimisers.lbfgs(memory=3),
+    "lbfgs without a line search": optimisers.fixed_step_lbfgs(memory=3),
 }
 
 
@@ -134,10 +135,15 @@ def test_settings_converted_from_the_0_255_scale_give_the_same_pictures(name, re
     np.testing.assert_allclose(state.parameters, expected, atol=1e-4 * moved + 1e-7)
 
 
+def test_the_first_step_of_lbfgs_is_converted():
+    expected = {"optimiser": "lbfgs", "line_search": False, "step_length": 1, "first_step": 1 / 255}
+    assert from_255("lbfgs", learning_rate=1) == expected
+
+
 def test_settings_without_a_scale_cannot_be_converted():
-    with pytest.raises(UserError, match=r"adam, rmsprop, sgd.*not 'lbfgs'"):
-        from_255("lbfgs", learning_rate=1)
-    with pytest.raises(UserError, match="no epsilon"):
+    with pytest.raises(UserError, match=r"adam, rmsprop, sgd, lbfgs.*not 'newton'"):
+        from_255("newton", learning_rate=1)
+    with pytest.raises(UserError, match="optimiser sgd has no epsilon"):
         from_255("sgd", learning_rate=1, epsilon=1e-8)
 
 
@@ -158,9 +164,16 @@ def test_the_bias_of_the_average_is_corrected():
     ("settings", "message"),
     [
         ({"optimiser": "newton"}, "adam, rmsprop, sgd, lbfgs"),
-        ({"optimiser": "lbfgs", "clamp": True}, r"clamp .* does not go with optimiser lbfgs: add --no-clamp"),
+        (
+            {"optimiser": "lbfgs", "clamp": True},
+            "clamp does not go with the line search of optimiser lbfgs: add --no-clamp or --no-line-search",
+        ),
         (
             {"optimiser": "lbfgs", "schedule": "cosine"},
+            r"schedule \(cosine\) does not go with optimiser lbfgs: add --schedule constant",
+        ),
+        (
+            {"optimiser": "lbfgs", "schedule": "cosine", "line_search": False},
             r"schedule \(cosine\) does not go with optimiser lbfgs: add --schedule constant",
         ),
         ({"optimiser": "lbfgs", "normalise_gradients": True}, "add --no-normalise-gradients"),

@@ -97,47 +97,53 @@ def test_settings_equal_those_of_the_sources():
 SOURCES = {
     "neural-style": {
         "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
-        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+        "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
+        "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last", "resampling": "area",
     },
     "neural-style-pt": {
         "every_size": (512,), "size_by": "long", "enlarge": True, "init": "mean", "init_deviation": 3.9215686e-06,
-        "optimiser": "lbfgs", "memory": 100, "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last",
+        "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
+        "steps": 1000, "snapshot_every": 100, "pooling": None, "keep": "last", "resampling": "bilinear",
     },
     "gatys-pytorch": {
-        "every_size": (512, 800), "size_by": "short", "size_ends": (500, 700), "enlarge": True, "init": "content",
-        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+        "every_size": (512, 800), "size_by": "short", "size_ends": (520, 740), "enlarge": True, "init": "content",
+        "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
+        "steps": 740, "pooling": None, "keep": "last", "resampling": "bilinear",
     },
     "gatys-controls": {
         "every_size": (512, 1024), "size_by": "area", "size_ends": (500, 700), "enlarge": False, "init": "content",
-        "optimiser": "lbfgs", "memory": 100, "steps": 700, "pooling": None, "keep": "last",
+        "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
+        "steps": 700, "pooling": None, "keep": "last", "resampling": "bilinear",
     },
     "style-transfer-pytorch": {
         "every_size": (128, 181, 256, 362, 512), "size_by": "long", "size_ends": (1000, 1500, 2000, 2500, 3000),
         "enlarge": True, "init": "content", "optimiser": "adam", "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.99,
         "epsilon": 1e-8, "clamp": True, "steps": 3000, "pooling": None, "padding": "edge", "keep": "average",
-        "average_decay": 0.99, "schedule": "constant",
+        "average_decay": 0.99, "schedule": "constant", "resampling": "bicubic",
     },
     "pystiche": {
         "every_size": (500,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
-        "memory": 100, "steps": 500, "pooling": None, "keep": "last",
+        "line_search": False, "step_length": 1.0, "first_step": 1.0, "memory": 100, "steps": 500, "pooling": None,
+        "keep": "last", "resampling": "bilinear",
     },
     "neural-style-tf": {
         "every_size": (512,), "size_by": "long", "enlarge": False, "init": "content", "optimiser": "lbfgs",
-        "memory": 10, "steps": 1000, "pooling": "average", "keep": "last",
+        "line_search": True, "memory": 10, "steps": 1000, "pooling": "average", "keep": "last", "resampling": "area",
     },
     "anishathalye": {
         "every_size": (None,), "init": "mean", "init_deviation": 0.0010039216, "optimiser": "adam",
         "learning_rate": 0.039215686, "beta1": 0.9, "beta2": 0.999, "epsilon": 2.55e-6, "steps": 1000, "clamp": False,
-        "pooling": None, "keep": "last", "schedule": "constant",
+        "pooling": None, "keep": "last", "schedule": "constant", "resampling": "bicubic",
     },
     "tensorflow-tutorial": {
         "every_size": (512,), "size_by": "long", "enlarge": True, "init": "content", "optimiser": "adam",
         "learning_rate": 0.02, "beta1": 0.99, "beta2": 0.999, "epsilon": 0.1, "steps": 1000, "clamp": True,
-        "pooling": None, "keep": "last", "schedule": "constant",
+        "pooling": None, "keep": "last", "schedule": "constant", "resampling": "bilinear",
     },
     "pytorch-tutorial": {
         "every_size": (512,), "size_by": "short", "enlarge": True, "init": "content", "optimiser": "lbfgs",
-        "memory": 100, "steps": 300, "clamp": False, "pooling": None, "keep": "last",
+        "line_search": False, "step_length": 1.0, "first_step": 1.0, "memory": 100, "steps": 320, "clamp": False,
+        "pooling": None, "keep": "last", "resampling": "bilinear",
     },
     "keras-example": {
         "every_size": (400,), "size_by": "height", "enlarge": True, "init": "content", "optimiser": "sgd",
@@ -146,11 +152,14 @@ SOURCES = {
     },
     "li-wand": {
         "every_size": (96, 192, 384), "size_by": "long", "size_ends": (100, 200, 300), "enlarge": True,
-        "init": "content", "optimiser": "lbfgs", "memory": 100, "steps": 300, "pooling": None, "keep": "last",
+        "init": "content", "optimiser": "lbfgs", "line_search": False, "step_length": 1.0,
+        "first_step": 3.9215686e-3, "memory": 100, "steps": 300, "pooling": None, "keep": "last",
+        "resampling": "bilinear",
     },
     "sliced-wasserstein": {
-        "every_size": (None,), "init": "mean", "init_deviation": 0.01, "optimiser": "lbfgs", "steps": 4096,
-        "pooling": "average", "padding": "reflect", "clamp": False, "keep": "last",
+        "every_size": (None,), "init": "mean", "init_deviation": 0.01, "optimiser": "lbfgs", "line_search": False,
+        "step_length": 1.0, "first_step": 1.0, "memory": 100, "steps": 4096, "pooling": "average",
+        "padding": "reflect", "clamp": False, "keep": "last",
     },
     "strotss": {
         "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (250, 500, 750, 1000), "enlarge": True,
