@@ -202,7 +202,7 @@ class Config:
 
     @property
     def takes_fixed_steps(self) -> bool:
-        """Whether the optimiser is L-BFGS without a line search."""
+        """True if the optimiser is L-BFGS without a line search."""
         return self.optimiser == "lbfgs" and not self.line_search
 
     @property
