@@ -26,7 +26,7 @@ PINNED = {
     "pystiche": (2, "d3df09de7a21669d"),
     "pytorch-tutorial": (2, "592a612a1baed6a0"),
     "sliced-wasserstein": (2, "726779d3d6bca6a4"),
-    "strotss": (1, "f44d65ebc68397b2"),
+    "strotss": (2, "a3a396600e553847"),
     "style-transfer-pytorch": (2, "edbc0ece9a96920f"),
     "tensorflow-tutorial": (2, "4b49f64bdc6833a9"),
     "tutorial": (1, "fab62cc383dabf22"),
