@@ -5,6 +5,7 @@ and style, the lowest value is rounding error and measures nothing: any step mul
 as no less than half the loss of white noise, which is about the loss between two different pictures.
 """
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -37,7 +38,7 @@ def has_diverged(
         total: the loss.
         gradient: its gradient.
         lowest: the lowest loss so far; infinite at first.
-        scale: the sum of ``measure_scales``, weighted; 0 compares with the lowest loss alone.
+        scale: the result of ``measure_scale``; 0 compares with the lowest loss alone.
         ratio: the ratio above which it has; ``RATIO`` or ``RATIO_IF_JUMPING``.
     """
     finite = jnp.isfinite(total) & jnp.all(
@@ -47,30 +48,28 @@ def has_diverged(
     return ~finite | ((lowest >= 0) & (least > 0) & (total > ratio * least))
 
 
-def measure_scales(
-    objective: Objective, network: Network | None, picture: Picture, targets: Targets, guides: Guides | None
-) -> dict[str, Scalar]:
-    """Return the scale of each term, {term: its value for white noise}. A value that is not finite counts as zero.
+@functools.partial(jax.jit, static_argnames="objective")
+def measure_scale(
+    network: Network | None,
+    picture: Picture,
+    targets: Targets,
+    weights: Mapping[str, float | Scalar],
+    guides: Guides | None,
+    *,
+    objective: Objective,
+) -> Scalar:
+    """Return the scale of a loss: ``sum_t |w_t| value_t`` of white noise. A value that is not finite counts as zero.
 
     Args:
-        objective: the terms.
         network: the network whose features the terms see.
         picture: [H, W, 3], of the shape that is optimised; its values do not matter.
         targets: from ``Objective.targets``.
+        weights: {term: w_t}.
         guides: from ``Objective.guides``; None without regions.
+        objective: the terms; static.
     """
     key = jax.random.key(0)
-    _, values = objective(
-        jax.random.uniform(key, picture.shape, picture.dtype),
-        network=network,
-        targets=targets,
-        weights=dict.fromkeys(objective.names, 1.0),
-        key=key,
-        guides=guides,
-    )
-    return {name: jnp.where(jnp.isfinite(value), value, 0) for name, value in values.items()}
-
-
-def weigh_scales(scales: Mapping[str, Scalar], weights: Mapping[str, float | Scalar]) -> Scalar:
-    """Return the scale of the whole loss, ``sum_t |w_t| scale_t``."""
-    return sum((abs(weights[name]) * value for name, value in scales.items()), jnp.float32(0))
+    noise = jax.random.uniform(key, picture.shape, picture.dtype)
+    _, values = objective(noise, network=network, targets=targets, weights=weights, key=key, guides=guides)
+    finite = {name: jnp.where(jnp.isfinite(value), value, 0) for name, value in values.items()}
+    return sum((abs(weights[name]) * value for name, value in finite.items()), jnp.float32(0))

@@ -109,7 +109,7 @@ class Problem:
         targets: {term: its target}, from ``Objective.targets``.
         loss_weights: {term: its weight in the loss}.
         guides: region guides of the picture, from ``Objective.guides``; None without regions.
-        scale: size of an ordinary loss, from ``divergence.weigh_scales``. A run that may start next to its minimum
+        scale: size of an ordinary loss, from ``divergence.measure_scale``. A run that may start next to its minimum
             needs it, because the lowest loss is no measure there.
     """
 

@@ -34,7 +34,7 @@ def evaluate(resolved: Resolved, inputs: Inputs) -> dict[str, np.ndarray]:
 
     @jax.jit
     def evaluate_all(network: Any, pictures: Any, start: Any) -> Any:
-        targets, guides, _ = compiling.make_target_function(resolved, inputs)(network, pictures)
+        targets, guides = compiling.make_target_function(resolved, inputs)(network, pictures)
 
         def loss(picture: Any) -> Any:
             return method.objective(picture, network=network, targets=targets, weights=weights, guides=guides)

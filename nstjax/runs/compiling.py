@@ -39,10 +39,13 @@ class Program:
     Args:
         problem: the network, the targets, the weights.
         chunk: (state, problem, steps) -> (state, metrics); ``optimise.run_chunk``, compiled.
+        measure_scale: returns the ``scale`` of the problem, which is 0 until a loss seems to have diverged: to measure
+            it takes a program of its own, which few runs need.
     """
 
     problem: Problem
     chunk: Callable[[State, Problem, Any], tuple[State, dict[str, Array]]]
+    measure_scale: Callable[[], Array]
 
 
 def make_initial_state(resolved: Resolved, inputs: Inputs) -> State:
@@ -67,9 +70,7 @@ def collect_pictures(inputs: Inputs) -> dict[str, Any]:
     return jax.tree.map(jnp.asarray, arrays)
 
 
-def make_target_function(
-    resolved: Resolved, inputs: Inputs
-) -> Callable[[VGG, Any], tuple[Targets, Guides | None, dict[str, Array]]]:
+def make_target_function(resolved: Resolved, inputs: Inputs) -> Callable[[VGG, Any], tuple[Targets, Guides | None]]:
     """Return the function that computes a run's targets.
 
     Args:
@@ -77,12 +78,11 @@ def make_target_function(
         inputs: its pictures; only their regions and their number matter here.
 
     Returns:
-        (network, pictures) -> (targets, guides of the content's regions, scale of each term), with ``pictures`` from
-        ``collect_pictures``.
+        (network, pictures) -> (targets, guides of the content's regions), with ``pictures`` from ``collect_pictures``.
     """
     objective, blend = resolved.method.objective, inputs.style_shares(resolved.config)
 
-    def targets(network: VGG, pictures: Any) -> tuple[Targets, Guides | None, dict[str, Array]]:
+    def targets(network: VGG, pictures: Any) -> tuple[Targets, Guides | None]:
         values = objective.targets(
             network,
             content=pictures["content"],
@@ -91,8 +91,7 @@ def make_target_function(
             style_guides=pictures.get("style_regions"),
             style_alphas=pictures.get("style_alphas"),
         )
-        guides = objective.guides(network, pictures["regions"]) if "regions" in pictures else None
-        return values, guides, divergence.measure_scales(objective, network, pictures["content"], values, guides)
+        return values, objective.guides(network, pictures["regions"]) if "regions" in pictures else None
 
     return targets
 
@@ -134,17 +133,22 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     target_function = make_target_function(resolved, inputs)
     with set_precision(config):
         compute_targets = jax.jit(target_function).lower(network, pictures).compile(options)
-    values = jax.eval_shape(target_function, network, pictures)
+    targets, guides = jax.eval_shape(target_function, network, pictures)
     if config.shard_picture:
-        values = jax.tree.map(_add_sharding, values, compute_targets.output_shardings)
-    targets, guides, _ = values
-    problem = Problem(network, targets, weights, guides, jnp.float32(0))
+        targets, guides = jax.tree.map(_add_sharding, (targets, guides), compute_targets.output_shardings)
+    scale = jnp.float32(0)
+    problem = Problem(network, targets, weights, guides, scale)
     with set_precision(config):
         compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
     check_memory(measure_memory(compute_targets, compiled_chunk), inputs)
-    targets, guides, scales = compute_targets(network, pictures)
-    scale = divergence.weigh_scales(scales, weights)
-    return Program(Problem(network, targets, weights, guides, scale), compiled_chunk)
+    targets, guides = compute_targets(network, pictures)
+
+    def measure_scale() -> Array:
+        with set_precision(config):
+            arguments = (network, pictures["content"], targets, weights, guides)
+            return divergence.measure_scale(*arguments, objective=method.objective)
+
+    return Program(Problem(network, targets, weights, guides, scale), compiled_chunk, measure_scale)
 
 
 def device_put(tree: T, resolved: Resolved, inputs: Inputs) -> T:

@@ -6,9 +6,11 @@ The same loop serves one run and a group of runs, whose states are stacked along
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nstjax import optimise
@@ -54,7 +56,7 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
-    stillness = Stillness(config, count, listener)
+    stillness, scales = Stillness(config, count, listener), {}
     # A member of a group that diverged before a resume makes no further line.
     latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
@@ -82,7 +84,12 @@ def run_loop(
             program = stage.compile()
             chunk_start = time.perf_counter()
             length = choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
-            state, metrics = jax.block_until_ready(program.chunk(state, program.problem, np.int32(length)))
+            problem = replace(program.problem, scale=scales[index]) if index in scales else program.problem
+            state, metrics = jax.block_until_ready(program.chunk(state, problem, np.int32(length)))
+            if index not in scales and (_per_run(state.failed) & ~failed).any():
+                # Perhaps the lowest loss measures nothing; see ``divergence``. The step is tried again with the scale.
+                scales[index] = program.measure_scale()
+                state = stage.device_put(replace(state, failed=jnp.asarray(failed.reshape(state.failed.shape))))
             now = time.perf_counter()
             counts, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
             seconds_per_step = (now - chunk_start) / max(counts.max(), 1)

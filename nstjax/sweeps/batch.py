@@ -65,7 +65,7 @@ class Members:
         ]
         if any(str(form) != str(forms[0]) for form in forms):
             raise UserError("the style pictures of this sweep give targets of different shapes: crop them to one size")
-        self._abstract_targets, self._abstract_guides, _ = forms[0]
+        self._abstract_targets, self._abstract_guides = forms[0]
         contents, styles = ({identity[k] for identity in self._distinct_inputs} for k in (0, 1))
         differs = {"content": len(contents) > 1, "style": len(styles) > 1}
         terms = (term for term in self.method.objective.terms if isinstance(term, Term))
@@ -125,11 +125,11 @@ class Members:
     def make_program(self, members: Sequence[int]) -> Program:
         """Make the program of the given members, with their targets and weights."""
         computed = [self._get_targets(self._inputs[member]) for member in members]
-        first_targets, guides, _ = computed[0]
+        first_targets, guides = computed[0]
         targets = {}
         for name, target in first_targets.items():
             if name in self._varying:
-                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _, _ in computed))
+                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _ in computed))
                 targets[name] = jax.device_put(stacked, self._spread)
             else:
                 targets[name] = jax.device_put(target, self._whole)
@@ -137,16 +137,21 @@ class Members:
             name: jnp.array([self._runs[member].config.loss_weights[name] for member in members], jnp.float32)
             for name in self.method.objective.names
         }
-        scale = jnp.stack(
-            [
-                divergence.weigh_scales(scales, self._runs[member].config.loss_weights)
-                for member, (_, _, scales) in zip(members, computed, strict=True)
-            ]
-        )
-        weights, scale = jax.device_put((weights, scale), self._spread)
+        weights, scale = jax.device_put((weights, jnp.zeros(len(members), jnp.float32)), self._spread)
         network, guides = jax.device_put((self._network, guides), self._whole)
         problem = Problem(network, targets, weights, guides, scale)
-        return Program(problem, self.compile(len(members)))
+        return Program(problem, self.compile(len(members)), functools.partial(self._measure_scales, members))
+
+    def _measure_scales(self, members: Sequence[int]) -> Array:
+        """Return the scale of the loss of each of the given members, stacked."""
+        scales = []
+        for member in members:
+            targets, guides = self._get_targets(self._inputs[member])
+            weights = {name: jnp.float32(weight) for name, weight in self._runs[member].config.loss_weights.items()}
+            arguments = (self._network, jnp.asarray(self._inputs[member].content), targets, weights, guides)
+            with compiling.set_precision(self._config):
+                scales.append(divergence.measure_scale(*arguments, objective=self.method.objective))
+        return jax.device_put(jnp.stack(scales), self._spread)
 
     def _init(self, picture: Array, rate: Array, key: Array) -> State:
         return optimise.init(self.method, picture, learning_rate=rate, key=key)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import random_weights, smooth_picture
+from quick_run import StopAt
 
 import nstjax
 from nstjax.callbacks import Listener
@@ -136,3 +137,14 @@ def test_members_that_differ_in_the_seed_alone_say_so_and_the_losses_shown_are_m
     nstjax.sweep(PICTURE, GREY, vary={"seed": np.arange(2)}, **options)
     assert any("the seed has no effect" in notice for notice in listener.notices)
     assert "the losses shown are means over 2 members" in listener.notices
+
+
+def test_a_run_next_to_its_minimum_resumes_to_the_byte(weights, tmp_path):
+    options = {"experiment": EXPERIMENT, "weights": weights, "steps": 6}
+    whole = nstjax.stylize(PICTURE, PICTURE, **options)
+    stop = StopAt(3)
+    part = nstjax.stylize(PICTURE, PICTURE, **options, snapshots=3, out=tmp_path / "run", listener=stop)
+    assert part.steps == 3
+    resumed = nstjax.resume(tmp_path / "run", experiment=EXPERIMENT)
+    np.testing.assert_array_equal(resumed.picture, whole.picture)
+    np.testing.assert_array_equal(resumed.metrics["total"], whole.metrics["total"])
