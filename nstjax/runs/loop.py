@@ -133,8 +133,10 @@ def _per_run(values: Any) -> np.ndarray:
 
 
 def _mean(lines: list[LogLine]) -> LogLine:
-    """Return the mean over runs."""
-    return {name: type(value)(np.mean([line[name] for line in lines])) for name, value in lines[0].items()}
+    """Return the mean over the runs that have made a step."""
+    known = [line for line in lines if line]
+    first = known[0] if known else {}
+    return {name: type(value)(np.mean([line[name] for line in known])) for name, value in first.items()}
 
 
 def choose_chunk_length(config: Config, step: int, end: int, seconds_per_step: float) -> int:

@@ -148,3 +148,13 @@ def test_a_run_next_to_its_minimum_resumes_to_the_byte(weights, tmp_path):
     resumed = nstjax.resume(tmp_path / "run", experiment=EXPERIMENT)
     np.testing.assert_array_equal(resumed.picture, whole.picture)
     np.testing.assert_array_equal(resumed.metrics["total"], whole.metrics["total"])
+
+
+def test_a_member_that_fails_at_the_start_leaves_the_others_alone(weights):
+    """Its step is tried again, since its loss might only be large beside the lowest one; so it has no line at first."""
+    listener = Warnings()
+    options = {"experiment": EXPERIMENT, "weights": weights, "steps": 3, "listener": listener}
+    result = nstjax.sweep(PICTURE, GREY, vary={"style": [10.0, 3e38]}, **options)
+    assert [member.diverged for member in result.members] == [False, True]
+    assert [member.steps for member in result.members] == [3, 0]
+    assert "not finite at step 0" in listener.messages[0]
