@@ -20,8 +20,6 @@ def check_term(term: AnyTerm) -> None:
     if isinstance(term, PictureTerm):
         check_arguments(term.loss, f"the loss of the term {term.name!r},", positional=1, expected="(picture)")
         return
-    if not all(isinstance(layer, str) and len(layer) > 1 for layer in term.layers):
-        raise UserError(f"the layers of the term {term.name!r} must be names, as in ('relu1_1',), not {term.layers}")
     if term.target not in ("content", "style"):
         raise UserError(f"the target of the term {term.name!r} must be content or style, not {term.target!r}")
     _check_statistic(term.statistic, term.name)

@@ -119,7 +119,10 @@ def make_style_mask(height, width):
         (["--content-mask", "blakc", "--style-masks", "black"], "got 'blakc'"),
         (["--blend", "other.png", "--blend-shares", "1,2,3"], "gives 3 shares, but there are 2 styles"),
         (["--blend", "other.png", "--blend-shares", "0,0"], "at least one above 0"),
-        (["--save", "mask.png", "--content-mask", "mask.png", "--style-masks", "black"], "write over a picture"),
+        (
+            ["--save", "mask.png", "--content-mask", "mask.png", "--style-masks", "style-mask.png"],
+            "write over a picture",
+        ),
     ],
 )
 def test_masks_and_blends_that_do_not_fit_are_refused(pictures, capsys, arguments, line):

@@ -20,7 +20,7 @@ LOADED = {
     "flavours that are a list": ('flavours = ["caffe"]', r"x\.py, line 20, must define flavours as .* not \['caffe'\]"),
     "a flavour that is a text": ('flavours = {"caffe": "x"}', r"line 20, must define flavours as .*'caffe': 'x'"),
     "an unknown flavour": ('flavours = {"cafe": {}}', r"line 20, has a flavour 'cafe': expected one of caffe"),
-    "a flavour's setting of a wrong kind": ('flavours = {"caffe": {"sizes": 5}}', r"line 20, .*cannot have: .*sizes"),
+    "a flavour's setting of a wrong kind": ('flavours = {"caffe": {"clamp": "x"}}', r"line 20, .*cannot have: clamp"),
     "a flavour's unknown setting": ('flavours = {"caffe": {"stepz": 5}}', r"line 20, .*no setting 'stepz'"),
     "a version that is no plain data": ("version = object()", r"line 20, must define version as a number or a text"),
     "a config that is none": ("config = {}", r"line 20, must define config = nstjax.Config"),
@@ -73,7 +73,6 @@ TERMS = {
         lambda: make_style(statistic=marked),
         rf"{PLACE} must take \(features_HxWxC, \*, weight_HxW=None\), as it is marked @sums_over_positions, not",
     ),
-    "layers that are a text": (lambda: make_style("relu1_1"), r"must be names, as in \('relu1_1',\)"),
     "an unknown target": (
         lambda: nstjax.Term("a", ("relu1_1",), mean, difference, "stile"),  # type: ignore[arg-type]
         "must be content or style, not 'stile'",

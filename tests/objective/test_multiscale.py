@@ -320,7 +320,7 @@ def test_a_flavour_can_change_the_sizes(workspace, init):
 
 def test_a_flavour_cannot_change_the_size_of_the_result(workspace):
     Path("quick.py").write_text(EXPERIMENT + 'flavours = {"caffe": {"size": 64}}\n')
-    with pytest.raises(UserError, match="has settings for caffe weights with another size"):
+    with pytest.raises(UserError, match="settings for caffe weights with another size"):
         nstjax.load("quick.py")
 
 

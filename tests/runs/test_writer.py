@@ -118,7 +118,7 @@ def test_no_half_of_a_line_stays(tmp_path, monkeypatch):
         patch.setattr(Path, "open", lambda path, mode, buffering: FullDisk(path, mode))
         folder.log({"step": 2})
     folder.log({"step": 2})
-    assert folder.read_log() == [{"step": 1}, {"step": 2}]
+    assert folder.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 @pytest.mark.parametrize(

@@ -77,4 +77,4 @@ def test_a_run_that_is_given_up_removes_only_what_it_has_written(workspace, monk
     monkeypatch.setattr("nstjax.runs.compiling.compile", give_up)
     assert main([*QUICK, "--out", "out"]) == 2
     assert [*Path("out").rglob("*")] == [Path("out/inputs"), Path("out/inputs/mine.txt")]
-    assert RunFolder("out").read_sources() == []
+    assert RunFolder("out").read_sources() == ()
