@@ -169,6 +169,8 @@ class SweepFolder:
         Raises:
             UserError: there is none, or it was changed.
         """
+        if not self.index.exists():
+            raise UserError(f"no sweep in {self.path}: expected a folder made by nstjax sweep")
         return record.read_sealed(self.index, Plan, schema=SCHEMA, owner="sweep")
 
     def member_folders(self) -> list[RunFolder]:
