@@ -104,8 +104,19 @@ def call_distance(distance: Distance, x: Any, t: Any, key: Key | None) -> Scalar
         UserError: the distance does not return a scalar.
         ValueError: the key is missing.
     """
+    t = _order_alike(t, x)
     if not takes_key(distance):
         return check_scalar(distance(x, t), distance)
     if key is None:
         raise ValueError(f"{distance} draws random numbers: pass key=")
     return check_scalar(distance(x, t, key=key), distance)
+
+
+def _order_alike(tree: Any, example: Any) -> Any:
+    """Return a tree with the keys of its dicts in the order of an example's.
+
+    A target that has passed through ``jax.jit`` has sorted keys, while a distance may rely on the order of the layers.
+    """
+    if not isinstance(tree, Mapping) or not isinstance(example, Mapping) or tree.keys() != example.keys():
+        return tree
+    return {name: _order_alike(tree[name], value) for name, value in example.items()}

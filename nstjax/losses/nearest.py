@@ -56,8 +56,8 @@ def relaxed_earth_mover(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scala
     (STROTSS), 2019, equations 2 to 4.
     """
     x, t = _normalise(x), _normalise(t)
-    from_x = _half_squared_distances(x, t[_find_nearest(x, t, _inner_products)])
-    from_t = _half_squared_distances(x[_find_nearest(t, x, _inner_products)], t)
+    nearest_t, nearest_x = _find_nearest_both_ways(x, t, _inner_products)
+    from_x, from_t = _half_squared_distances(x, t[nearest_t]), _half_squared_distances(x[nearest_x], t)
     return jnp.maximum(jnp.mean(from_x), jnp.mean(from_t))
 
 
@@ -68,8 +68,8 @@ def relaxed_earth_mover_of_colours(x: Float[Array, "n c"], t: Float[Array, "m c"
     Differs from the code: no floor of 1e-5 under ``|x_i - t_j|^2``, so that the distance of equal colours is zero.
     """
     x_both, t_both = (_colour_vectors(colours) for colours in (x, t))
-    from_x = _colour_distances(x_both, t_both[_find_nearest(x_both, t_both, _colour_closeness)])
-    from_t = _colour_distances(x_both[_find_nearest(t_both, x_both, _colour_closeness)], t_both)
+    nearest_t, nearest_x = _find_nearest_both_ways(x_both, t_both, _colour_closeness)
+    from_x, from_t = _colour_distances(x_both, t_both[nearest_t]), _colour_distances(x_both[nearest_x], t_both)
     return jnp.maximum(jnp.mean(from_x), jnp.mean(from_t))
 
 
@@ -102,6 +102,17 @@ def _find_nearest(
     """Return the index of the closest row of t for each row of x; the first one if several are equally close."""
     x, t = lax.stop_gradient((x, t))
     return lax.map(lambda row: jnp.argmax(closeness(row, t)), x, batch_size=block_size(len(x), len(t)))
+
+
+def _find_nearest_both_ways(
+    x: Float[Array, "n k"], t: Float[Array, "m k"], closeness: Callable[[Array, Array], Array]
+) -> tuple[Int[Array, "n"], Int[Array, "m"]]:
+    """Return what ``_find_nearest`` returns for x in t, and for t in x; ``closeness`` is symmetric."""
+    if len(x) * len(t) > _BLOCK:
+        return _find_nearest(x, t, closeness), _find_nearest(t, x, closeness)
+    x, t = lax.stop_gradient((x, t))
+    pairs = jax.vmap(lambda row: closeness(row, t))(x)
+    return jnp.argmax(pairs, axis=1), jnp.argmax(pairs, axis=0)
 
 
 def block_size(n: int, m: int) -> int:

@@ -57,10 +57,10 @@ def _protect(stream: Any) -> io.TextIOWrapper:
     if stream is None:
         return open(os.devnull, "w", encoding="utf-8")
     stream.flush()
-    # Without a buffer (python -u), the binary file is the unbuffered one.
+    # Without a buffer (python -u), the binary file is the unbuffered one, and must not get a buffer here.
     file = _LossyFile(getattr(stream.buffer, "raw", stream.buffer))
     return io.TextIOWrapper(
-        io.BufferedWriter(file),
+        file if stream.write_through else io.BufferedWriter(file),  # pyright: ignore[reportArgumentType]
         encoding=stream.encoding,
         errors=_ERRORS,
         line_buffering=stream.line_buffering,

@@ -267,3 +267,23 @@ def test_vmap_over_weights_and_rates_equals_single_runs():
         difference = np.abs(swept[i] - run(weights[i], rates[i]))
         assert np.quantile(difference, 0.99) < 1e-3
     assert np.abs(swept[0] - swept[1]).max() > 0.05
+
+
+def test_a_distance_gets_the_layers_of_its_target_in_their_order_though_jit_sorts_them():
+    layers = ("relu2_1", "input", "relu1_1")  # not sorted
+
+    def compare_in_order(x, t):
+        assert [*x] == [*t] == [*layers]
+        return sum(jnp.mean((a - b) ** 2) for a, b in zip(x.values(), t.values(), strict=True))
+
+    terms = Objective((Term("style", layers, per_layer(statistics.mean), compare_in_order, target="style"),))
+    network = narrow_vgg19("block2_conv1")
+    for styles in (STYLE, [STYLE, OTHER]):
+        expected = terms.targets(network, content=CONTENT, style=styles)
+        targets = jax.jit(lambda network, styles=styles: terms.targets(network, content=CONTENT, style=styles))(network)
+        assert [*targets["style"]] == sorted(layers)
+        values = [
+            terms(jnp.asarray(CONTENT), network=network, targets=t, weights={"style": 1.0})[0]
+            for t in (expected, targets)
+        ]
+        np.testing.assert_allclose(values[1], values[0], rtol=1e-5)

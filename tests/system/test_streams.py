@@ -75,3 +75,13 @@ def test_a_run_without_streams_makes_all_its_steps(workspace):
     command = f"exec {sys.executable} -m nstjax {' '.join(QUICK)} --out out >/dev/full 2>&-"
     assert subprocess.run(["bash", "-c", command]).returncode == 0
     assert Path("out/output.png").exists() and Path("out/report.html").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_lines_are_in_the_log_at_once(tmp_path, unbuffered):
+    code = "import os, sys\nfrom nstjax.system.streams import protect_streams\nprotect_streams()\n"
+    code += "print('a line', file=sys.stderr)\nos._exit(0)\n"  # nothing is flushed at the end
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}
+    with Path(tmp_path, "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", code], stderr=log, env=environment, check=True, timeout=60)
+    assert Path(tmp_path, "log").read_text() == "a line\n"
