@@ -70,8 +70,12 @@ def run_loop(
     listener.started(int(steps.max()), config.steps)
     try:
         writer.update(state, latest, stage.method)
-        while steps.max() < config.steps and not failed.all() and not listener.wants_to_stop():
-            if steps.max() == stage.end:
+        while not failed.all() and not listener.wants_to_stop():
+            # A member whose step was tried again.
+            behind = (steps < steps.max()) & ~failed
+            if steps.max() == config.steps and not behind.any():
+                break
+            if steps.max() == stage.end and not behind.any():
                 writer.save(state)
                 index += 1
                 stage = stages[index]
@@ -83,7 +87,8 @@ def run_loop(
             # One chunk.
             program = stage.compile()
             chunk_start = time.perf_counter()
-            length = choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
+            # With no steps, those who are behind catch up.
+            length = 0 if behind.any() else choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
             problem = replace(program.problem, scale=scales[index]) if index in scales else program.problem
             state, metrics = jax.block_until_ready(program.chunk(state, problem, np.int32(length)))
             if index not in scales and (_per_run(state.failed) & ~failed).any():

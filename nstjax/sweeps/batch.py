@@ -221,7 +221,7 @@ def run_chunks(
     Args:
         state: the stacked states, as many as a multiple of the devices; donated.
         problem: the stacked weights, and the stacked targets of the terms in `varying`; all else is shared.
-        steps: number of steps of each run.
+        steps: number of steps of the run that is furthest; runs that are behind catch up with it.
         method: static.
         varying: names of the terms whose targets differ between the runs; static.
         mesh: a mesh with one axis, "members", that the runs are spread over; static. No device waits for another.
@@ -234,10 +234,13 @@ def run_chunks(
         targets = {name: stacked if name in varying else shared for name in problem.targets}
         return Problem(shared, targets, stacked, shared, stacked)
 
-    def members(state: State, problem: Problem, steps: Any) -> tuple[State, dict[str, Array]]:
-        run_one = functools.partial(trace_chunk, method=method)
-        return jax.vmap(run_one, in_axes=(0, make_specs(0, None), None))(state, problem, steps)
+    def members(state: State, problem: Problem, end: Any) -> tuple[State, dict[str, Array]]:
+        def run_one(state: State, problem: Problem) -> tuple[State, dict[str, Array]]:
+            return trace_chunk(state, problem, end - state.step, method)
+
+        return jax.vmap(run_one, in_axes=(0, make_specs(0, None)))(state, problem)
 
     spread, whole = PartitionSpec("members"), PartitionSpec()
     specs = (spread, make_specs(spread, whole), whole)
-    return jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(state, problem, steps)
+    run = jax.shard_map(members, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
+    return run(state, problem, jnp.max(state.step) + steps)

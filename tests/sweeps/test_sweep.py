@@ -194,6 +194,17 @@ def test_a_diverging_member_does_not_harm_the_others(workspace):
     assert len(lines) == bad.steps + 1
 
 
+def test_a_member_whose_step_is_tried_again_catches_up_with_the_others(workspace):
+    """It starts at its minimum, so its first step seems to diverge."""
+    options = {**COMMON, "learning_rate": 0.1}
+    result = nstjax.sweep("content.png", ["style.png", "content.png"], vary={}, log_every=1, out="out", **options)
+    assert [member.steps for member in result.members] == [8, 8] and result.finished
+    for style, member in zip(("style.png", "content.png"), result.members, strict=True):
+        single = nstjax.stylize("content.png", style, **options)
+        np.testing.assert_allclose(member.picture, single.picture, atol=TOLERANCE)
+        assert member.metrics["step"].tolist() == list(range(8))
+
+
 def test_a_sweep_with_a_diverged_member_can_be_extended(workspace):
     vary = {"learning_rate": [0.02, 1e30]}
     with pytest.warns(UserWarning, match="not finite"):
