@@ -1,6 +1,6 @@
 """A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-This makes one kill at each place and a few at random; the study ``experiments/studies/kill_and_resume.py`` makes many.
+This makes one kill at each place and one at random; the study ``experiments/studies/kill_and_resume.py`` makes many.
 """
 
 import os
@@ -21,7 +21,7 @@ def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path):
     images.save(tmp_path / "style.png", smooth_picture(44, 36, seed=1))
     pictures = [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
     command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "48"]
-    command += ["--each", "1", "--random", "2", "--steps", "600", "--checkpoint-every", "30"]
+    command += ["--each", "1", "--random", "1", "--steps", "400", "--checkpoint-every", "25"]
     # Without the tests' compiled programs, so that runs compile and can be killed there.
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
