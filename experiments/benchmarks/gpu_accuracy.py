@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from interleaved import compare_gradients
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import Experiment, load
@@ -62,12 +63,6 @@ def relative_error(array: Any, expected: Any) -> float:
     return float(difference / norm) if norm else float(difference)
 
 
-def cosine(array: Any, expected: Any) -> float:
-    """Return the cosine of the angle between two arrays."""
-    array, expected = np.asarray(array, np.float64), np.asarray(expected, np.float64)
-    return float(np.vdot(array, expected) / np.linalg.norm(array) / np.linalg.norm(expected))
-
-
 def main() -> None:
     """Print a table with one row per arithmetic and one column per value."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,7 +83,8 @@ def main() -> None:
     for name, options in ARITHMETICS.items():
         values = evaluate_on(device, experiment.replace(**options), *pictures)
         errors = [f"{relative_error(values[column], reference):.1e} |" for column, reference in expected.items()]
-        print(f"| {name} |", *errors, f"{cosine(values['gradient'], expected['gradient']):.6f} |", flush=True)
+        cosine, _ = compare_gradients(values["gradient"].ravel(), expected["gradient"].ravel())
+        print(f"| {name} |", *errors, f"{cosine:.6f} |", flush=True)
 
 
 if __name__ == "__main__":
