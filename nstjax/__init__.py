@@ -13,10 +13,12 @@ The rooms; a room imports only from rooms above it:
     callbacks         who is told what a run does
     system            the machine: whole files, memory, devices, signals, compiled programs, processes
     images            files <-> arrays; resizing, colours, regions, examples
+    vectors           feature maps -> sets of vectors
     statistics        feature map -> what is compared of it
     losses            (statistic, target) -> scalar, and the losses on pictures
     shaping           gradients of one loss at a time, rescaled
     blending          several styles, and regions -> what a style term is compared with
+    targets           targets that are made by functions of the content and the style
     objective         terms -> targets, total and parts
     divergence        when the loss of a run counts as lost
     parameterisation  what is optimised <-> the picture

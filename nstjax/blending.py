@@ -102,10 +102,15 @@ def check_regions(term: Term, shares: Shares) -> None:
     Raises:
         UserError: there are regions, and the term's statistic is not a sum over positions.
     """
-    if None not in shares and not is_sum_over_positions(term.statistic):
-        raise UserError(
-            f"the term {term.name!r} cannot be guided by regions: its statistic is not a sum over positions, as gram is"
-        )
+    if None not in shares and not has_exact_blends(term):
+        reason = "is made by a function" if callable(term.target) else "is not a sum over positions, as gram is"
+        part = "target" if callable(term.target) else "statistic"
+        raise UserError(f"the term {term.name!r} cannot be guided by regions: its {part} {reason}")
+
+
+def has_exact_blends(term: Term) -> bool:
+    """Return whether the targets of a term can be blended themselves, and restricted to regions."""
+    return is_sum_over_positions(term.statistic) and not callable(term.target)
 
 
 def check_guides(term: Term, features: Features, target: PyTree, guides: Guides | None) -> None:
@@ -140,7 +145,7 @@ def combine_targets(term: Term, shares: Shares, statistics: Sequence[Mapping[Reg
         shares: the share of each style in each region. Every region counts 1/regions in the term's value.
         statistics: {region: statistic} of each style, for the regions in which the style has a share.
     """
-    if is_sum_over_positions(term.statistic):
+    if has_exact_blends(term):
         share = 1 / len(shares)
         parts = [(share, _blend_statistics(row, statistics, region), region) for region, row in shares.items()]
     else:

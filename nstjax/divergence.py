@@ -70,6 +70,7 @@ def measure_scale(
     """
     key = jax.random.key(0)
     noise = jax.random.uniform(key, picture.shape, picture.dtype)
+    targets = objective.complete_targets(targets, network, picture)
     _, values = objective(noise, network=network, targets=targets, weights=weights, key=key, guides=guides)
     finite = {name: jnp.where(jnp.isfinite(value), value, 0) for name, value in values.items()}
     return sum((abs(weights[name]) * value for name, value in finite.items()), jnp.float32(0))

@@ -9,15 +9,26 @@ import optax
 from jaxtyping import Array, PyTree
 
 from nstjax import images
-from nstjax.optimise import Average, Method, State, init_kept
+from nstjax.optimise import Average, Method, State, init_kept, init_start
 from nstjax.parameterisation import Resampling
+from nstjax.types import Picture
 
-_KERNELS = {"lanczos": "cubic", "bicubic": "cubic", "bilinear": "linear", "area": "linear"}
-"""JAX's kernel for each filter. Between sizes a picture grows, where Lanczos would ring and areas would be blocks."""
+_CUBIC = ("lanczos", "bicubic")
+"""The filters for which JAX's cubic kernel stands, and its linear one for the others.
+
+Between sizes a picture grows, where Lanczos would ring and areas would be blocks."""
 
 
 def resize_state(
-    state: State, shape: tuple[int, int], *, before: Method, after: Method, resampling: images.Resampling = "lanczos"
+    state: State,
+    shape: tuple[int, int],
+    *,
+    before: Method,
+    after: Method,
+    resampling: images.Resampling = "lanczos",
+    details: Picture | None = None,
+    restart: bool = False,
+    rate_factor: float = 1.0,
 ) -> State:
     """Return the state with which a run continues at its next size.
 
@@ -31,6 +42,9 @@ def resize_state(
         before: the method at the size of ``state``.
         after: the method at the next size.
         resampling: the filter of the run's pictures.
+        details: picture [H, W, 3] that is added to the resized one; None for nothing.
+        restart: if True, the optimiser starts again, with its present learning rate.
+        rate_factor: factor on the learning rate.
 
     Reference: Crowson, style-transfer-pytorch.
     Differs from the reference: JAX's cubic kernel (Keys, a = -0.5) instead of PyTorch's (a = -0.75).
@@ -38,7 +52,7 @@ def resize_state(
     old, new = before.parameterisation, after.parameterisation
 
     def resize(parameters: PyTree) -> PyTree:
-        picture = jax.image.resize(old.decode(parameters), (*shape, 3), _KERNELS[resampling])
+        picture = jax.image.resize(old.decode(parameters), (*shape, 3), "cubic" if resampling in _CUBIC else "linear")
         return new.encode(jnp.clip(picture, 0, 1) if after.clamp else picture)
 
     def select(running: PyTree, failed: PyTree) -> PyTree:
@@ -46,6 +60,8 @@ def resize_state(
 
     average = state.kept if isinstance(state.kept, Average) else None
     parameters = resize(state.parameters if average is None else average.value)
+    if details is not None:
+        parameters = new.encode(new.decode(parameters) + details)
     kept = init_kept(after, parameters)
     if average is not None:
         kept = select(kept, Average.init(parameters, after.average_decay))
@@ -55,21 +71,33 @@ def resize_state(
         parameters=parameters,
         # A run that has diverged stops here, and this is its result.
         previous=select(jax.tree.map(jnp.copy, parameters), resize(state.previous)),
-        optimiser=_resize_optimiser(state.optimiser, parameters, shape, before, after),
+        optimiser=_resize_optimiser(
+            state.optimiser, parameters, shape, before, after, restart=restart, rate_factor=rate_factor
+        ),
         key=state.key,
         step=state.step,
         failed=state.failed,
         lowest=jnp.full_like(state.lowest, jnp.inf),
         kept=kept,
+        start=init_start(after, parameters),
     )
 
 
 def _resize_optimiser(
-    optimiser: PyTree, parameters: PyTree, shape: tuple[int, int], before: Method, after: Method
+    optimiser: PyTree,
+    parameters: PyTree,
+    shape: tuple[int, int],
+    before: Method,
+    after: Method,
+    *,
+    restart: bool,
+    rate_factor: float,
 ) -> PyTree:
     """Return the optimiser's state for parameters of the next size."""
+    if rate_factor != 1:
+        optimiser = optax.tree.set(optimiser, learning_rate=rate_factor * optax.tree.get(optimiser, "learning_rate"))
     initial = after.optimiser.init(parameters)
-    if optax.tree.get(optimiser, "diff_params_memory") is not None:
+    if restart or optax.tree.get(optimiser, "diff_params_memory") is not None:
         return optax.tree.set(initial, learning_rate=optax.tree.get(optimiser, "learning_rate"))
 
     def resize(moment: PyTree, kernel: Resampling) -> PyTree:

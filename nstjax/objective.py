@@ -11,8 +11,7 @@ The structure of an objective is static: two objectives with equal terms compare
 Targets and weights are traced: new values compile nothing, and ``jax.vmap`` sweeps them.
 """
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -24,10 +23,11 @@ from nstjax import blending
 from nstjax.arguments import check_kind, to_names, to_tuple
 from nstjax.blending import Blend, Mixture, Region
 from nstjax.errors import UserError
-from nstjax.losses.contract import check_term
+from nstjax.losses.contract import check_term, error_context, takes_start
 from nstjax.losses.lifting import call_distance
 from nstjax.losses.results import check_scalar
 from nstjax.statistics import feature_map, is_sum_over_positions, per_layer
+from nstjax.targets import PicturePair, complete_targets, make_target
 from nstjax.types import (
     Alpha,
     AnyTerm,
@@ -142,8 +142,9 @@ class Objective:
     ) -> Targets:
         """Return the target of each term, ``{term name: target}``; a ``PictureTerm`` has none.
 
-        The target is the term's statistic of the content picture or of the style picture. With several styles it is
-        the blend of their statistics, or a ``Mixture``; with regions it is a ``Mixture``.
+        The target is the term's statistic of the content picture or of the style picture, or what its function makes
+        of both. With several styles it is the blend of their statistics, or a ``Mixture``; with regions it is a
+        ``Mixture``. The targets that depend on the start of a size are left open: see ``complete_targets``.
 
         Args:
             network: the network whose features the terms see.
@@ -165,16 +166,19 @@ class Objective:
         shares = blending.normalise_blend(blend, styles=len(styles), regions=blending.count_regions(styles, guides))
         content_statistics = self._target_statistics("content", network, jnp.asarray(content), [None])
         targets: Targets = {name: by_region[None] for name, by_region in content_statistics.items()}
-        style_terms = self._terms_with_target("style")
+        style_terms = [*self._terms_with_target("style"), *self._function_terms]
         for term in style_terms:
             blending.check_regions(term, shares)
         by_style = []
         alphas = style_alphas or [None] * len(styles)
         for k, (picture, *areas) in enumerate(zip(styles, guides, alphas, strict=True)):
             regions = [region for region, row in shares.items() if row[k]]
-            by_style.append(self._target_statistics("style", network, picture, regions, *areas) if regions else {})
+            by_term = self._target_statistics("style", network, picture, regions, *areas) if regions else {}
+            pair = PicturePair(jnp.asarray(content), picture)
+            functions = self._function_terms if regions else ()
+            by_style.append(by_term | {term.name: {None: make_target(term, network, pair)} for term in functions})
         for term in style_terms:
-            with _error_context(term):
+            with error_context(term):
                 statistics = [by_term.get(term.name, {}) for by_term in by_style]
                 targets[term.name] = blending.combine_targets(term, shares, statistics)
         return targets
@@ -209,7 +213,7 @@ class Objective:
         features = network.features(picture, self.layers) if network is not None and self.layers else {}
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
-            with _error_context(term):
+            with error_context(term):
                 if isinstance(term, Term):
                     maps = _apply_shaping(term, features, weights)
                     term_key = None if key is None else jax.random.fold_in(key, index)
@@ -219,6 +223,15 @@ class Objective:
             parts[term.name] = value
         total = sum((weights[name] * value for name, value in parts.items()), jnp.float32(0))
         return total, parts
+
+    @property
+    def needs_start(self) -> bool:
+        """True if the target of a term depends on the picture with which a size begins."""
+        return any(takes_start(term.target) for term in self._function_terms)
+
+    def complete_targets(self, targets: Targets, network: Network | None, start: Picture | None) -> Targets:
+        """Return the targets with those that depend on ``start``, the picture with which a size begins."""
+        return complete_targets(self._function_terms, targets, network, start) if self.needs_start else targets
 
     def with_shaping(self, shaping: Shaping | None) -> "Objective":
         """Return a copy in which every ``Term`` has the given gradient shaping; None removes it."""
@@ -238,6 +251,10 @@ class Objective:
         if not isinstance(network, GuidedNetwork):
             raise UserError(f"{type(network).__name__} carries no region guides: use VGG, or add a method guides")
         return network.guides(jnp.asarray(guides_RxHxW), _unique_layers(self._terms_with_target("style")))
+
+    @property
+    def _function_terms(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if isinstance(term, Term) and callable(term.target))
 
     def _terms_with_target(self, target: Literal["content", "style"]) -> tuple[Term, ...]:
         return tuple(term for term in self.terms if isinstance(term, Term) and term.target == target)
@@ -260,7 +277,7 @@ class Objective:
         guides = None if visible is None else self.guides(network, visible)
         statistics = {}
         for term in terms:
-            with _error_context(term):
+            with error_context(term):
                 if guides_RxHxW is None:
                     weights = guides if is_sum_over_positions(term.statistic) else None
                     whole = blending.compute_statistic(term, features, weights, 0)
@@ -273,19 +290,6 @@ class Objective:
 
 def _unique_layers(terms: Iterable[Term]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
-
-
-@contextlib.contextmanager
-def _error_context(term: AnyTerm) -> Iterator[None]:
-    """Add the name of the term to an error that is raised in it, and what its likely cause is."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in the term {term.name!r}")
-        if isinstance(error, TypeError | AttributeError) and "dict" in str(error):
-            # The commonest slip: functions of one layer in a term, whose functions get all its layers.
-            error.add_note("is nstjax.layer_sum missing around the distance, or nstjax.per_layer around the statistic?")
-        raise
 
 
 def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float | Scalar]) -> Features:

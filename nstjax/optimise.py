@@ -106,7 +106,7 @@ class Problem:
 
     Args:
         network: the network whose features the terms see; None if no term sees any.
-        targets: {term: its target}, from ``Objective.targets``.
+        targets: {term: its target}, from ``Objective.targets`` and ``Objective.complete_targets``.
         loss_weights: {term: its weight in the loss}.
         guides: region guides of the picture, from ``Objective.guides``; None without regions.
         scale: size of an ordinary loss, from ``divergence.measure_scale``. A run that may start next to its minimum
@@ -120,7 +120,7 @@ class Problem:
     scale: float | Scalar = 0.0
 
 
-_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "kept"]
+_STATE = ["parameters", "previous", "optimiser", "key", "step", "failed", "lowest", "kept", "start"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_STATE, meta_fields=[])
@@ -139,6 +139,7 @@ class State:
         lowest: lowest loss of steps 0 to ``step`` - 1.
         kept: the parameters that ``method.keep`` asks for, among those steps; an ``Average`` if it asks for the
             average, None if it asks for the last.
+        start: the picture with which the present size began, if a target depends on it; else None.
     """
 
     parameters: PyTree
@@ -149,6 +150,7 @@ class State:
     failed: Bool[Array, ""]
     lowest: Scalar
     kept: PyTree | None
+    start: Picture | None
 
 
 def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key: Key) -> State:
@@ -180,6 +182,7 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
         failed=jnp.bool_(False),
         lowest=jnp.float32(jnp.inf),
         kept=init_kept(method, parameters),
+        start=init_start(method, parameters),
     )
 
 
@@ -188,6 +191,11 @@ def init_kept(method: Method, parameters: PyTree) -> PyTree | None:
     if method.keep == "average":
         return Average.init(parameters, method.average_decay)
     return None if method.keep == "last" else jax.tree.map(jnp.copy, parameters)
+
+
+def init_start(method: Method, parameters: PyTree) -> Picture | None:
+    """Return the value of ``State.start`` for a size that begins with these parameters."""
+    return jnp.copy(method.parameterisation.decode(parameters)) if method.objective.needs_start else None
 
 
 @functools.partial(jax.jit, static_argnames="method", donate_argnames="state")
@@ -272,6 +280,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
         failed=jnp.bool_(False),
         lowest=lowest,
         kept=kept,
+        start=state.start,
     )
     failed_state = replace(state, failed=jnp.bool_(True))
     return jax.tree.map(functools.partial(jnp.where, failed), failed_state, next_state), {"total": total, **parts}
@@ -287,16 +296,6 @@ def map_states(function: Callable[..., Array], state: State, *, method: Method) 
     """
     apply = functools.partial(function, method=method)
     return jax.vmap(apply)(state) if state.step.ndim else apply(state)[None]
-
-
-@jax.jit
-def has_moved(state: State) -> Bool[Array, "..."]:
-    """Return whether the last step changed the parameters; of stacked states, whether it changed each."""
-
-    def differs(new: Array, old: Array) -> Bool[Array, "..."]:
-        return jnp.any(new != old, axis=tuple(range(state.step.ndim, new.ndim)))
-
-    return functools.reduce(jnp.logical_or, jax.tree.leaves(jax.tree.map(differs, state.parameters, state.previous)))
 
 
 def current_picture(state: State, *, method: Method) -> Picture:

@@ -212,5 +212,10 @@ class LaplacianPyramid:
         return tuple(jax.image.resize(level, (*size, 3), method) for level, size in levels)
 
 
+def find_finest_details(picture: Picture) -> Picture:
+    """Return the finest level of a picture's Laplacian pyramid: the picture minus itself at half the size, enlarged."""
+    return LaplacianPyramid(*picture.shape[:2], levels=1).encode(picture)[0]
+
+
 def _resize_bilinear(x: Array, size: tuple[int, ...]) -> Array:
     return jax.image.resize(x, (*size, 3), "linear", antialias=False)

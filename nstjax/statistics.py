@@ -21,6 +21,9 @@ from jaxtyping import Array, Float
 from nstjax.arguments import Counts
 from nstjax.errors import UserError
 from nstjax.types import FeatureMap, Features, MapStatistic, Picture, Statistic
+from nstjax.vectors import Hypercolumns as Hypercolumns
+from nstjax.vectors import Patches as Patches
+from nstjax.vectors import feature_vectors as feature_vectors
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -50,11 +53,6 @@ def is_sum_over_positions(statistic: Statistic | MapStatistic) -> bool:
 def feature_map(features_HxWxC: FeatureMap) -> FeatureMap:
     """Return the feature map itself, as content losses compare it."""
     return features_HxWxC
-
-
-def feature_vectors(features_HxWxC: FeatureMap) -> Float[Array, "n c"]:
-    """Return the feature vectors of all positions, F^T [N, C], row by row of the map."""
-    return features_HxWxC.reshape(-1, features_HxWxC.shape[-1])
 
 
 @sums_over_positions
@@ -211,69 +209,6 @@ class PooledLaplacian(Counts):
             )
         q = jnp.sum(picture[: h * p, : w * p], axis=-1, keepdims=True).reshape(h, p, w, p, 1).mean(axis=(1, 3))
         return 4 * q[1:-1, 1:-1] - q[:-2, 1:-1] - q[2:, 1:-1] - q[1:-1, :-2] - q[1:-1, 2:]
-
-
-@dataclass(frozen=True)
-class Patches(Counts):
-    """The square patches of a feature map, each a vector of ``size * size * C`` numbers.
-
-    Only patches that lie completely inside the map are taken.
-
-    Args:
-        size: side of a patch, in positions.
-        stride: step from one patch to the next, in positions.
-
-    Reference: Li and Wand, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis",
-    2016.
-    """
-
-    size: int = 3
-    stride: int = 2
-
-    def __call__(self, features_HxWxC: FeatureMap) -> Float[Array, "m k"]:
-        """Return the patches of a map, [M, size * size * C], row by row.
-
-        Raises:
-            UserError: the map is smaller than a patch.
-        """
-        (h, w, c), size, stride = features_HxWxC.shape, self.size, self.stride
-        if min(h, w) < size:
-            raise UserError(
-                f"a map of {w}x{h} positions has no patch of {size}x{size}: use a larger picture or a layer less deep"
-            )
-        rows, columns = (h - size) // stride + 1, (w - size) // stride + 1
-        shifted = [
-            features_HxWxC[i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
-            for i in range(size)
-            for j in range(size)
-        ]
-        return jnp.stack(shifted, axis=2).reshape(rows * columns, size * size * c)
-
-
-@dataclass(frozen=True)
-class Hypercolumns(Counts):
-    """The hypercolumns of a term: at each position the feature vectors of all layers, one after the other.
-
-    A statistic of a whole term. Its maps are resized to one size by bilinear interpolation, and each is divided by its
-    number of channels.
-
-    Args:
-        stride: step from one hypercolumn to the next, in positions of the term's largest map.
-
-    Reference: Kolkin et al., "Neural Neighbor Style Transfer", 2022.
-    """
-
-    stride: int = 4
-
-    def __call__(self, features: Features) -> Float[Array, "n k"]:
-        """Return the hypercolumns of a term's features, [N, sum of C]."""
-        h, w = (max(sides) for sides in zip(*(F.shape[:2] for F in features.values()), strict=True))
-        size = max(h // self.stride, 1), max(w // self.stride, 1)
-        resized = [
-            jax.image.resize(F, (*size, F.shape[-1]), "linear", antialias=False) / F.shape[-1]
-            for F in features.values()
-        ]
-        return jnp.concatenate(resized, axis=-1).reshape(size[0] * size[1], -1)
 
 
 @dataclass(frozen=True)

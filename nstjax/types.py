@@ -107,6 +107,27 @@ class Distance(Protocol):
         ...
 
 
+@runtime_checkable
+class TargetFunction(Protocol):
+    """A pure function that makes the target of a term, where that is no statistic of one picture."""
+
+    def __call__(self, network: Any, content: Picture, style: Picture, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the target.
+
+        Args:
+            network: the network of the run, with the method ``features(picture, layers)``.
+            content: [H, W, 3], at the size that is optimised.
+            style: [H', W', 3]; with several styles the function is called for each, and their distances are blended.
+            args: none are passed.
+            kwargs: ``start``, the picture [H, W, 3] with which the present size begins. Only a function that has an
+                argument of this name gets it.
+
+        Returns:
+            Any pytree of arrays.
+        """
+        ...
+
+
 Shaping: TypeAlias = Callable[[FeatureMap, Scalar], FeatureMap]
 """A function ``(feature map, weight of the term)`` that returns the map as it is and replaces its gradient rule."""
 
@@ -120,7 +141,8 @@ class Term:
         layers: names of the layers whose features the statistic gets; one name may stand alone.
         statistic: {layer: map} -> statistic.
         distance: (statistic, target) -> scalar; one with an argument named ``key`` also gets a random key.
-        target: the picture whose statistic is the target.
+        target: the picture whose statistic is the target; or a function that makes the target. It is called once at
+            each size of a run.
         shaping: changes the term's gradient at each of its feature maps; None leaves the gradient as it is.
     """
 
@@ -128,7 +150,7 @@ class Term:
     layers: tuple[str, ...]
     statistic: Statistic
     distance: Distance
-    target: Literal["content", "style"]
+    target: Literal["content", "style"] | TargetFunction
     shaping: Shaping | None = None
 
     def __post_init__(self):

@@ -69,8 +69,10 @@ class Config:
         (), "Steps at each size, such as 200,100; the last number repeats (default: equal shares of --steps)", least=0
     )
     enlarge: bool = _size(False, "Enlarge pictures that are smaller than their size")
-    resampling: Literal["lanczos", "bicubic", "bilinear", "area"] = _size(
-        "lanczos", "Filter that resizes pictures: lanczos, bicubic, bilinear, or area (the mean of what a pixel covers)"
+    resampling: Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area"] = _size(
+        "lanczos",
+        "Filter that resizes pictures: lanczos, bicubic, bilinear, bilinear-aliased (without anti-aliasing), or area "
+        "(the mean of what a pixel covers)",
     )
 
     match_colour: Literal["none", "content", "style"] = _colour(
@@ -94,10 +96,13 @@ class Config:
         None, "Padding of the convolutions: zero, edge or reflect (default: as the weights need)"
     )
 
-    init: str = _start("content", "Picture to start from: content, noise, mean, style-statistics, or a file")
+    init: str = _start("content", "Picture to start from: content, noise, mean, style-mean, style-statistics or a file")
     init_noise: float = _start(0.0, "Share of white noise mixed into the start, from 0 to 1", least=0)
     init_deviation: float = _start(
         0.0, "Standard deviation of normal noise added to the start, on the [0, 1] scale", least=0
+    )
+    content_details: bool = _start(
+        False, "Add the content's finest details to the start, and again at each later size but the last"
     )
     parameterisation: Literal["pixels", "fourier", "laplacian"] = _start(
         "pixels", "What is optimised: pixels, fourier (coefficients of waves) or laplacian (levels of a pyramid)"
@@ -125,11 +130,13 @@ class Config:
         1.0, "Sum of all changes in the first step of L-BFGS without a line search, at step length 1", least=1e-6
     )
     line_search_steps: int = _optimiser(20, "Most step lengths that the line search tries in one step", least=1)
+    restart_optimiser: bool = _optimiser(False, "Forget the optimiser's past gradients at each new size")
     normalise_gradients: bool = _optimiser(False, "Divide each term's gradient, at each layer, by its L1 norm")
 
     schedule: Literal["constant", "cosine", "exponential"] = _schedule(
         "constant", "Schedule of the learning rate: constant, cosine or exponential"
     )
+    last_size_rate: float = _schedule(1.0, "Factor on the learning rate at the last size", least=0)
     schedule_end: float = _schedule(0.0, "Factor on the learning rate at the end of the cosine schedule", least=0)
     horizon: int | None = _schedule(
         None, "Step at which the cosine schedule ends (default: the number of steps)", least=1
@@ -206,9 +213,10 @@ class Config:
         return self.optimiser == "lbfgs" and not self.line_search
 
     @property
-    def rate(self) -> float:
-        """Learning rate of the optimiser: for steps of a fixed length, that length."""
-        return self.step_length if self.takes_fixed_steps else self.learning_rate
+    def first_rate(self) -> float:
+        """Learning rate of the optimiser at the first size: for steps of a fixed length, that length."""
+        rate = self.step_length if self.takes_fixed_steps else self.learning_rate
+        return rate if len(self.every_size) > 1 else rate * self.last_size_rate
 
     @property
     def every_size(self) -> tuple[int | None, ...]:

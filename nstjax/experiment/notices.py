@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nstjax.blending import has_exact_blends
 from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.network.architecture import parse_layer
 from nstjax.objective import Objective
-from nstjax.statistics import is_sum_over_positions
 from nstjax.types import Term
 
 _LEAST_SHARE = 0.5
@@ -24,8 +24,8 @@ def warn_about_areas(objective: Objective, inputs: Inputs, config: Config, liste
         config: says at which sizes.
         listener: told of each in one line.
     """
-    terms = [term for term in objective.terms if isinstance(term, Term) and term.target == "style"]
-    if inputs.style_alphas and (names := [term.name for term in terms if not is_sum_over_positions(term.statistic)]):
+    terms = [term for term in objective.terms if isinstance(term, Term) and term.target != "content"]
+    if inputs.style_alphas and (names := [term.name for term in terms if not has_exact_blends(term)]):
         listener.warning(
             f"the transparent areas of the style take part in {' and '.join(names)}, in the mean colour of the rest, "
             "since no sum over positions can leave them out there: crop the style to avoid it"

@@ -120,6 +120,11 @@ def check_together(config: "Config") -> None:
         raise UserError(f"convolution winograd does not go with {other}: use direct or auto")
     if config.clamp and config.parameterisation != "pixels":
         raise UserError(f"clamp needs parameterisation pixels, not {config.parameterisation}: add --no-clamp")
+    if config.restart_optimiser and config.schedule != "constant":
+        raise UserError(
+            f"restart-optimiser does not go with schedule {config.schedule}, which would start again too: add "
+            "--schedule constant, or --no-restart-optimiser"
+        )
     if config.optimiser == "lbfgs":
         _check_lbfgs(config)
 

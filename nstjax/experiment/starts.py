@@ -8,7 +8,7 @@ from nstjax import images
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 
-STARTS = ("content", "noise", "mean", "style-statistics")
+STARTS = ("content", "noise", "mean", "style-mean", "style-statistics")
 """The starts that need no further picture."""
 
 _MEAN_COLOUR = np.array([0.485, 0.456, 0.406], np.float32)
@@ -52,8 +52,10 @@ def _make_plain_start(
         return generator.random(content.shape, np.float32)
     if kind == "mean":
         return np.broadcast_to(_MEAN_COLOUR, content.shape).copy()
-    # White noise in space, with the mean and the covariance of the style's colours.
     colours = np.concatenate([style.reshape(-1, 3) for style in styles]).astype(np.float64)
+    if kind == "style-mean":
+        return np.broadcast_to(colours.mean(axis=0).astype(np.float32), content.shape).copy()
+    # White noise in space, with the mean and the covariance of the style's colours.
     values, vectors = np.linalg.eigh(np.cov(colours.T, ddof=min(1, len(colours) - 1)))
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     noise = generator.standard_normal(content.shape) @ root + colours.mean(axis=0)

@@ -17,10 +17,11 @@ from nstjax.images.picture import Array, Picture
 
 _Resizable = TypeVar("_Resizable", Picture, Array)
 
-Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "area"]
+Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area"]
 """A filter that resizes pictures.
 
-The first three are Pillow's, anti-aliased where a picture shrinks. "area" gives each pixel the mean of the area that it
+The first three are Pillow's, anti-aliased where a picture shrinks. "bilinear-aliased" looks at the nearest four pixels
+alone, as PyTorch's and TensorFlow's interpolation does by default. "area" gives each pixel the mean of the area that it
 covers, as OpenCV's INTER_AREA and Torch's image.scale do; it enlarges as "bilinear" does.
 """
 
@@ -119,6 +120,8 @@ def resample(samples: Array, height: int, width: int, *, resampling: Resampling 
     if samples.ndim == 3:
         channels = [resample(channel, height, width, resampling=resampling) for channel in np.moveaxis(samples, -1, 0)]
         return np.stack(channels, axis=-1)
+    if resampling == "bilinear-aliased":
+        return _interpolate_rows(_interpolate_rows(samples, height).T, width).T
     if resampling == "area":
         samples = _average_rows(_average_rows(samples, height).T, width).T
         resampling = "bilinear"
@@ -141,6 +144,15 @@ def _average_rows(samples: Array, height: int) -> Array:
         shares = (np.minimum(rows + 1, end) - np.maximum(rows, start)) / (end - start)
         averages[k] = shares @ samples[rows[0] : rows[-1] + 1]
     return averages
+
+
+def _interpolate_rows(samples: Array, height: int) -> Array:
+    """Resize the rows of [H, W] by interpolation between the two nearest, in whose middles their values are."""
+    at = np.clip((np.arange(height) + 0.5) * (len(samples) / height) - 0.5, 0, len(samples) - 1)
+    above = at.astype(int)
+    share = (at - above)[:, None]
+    between = (1 - share) * samples[above] + share * samples[np.minimum(above + 1, len(samples) - 1)]
+    return between.astype(np.float32)
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:

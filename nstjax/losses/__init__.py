@@ -23,16 +23,20 @@ from nstjax.losses.elementwise import (
     sum_squared,
     variance_scaled,
 )
-from nstjax.losses.hypercolumn import Sampled, hypercolumns, sampled, sampled_alike
+from nstjax.losses.hypercolumn import Sampled, draw_positions, hypercolumns, sampled, sampled_alike
 from nstjax.losses.lifting import LayerSum, layer_mean, layer_sum, takes_key
 from nstjax.losses.moments import (
     WassersteinGaussian,
     batch_norm_statistics,
     mean_and_covariance,
+    moment_difference,
     moment_matching,
+    vector_moments,
     wasserstein_gaussian,
 )
 from nstjax.losses.nearest import (
+    cosine,
+    find_nearest_cosine,
     markov_random_field,
     nearest_cosine,
     relaxed_earth_mover,
@@ -63,6 +67,9 @@ __all__ = [
     "TotalVariation",
     "WassersteinGaussian",
     "batch_norm_statistics",
+    "cosine",
+    "draw_positions",
+    "find_nearest_cosine",
     "half_sum_squared",
     "histogram_matching",
     "hypercolumns",
@@ -72,6 +79,7 @@ __all__ = [
     "markov_random_field",
     "mean_and_covariance",
     "mean_squared",
+    "moment_difference",
     "moment_matching",
     "nearest_cosine",
     "quarter_mean_squared",
@@ -96,5 +104,6 @@ __all__ = [
     "total_variation_squared",
     "value_range",
     "variance_scaled",
+    "vector_moments",
     "wasserstein_gaussian",
 ]

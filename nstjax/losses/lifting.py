@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from nstjax.arguments import to_mapping, to_number
 from nstjax.losses.results import check_scalar
-from nstjax.system.functions import find_signature
+from nstjax.system.functions import has_argument
 from nstjax.types import Distance, Key, Scalar
 
 
@@ -87,8 +87,7 @@ def takes_key(distance: Distance) -> bool:
     """Return whether a distance draws random numbers: whether it has an argument named ``key``."""
     if isinstance(distance, LayerSum):
         return takes_key(distance.distance)
-    signature = find_signature(distance)
-    return signature is not None and "key" in signature.parameters
+    return has_argument(distance, "key")
 
 
 def call_distance(distance: Distance, x: Any, t: Any, key: Key | None) -> Scalar:

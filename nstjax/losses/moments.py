@@ -58,13 +58,19 @@ def moment_matching(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
     Reference: Kolkin, Salavon and Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
     (STROTSS), 2019, equation 5.
     """
-    (mu_x, S_x), (mu_t, S_t) = _vector_moments(x), _vector_moments(t)
-    return jnp.mean(jnp.abs(mu_x - mu_t)) + jnp.mean(jnp.abs(S_x - S_t))
+    return moment_difference(x, vector_moments(t))
 
 
-def _vector_moments(x: Float[Array, "n c"]) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
+def moment_difference(x: Float[Array, "n c"], t: Mapping[str, Array]) -> Scalar:
+    """Return ``moment_matching`` of vectors and of the ``vector_moments`` of others, which may be computed once."""
+    differences = jax.tree.map(lambda a, b: jnp.mean(jnp.abs(a - b)), vector_moments(x), dict(t))
+    return differences["mean"] + differences["covariance"]
+
+
+def vector_moments(x: Float[Array, "n c"]) -> dict[str, Array]:
+    """Return the mean and the covariance of vectors, ``{"mean": mu [C], "covariance": S [C, C]}``."""
     mu = jnp.mean(x, axis=0)
-    return mu, _matmul((x - mu).T, x - mu) / len(x)
+    return {"mean": mu, "covariance": _matmul((x - mu).T, x - mu) / len(x)}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 x ``[N, C]`` and t ``[M, C]`` are feature vectors, hypercolumns or patches, in any order. With ``a^ = a / |a|``, the
 cosine distance of a and b is ``1 - cos(a, b) = |a^ - b^|^2 / 2``; for a vector of zeros a^ is zero.
 
-No N x M matrix is kept for the gradient. The nearest vectors are searched in blocks. Their indices are constants for
-the gradient, which is exact wherever a small step does not change them. Only distances to the nearest are formed.
+No large N x M matrix is kept for the gradient. The nearest vectors are searched in blocks. Their indices are constants
+for the gradient, which is exact wherever a small step does not change them. Only distances to the nearest are formed.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,19 @@ def nearest_cosine(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
 
     Reference: Kolkin, Kucera, Paris, Sykora, Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
     """
+    x, t = x - jnp.mean(x, axis=0), t - jnp.mean(t, axis=0)
+    return cosine(x, t[find_nearest_cosine(x, t)])
+
+
+def find_nearest_cosine(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Int[Array, "n"]:
+    """Return for each vector of x the index j of the largest ``cos(x_i - mean x, t_j - mean t)``."""
     x, t = _normalise(x - jnp.mean(x, axis=0)), _normalise(t - jnp.mean(t, axis=0))
-    return jnp.mean(_half_squared_distances(x, t[_find_nearest(x, t, _inner_products)]))
+    return _find_nearest(x, t, _inner_products)
+
+
+def cosine(x: Float[Array, "n c"], t: Float[Array, "n c"]) -> Scalar:
+    """Return the mean cosine distance of vectors from those of the same index, ``1/N sum_i [1 - cos(x_i, t_i)]``."""
+    return jnp.mean(_half_squared_distances(_normalise(x), _normalise(t)))
 
 
 def relaxed_earth_mover(x: Float[Array, "n c"], t: Float[Array, "m c"]) -> Scalar:
@@ -85,9 +96,10 @@ def self_similarity(x: Float[Array, "n c"], t: Float[Array, "n _"]) -> Scalar:
         return jnp.sum(jnp.abs(_normalise_distances(x, pair[0]) - _normalise_distances(t, pair[1])))
 
     x, t = _normalise(x), _normalise(t)
-    # The gradient computes the columns again: keeping all of them would take N x N numbers.
-    columns = lax.map(jax.checkpoint(compare_column), (x, t), batch_size=block_size(len(x), len(x)))
-    return jnp.mean(columns)
+    if len(x) ** 2 > _BLOCK:
+        # The gradient computes the columns again: keeping all of them would take N x N numbers.
+        compare_column = jax.checkpoint(compare_column)
+    return jnp.mean(lax.map(compare_column, (x, t), batch_size=block_size(len(x), len(x))))
 
 
 def _normalise_distances(x: Float[Array, "n c"], row: Float[Array, "c"]) -> Float[Array, "n"]:

@@ -1,6 +1,7 @@
 """Compiling a run: its initial state, its problem, and its chunk of steps."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from nstjax.experiment.inputs import Inputs
 from nstjax.experiment.resolve import Resolved
 from nstjax.network.vgg import VGG
 from nstjax.optimise import Problem, State, run_chunk
+from nstjax.parameterisation import find_finest_details
 from nstjax.system import devices
 from nstjax.types import Guides, Targets
 
@@ -38,12 +40,14 @@ class Program:
 
     Args:
         problem: the network, the targets, the weights.
+        complete: returns the problem with the targets that depend on the start of the size of a state.
         chunk: (state, problem, steps) -> (state, metrics); ``optimise.run_chunk``, compiled.
         measure_scale: returns the ``scale`` of the problem, which is 0 until a loss seems to have diverged: to measure
             it takes a program of its own, which few runs need.
     """
 
     problem: Problem
+    complete: Callable[[State], Problem]
     chunk: Callable[[State, Problem, Any], tuple[State, dict[str, Array]]]
     measure_scale: Callable[[], Array]
 
@@ -52,7 +56,13 @@ def make_initial_state(resolved: Resolved, inputs: Inputs) -> State:
     """Make the state before step 0."""
     config = resolved.config
     key = jax.random.key(config.seed)
-    return optimise.init(resolved.method, jnp.asarray(inputs.start), learning_rate=config.rate, key=key)
+    return optimise.init(resolved.method, make_start(config, inputs), learning_rate=config.first_rate, key=key)
+
+
+def make_start(config: Config, inputs: Inputs) -> Array:
+    """Return the picture to start from, with the details of the content if the settings ask for them."""
+    start = jnp.asarray(inputs.start)
+    return start + find_finest_details(jnp.asarray(inputs.content)) if config.content_details else start
 
 
 def make_abstract_state(resolved: Resolved, inputs: Inputs) -> State:
@@ -130,25 +140,40 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         chunk = functools.partial(run_chunk, method=method)
         lower_chunk = jax.jit(chunk, donate_argnums=0, out_shardings=(shardings, None)).lower
     options = choose_compiler_options(config)
-    target_function = make_target_function(resolved, inputs)
-    with set_precision(config):
-        compute_targets = jax.jit(target_function).lower(network, pictures).compile(options)
-    targets, guides = jax.eval_shape(target_function, network, pictures)
-    if config.shard_picture:
-        targets, guides = jax.tree.map(_add_sharding, (targets, guides), compute_targets.output_shardings)
+
+    def compile_function(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+        """Return the compiled function, and its results with ``ShapeDtypeStruct`` leaves."""
+        with set_precision(config):
+            program = jax.jit(function).lower(*arguments).compile(options)
+        results = jax.eval_shape(function, *arguments)
+        return program, jax.tree.map(
+            _add_sharding, results, program.output_shardings
+        ) if config.shard_picture else results
+
+    compute_targets, (targets, guides) = compile_function(make_target_function(resolved, inputs), network, pictures)
+    complete_targets = None
+    if method.objective.needs_start:
+        complete_targets, targets = compile_function(method.objective.complete_targets, targets, network, state.start)
     scale = jnp.float32(0)
     problem = Problem(network, targets, weights, guides, scale)
     with set_precision(config):
         compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
-    check_memory(measure_memory(compute_targets, compiled_chunk), inputs)
+    programs = (compute_targets, complete_targets, compiled_chunk)
+    check_memory(measure_memory(*filter(None, programs)), inputs)
     targets, guides = compute_targets(network, pictures)
+    problem = Problem(network, targets, weights, guides, scale)
+
+    def complete(state: State) -> Problem:
+        if complete_targets is None:
+            return problem
+        return dataclasses.replace(problem, targets=complete_targets(targets, network, state.start))
 
     def measure_scale() -> Array:
         with set_precision(config):
             arguments = (network, pictures["content"], targets, weights, guides)
             return divergence.measure_scale(*arguments, objective=method.objective)
 
-    return Program(Problem(network, targets, weights, guides, scale), compiled_chunk, measure_scale)
+    return Program(problem, complete, compiled_chunk, measure_scale)
 
 
 def device_put(tree: T, resolved: Resolved, inputs: Inputs) -> T:

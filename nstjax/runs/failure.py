@@ -49,7 +49,7 @@ def _name_fault(state: State, values: LogLine, stage: Stage | None) -> str:
         return f"the term {' and '.join(map(repr, terms))}"
     if infinite:
         return "the total"
-    terms = [] if stage is None else _find_faulty_terms(state, stage.compile().problem, stage.method)
+    terms = [] if stage is None else _find_faulty_terms(state, stage.compile().complete(state), stage.method)
     named = " and ".join(map(repr, terms))
     return f"the gradient of the term {named}" if terms else "the gradient of the loss"
 

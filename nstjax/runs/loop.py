@@ -56,7 +56,7 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
-    stillness, scales = Stillness(config, count, listener), {}
+    stillness, problem, scale = Stillness(config, count, listener), None, None
     # A member of a group that diverged before a resume makes no further line.
     latest: list[LogLine] = [log[-1] if log else {} for log in logs]
     seconds_per_step = CHUNK_SECONDS
@@ -81,19 +81,20 @@ def run_loop(
                 stage = stages[index]
                 height, width = stage.shape
                 listener.notice(f"continuing at {width}x{height} pixels")
-                state = stage.resize(state)
+                state, problem, scale = stage.resize(state), None, None
                 continue
 
             # One chunk.
             program = stage.compile()
+            problem = problem or program.complete(state)
             chunk_start = time.perf_counter()
             # With no steps, those who are behind catch up.
             length = 0 if behind.any() else choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
-            problem = replace(program.problem, scale=scales[index]) if index in scales else program.problem
             state, metrics = jax.block_until_ready(program.chunk(state, problem, np.int32(length)))
-            if index not in scales and (_per_run(state.failed) & ~failed).any():
+            if scale is None and (_per_run(state.failed) & ~failed).any():
                 # Perhaps the lowest loss measures nothing; see ``divergence``. The step is tried again with the scale.
-                scales[index] = program.measure_scale()
+                scale = program.measure_scale()
+                problem = replace(problem, scale=scale)
                 state = stage.device_put(replace(state, failed=jnp.asarray(failed.reshape(state.failed.shape))))
             now = time.perf_counter()
             counts, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed

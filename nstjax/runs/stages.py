@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 
 from nstjax import multiscale
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.experiment.resolve import Resolved, resize_run
 from nstjax.optimise import Method, State
+from nstjax.parameterisation import find_finest_details
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
 
@@ -64,7 +67,8 @@ def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Reso
     sizes = [(resize_run(resolved, pictures), pictures) for pictures in resize_to_each_size(inputs, resolved.config)]
     stages: list[Stage] = []
     for end, (run, pictures) in zip(resolved.config.size_ends, sizes, strict=True):
-        before = stages[-1].method if stages else run.method
+        before, last = stages[-1].method if stages else run.method, run is sizes[-1][0]
+        resize = jax.jit(make_resize(before, run.method, pictures, run.config, last=last))
         stages.append(
             Stage(
                 shape=get_shape(pictures),
@@ -72,7 +76,7 @@ def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Reso
                 method=run.method,
                 abstract_state=compiling.make_abstract_state(run, pictures),
                 make_initial_state=functools.partial(_make_initial_state, run, pictures),
-                resize=jax.jit(make_resize(before, run.method, pictures, run.config)),
+                resize=functools.partial(resize, details=find_details(run.config, pictures, last=last)),
                 device_put=functools.partial(compiling.device_put, resolved=run, inputs=pictures),
                 compile=functools.cache(functools.partial(compile_size, run, pictures)),
             )
@@ -86,17 +90,37 @@ def get_shape(pictures: Inputs) -> tuple[int, int]:
     return height, width
 
 
-def make_resize(before: Method, after: Method, pictures: Inputs, config: Config) -> Callable[[State], State]:
-    """Return the function that resizes a state to the size of `pictures`.
+def make_resize(
+    before: Method, after: Method, pictures: Inputs, config: Config, *, last: bool
+) -> Callable[[State, Array | None], State]:
+    """Return the function (state, details or None) that resizes a state to the size of `pictures`.
 
     Args:
         before: the method at the size of the state.
         after: the method at the size of the pictures.
         pictures: the pictures at the next size.
-        config: the settings, for the filter that resizes pictures.
+        config: the settings, for what changes between sizes.
+        last: whether the next size is the last.
     """
-    shape, resampling = get_shape(pictures), config.resampling
-    return functools.partial(multiscale.resize_state, shape=shape, before=before, after=after, resampling=resampling)
+
+    def resize(state: State, details: Array | None) -> State:
+        return multiscale.resize_state(
+            state,
+            get_shape(pictures),
+            before=before,
+            after=after,
+            resampling=config.resampling,
+            details=details,
+            restart=config.restart_optimiser,
+            rate_factor=config.last_size_rate if last else 1.0,
+        )
+
+    return resize
+
+
+def find_details(config: Config, pictures: Inputs, *, last: bool) -> Array | None:
+    """Return the details of the content that are added at the change to the size of `pictures`; None for none."""
+    return find_finest_details(jnp.asarray(pictures.content)) if config.content_details and not last else None
 
 
 def _make_initial_state(resolved: Resolved, pictures: Inputs) -> State:

@@ -1,8 +1,12 @@
 """Warnings about runs that have nothing to do: a loss of zero at the start, a picture that does not move."""
 
-import numpy as np
+import functools
 
-from nstjax import optimise
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
 from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
 from nstjax.optimise import State
@@ -37,7 +41,7 @@ class Stillness:
         made = np.atleast_1d(state.step)[runs] - steps[runs]
         starts_at_zero = (steps[runs] == 0) & (totals[runs, 0] == 0)
         self._warn(starts_at_zero & (made > 0), "starts with a loss of exactly 0, so nothing draws it anywhere")
-        self._still = np.where(np.atleast_1d(optimise.has_moved(state))[runs], 0, self._still + made)
+        self._still = np.where(np.atleast_1d(has_moved(state))[runs], 0, self._still + made)
         is_still = self._still >= self._limit
         self._warn(is_still & (made > 0), f"has not moved at all in the last {self._limit:,} steps")
 
@@ -47,3 +51,13 @@ class Stillness:
             picture = f"the picture{members}"
             self._listener.warning(f"{picture} {problem}: check the loss weights and the learning rate")
             self._warned |= concerned
+
+
+@jax.jit
+def has_moved(state: State) -> Bool[Array, "..."]:
+    """Return whether the last step changed the parameters; of stacked states, whether it changed each."""
+
+    def differs(new: Array, old: Array) -> Bool[Array, "..."]:
+        return jnp.any(new != old, axis=tuple(range(state.step.ndim, new.ndim)))
+
+    return functools.reduce(jnp.logical_or, jax.tree.leaves(jax.tree.map(differs, state.parameters, state.previous)))

@@ -7,6 +7,7 @@ once.
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -24,8 +25,9 @@ from nstjax.experiment.resolve import Resolved
 from nstjax.optimise import Method, Problem, State, trace_chunk
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
+from nstjax.runs.stages import find_details
 from nstjax.system import devices
-from nstjax.types import Term
+from nstjax.types import Targets, Term
 
 _MEMORY_SHARE = 0.9
 """The share of the free memory that a group may take. The rest is for what the estimate does not see."""
@@ -58,6 +60,7 @@ class Members:
             sizes = ", ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
             raise UserError(f"the content pictures of a sweep must be of one size, not {sizes}: crop them to one size")
         self._compute_targets = jax.jit(compiling.make_target_function(runs[0], inputs[0]))
+        self._complete_targets = jax.jit(self._trace_complete_targets)
         self._distinct_inputs = {identify_pictures(pictures): pictures for pictures in inputs}
         forms = [
             jax.eval_shape(self._compute_targets, self._network, compiling.collect_pictures(pictures))
@@ -69,7 +72,11 @@ class Members:
         contents, styles = ({identity[k] for identity in self._distinct_inputs} for k in (0, 1))
         differs = {"content": len(contents) > 1, "style": len(styles) > 1}
         terms = (term for term in self.method.objective.terms if isinstance(term, Term))
-        self._varying = frozenset(term.name for term in terms if differs[term.target])
+        # Each member has its own start.
+        differs |= {"both": any(differs.values()) or self.method.objective.needs_start}
+        self._varying = frozenset(
+            term.name for term in terms if differs["both" if callable(term.target) else term.target]
+        )
         self._targets: dict[Any, Any] = {}
         self._compiled: dict[int, Any] = {}
 
@@ -98,13 +105,16 @@ class Members:
     def _compile(self, size: int) -> Any:
         weights = {name: _abstract(jnp.float32(0), self._spread, size) for name in self.method.objective.names}
         targets = {
-            name: _abstract(target, self._spread, size) if name in self._varying else _abstract(target, self._whole)
+            name: _abstract(target, self._choose_sharding(name), *([size] if name in self._varying else []))
             for name, target in self._abstract_targets.items()
         }
         guides = _abstract(self._abstract_guides, self._whole)
         scale = _abstract(jnp.float32(0), self._spread, size)
-        problem = Problem(_abstract(self._network, self._whole), targets, weights, guides, scale)
-        state = self.make_abstract_state(size)
+        state, network = self.make_abstract_state(size), _abstract(self._network, self._whole)
+        if self.method.objective.needs_start:
+            completed = jax.eval_shape(self._complete_targets, targets, network, state.start)
+            targets = {name: _abstract(target, self._choose_sharding(name)) for name, target in completed.items()}
+        problem = Problem(network, targets, weights, guides, scale)
         with compiling.set_precision(self._config):
             lowered = run_chunks.lower(
                 state, problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
@@ -113,10 +123,16 @@ class Members:
 
     def make_initial_state(self, members: Sequence[int]) -> State:
         """Make the initial states of the given members, stacked."""
-        starts = jnp.stack([jnp.asarray(self._inputs[member].start) for member in members])
-        rates = jnp.array([self._runs[member].config.rate for member in members], jnp.float32)
+        starts = jnp.stack([compiling.make_start(self._config, self._inputs[member]) for member in members])
+        rates = jnp.array([self._runs[member].config.first_rate for member in members], jnp.float32)
         keys = jnp.stack([jax.random.key(self._runs[member].config.seed) for member in members])
         return self.device_put(jax.vmap(self._init)(starts, rates, keys))
+
+    def find_details(self, members: Sequence[int], *, last: bool) -> Array | None:
+        """Find what is added to the given members' pictures at the change to this size, stacked; None for nothing."""
+        details = [find_details(self._config, self._inputs[member], last=last) for member in members]
+        added = [picture for picture in details if picture is not None]
+        return jnp.stack(added) if added else None
 
     def device_put(self, state: State) -> State:
         """Spread a stacked state over the devices."""
@@ -129,10 +145,8 @@ class Members:
         targets = {}
         for name, target in first_targets.items():
             if name in self._varying:
-                stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _ in computed))
-                targets[name] = jax.device_put(stacked, self._spread)
-            else:
-                targets[name] = jax.device_put(target, self._whole)
+                target = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(values[name] for values, _ in computed))
+            targets[name] = jax.device_put(target, self._choose_sharding(name))
         weights = {
             name: jnp.array([self._runs[member].config.loss_weights[name] for member in members], jnp.float32)
             for name in self.method.objective.names
@@ -140,7 +154,25 @@ class Members:
         weights, scale = jax.device_put((weights, jnp.zeros(len(members), jnp.float32)), self._spread)
         network, guides = jax.device_put((self._network, guides), self._whole)
         problem = Problem(network, targets, weights, guides, scale)
-        return Program(problem, self.compile(len(members)), functools.partial(self._measure_scales, members))
+        chunk, measure_scales = self.compile(len(members)), functools.partial(self._measure_scales, members)
+        return Program(problem, functools.partial(self._complete, problem), chunk, measure_scales)
+
+    def _complete(self, problem: Problem, state: State) -> Problem:
+        """Return a stacked problem with the targets that depend on the start of the size of a stacked state."""
+        if not self.method.objective.needs_start:
+            return problem
+        with compiling.set_precision(self._config):
+            completed = self._complete_targets(problem.targets, problem.network, state.start)
+        targets = {name: jax.device_put(target, self._choose_sharding(name)) for name, target in completed.items()}
+        return replace(problem, targets=targets)
+
+    def _trace_complete_targets(self, targets: Targets, network: Any, starts: Array) -> Targets:
+        axes = {name: 0 if name in self._varying else None for name in targets}
+        complete = self.method.objective.complete_targets
+        return jax.vmap(complete, in_axes=(axes, None, 0), out_axes=axes)(targets, network, starts)
+
+    def _choose_sharding(self, term: str) -> NamedSharding:
+        return self._spread if term in self._varying else self._whole
 
     def _measure_scales(self, members: Sequence[int]) -> Array:
         """Return the scale of the loss of each of the given members, stacked."""

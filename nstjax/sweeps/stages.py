@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+from jax import Array
 
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
@@ -25,8 +26,9 @@ def make_group_stages(members_by_size: Sequence[Members], numbers: Sequence[int]
     """
     stages: list[Stage] = []
     for end, members in zip(config.size_ends, members_by_size, strict=True):
-        before = stages[-1].method if stages else members.method
-        resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures, config)))
+        before, last = stages[-1].method if stages else members.method, members is members_by_size[-1]
+        resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures, config, last=last)))
+        details = members.find_details(numbers, last=last)
         stages.append(
             Stage(
                 shape=get_shape(members.pictures),
@@ -34,7 +36,7 @@ def make_group_stages(members_by_size: Sequence[Members], numbers: Sequence[int]
                 method=members.method,
                 abstract_state=members.make_abstract_state(len(numbers)),
                 make_initial_state=functools.partial(members.make_initial_state, numbers),
-                resize=functools.partial(_compose, members.device_put, resize),
+                resize=functools.partial(_resize, resize, details, members),
                 device_put=members.device_put,
                 compile=functools.cache(functools.partial(members.make_program, numbers)),
             )
@@ -42,8 +44,8 @@ def make_group_stages(members_by_size: Sequence[Members], numbers: Sequence[int]
     return stages
 
 
-def _compose(outer: Callable[[Any], State], inner: Callable[[State], Any], state: State) -> State:
-    return outer(inner(state))
+def _resize(resize: Callable[..., State], details: Array | None, members: Members, state: State) -> State:
+    return members.device_put(resize(state, details))
 
 
 def make_members(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]) -> list[Members]:

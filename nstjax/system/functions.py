@@ -30,6 +30,12 @@ def find_signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
+def has_argument(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a function has an argument of this name."""
+    signature = find_signature(function)
+    return signature is not None and name in signature.parameters
+
+
 def check_arguments(function: Any, kind: str, *, positional: int, keywords: Sequence[str] = (), expected: str) -> None:
     """Raise if a function cannot be called with the given arguments.
 

@@ -145,6 +145,20 @@ def test_area_enlarges_as_bilinear_does():
     )
 
 
+@pytest.mark.parametrize("size", [(13, 17), (15, 20), (1, 1), (60, 71)])
+def test_aliased_interpolation_looks_at_four_pixels(size):
+    """The middle of pixel i of n is at (i + 0.5) / n of the side; beyond the outermost middles the value stays."""
+    picture = np.random.default_rng(0).random((30, 40, 3), np.float32)
+    weights = []
+    for old, new in zip(picture.shape, size, strict=False):
+        at = np.clip((np.arange(new)[:, None] + 0.5) * old / new - 0.5, 0, old - 1)
+        weights.append(np.maximum(0, 1 - np.abs(at - np.arange(old))))
+    expected = np.einsum("ih,jw,hwc->ijc", *weights, picture.astype(np.float64))
+    resampled = resample(picture, *size, resampling="bilinear-aliased")
+    assert resampled.dtype == np.float32
+    np.testing.assert_allclose(resampled, expected, atol=1e-6)
+
+
 def test_transparency_is_resized_by_the_same_filter():
     picture = Picture(smooth_picture(30, 40), smooth_picture(30, 40, seed=1)[..., 0])
     resized = resize(picture, 20, resampling="area")

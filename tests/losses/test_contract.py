@@ -123,6 +123,7 @@ KEY = jax.random.key(3)
 ROWS_X, ROWS_T = X.reshape(N, C), T.reshape(N, C)
 EUCLIDEAN = np.sqrt([[np.mean((a - b) ** 2) for b in ROWS_T] for a in ROWS_X])
 VECTOR_DISTANCES = {
+    "cosine": ("feature_vectors", np.mean(1 - np.diag(cosines64(ROWS_X, ROWS_T)))),
     "EntropicTransport": ("feature_vectors", sinkhorn64(ROWS_X, ROWS_T)),
     "histogram_matching": (
         "feature_vectors",
@@ -222,9 +223,11 @@ CONTRACT = pytest.mark.parametrize(("loss", "zero", "off", "golden", "floor"), l
 
 def test_every_loss_is_in_the_suite():
     lifts = {"LayerSum", "layer_sum", "layer_mean", "takes_key", "Sampled", "sampled", "sampled_alike", "hypercolumns"}
-    classes = {"WassersteinGaussian", "SlicedWasserstein"}  # wasserstein_gaussian and sliced_wasserstein are in it
+    lifts |= {"draw_positions"}
+    # wasserstein_gaussian, sliced_wasserstein, nearest_cosine and moment_matching are in it, which are made of these.
+    parts = {"WassersteinGaussian", "SlicedWasserstein", "find_nearest_cosine", "moment_difference", "vector_moments"}
     contract = {*DISTANCES, *MATRIX_DISTANCES, *MOMENT_DISTANCES, *VECTOR_DISTANCES, *PICTURE_LOSSES}
-    assert set(losses.__all__) - lifts - classes == contract
+    assert set(losses.__all__) - lifts - parts == contract
     modules = {name: getattr(value, "__module__", "") for name, value in vars(losses).items()}
     public = {name for name, module in modules.items() if module.startswith("nstjax.losses.")}
     assert public == set(losses.__all__)

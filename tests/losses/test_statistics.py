@@ -185,8 +185,10 @@ def test_hypercolumns_stack_the_layers_at_each_position():
     fine, coarse = np.random.default_rng(1).standard_normal((16, 24, 3)), np.zeros((4, 6, 5)) + np.arange(5)
     actual = statistics.Hypercolumns(stride=4)({"a": jnp.float32(fine), "b": jnp.float32(coarse)})
     assert actual.shape == (24, 8)
-    # Hypercolumns lie at the centres of squares of 4x4 positions, where four positions meet.
-    expected = fine.reshape(4, 4, 6, 4, 3)[:, 1:3, :, 1:3].mean(axis=(1, 3)) / 3
+    # Hypercolumns lie on a grid from corner to corner: 4 rows in 16 are at the thirds of 15, which are whole numbers.
+    columns = np.linspace(0, 23, 6)
+    left, share = columns.astype(int), (columns % 1)[:, None]
+    expected = ((1 - share) * fine[::5][:, left] + share * fine[::5][:, np.minimum(left + 1, 23)]) / 3
     np.testing.assert_allclose(actual[:, :3], expected.reshape(24, 3), atol=1e-6)
     np.testing.assert_allclose(actual[:, 3:], np.broadcast_to(np.arange(5) / 5, (24, 5)), rtol=1e-6)
     assert statistics.Hypercolumns() == statistics.Hypercolumns(stride=4)

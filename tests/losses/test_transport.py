@@ -168,6 +168,16 @@ def test_hypercolumns_interpolate_every_layer():
     at[0] = 0.0
     expected = [np.concatenate([bilinear64(F, y, x) for F in MAPS.values()]) for y, x in np.float32(at)]
     np.testing.assert_allclose(losses.hypercolumns(float32(MAPS), jnp.float32(at)), expected, rtol=1e-5, atol=1e-6)
+    nearest = [np.concatenate([F[int(y * len(F)), int(x * F.shape[1])] for F in MAPS.values()]) for y, x in at]
+    np.testing.assert_array_equal(
+        losses.hypercolumns(float32(MAPS), jnp.float32(at), interpolate=False), np.float32(nearest)
+    )
+
+
+def test_positions_are_the_centres_of_all_positions_of_the_largest_map():
+    at = np.asarray(losses.draw_positions(KEY, 2000, float32(MAPS))) * [8, 6]
+    np.testing.assert_allclose(at % 1, 0.5, atol=1e-6)
+    assert {tuple(position) for position in at.astype(int).tolist()} == {(i, j) for i in range(8) for j in range(6)}
 
 
 def test_sampled_positions_depend_on_the_key_and_are_shared_by_sampled_alike():
@@ -179,6 +189,7 @@ def test_sampled_positions_depend_on_the_key_and_are_shared_by_sampled_alike():
     assert abs(separate(x, t, KEY) - 1) > 0.01
     sizes = losses.sampled(lambda a, b: jnp.float32(1000 * len(a) + len(b)), positions=5, target_positions=9)
     assert sizes(x, t, KEY) == 5009
+    assert sizes(x, jnp.zeros((4, 5)), KEY) == 5004  # a target that a function has made
     assert losses.takes_key(alike) and alike != separate
     assert losses.sampled(losses.self_similarity) == losses.sampled(losses.self_similarity)
 

@@ -126,6 +126,21 @@ def test_a_run_that_has_diverged_keeps_its_picture():
     np.testing.assert_allclose(picture(resized, method=large), expected, atol=1e-6)
 
 
+def test_details_are_added_the_optimiser_restarts_and_the_rate_changes():
+    small, large = make_methods(adam(), LaplacianPyramid)
+    details = jnp.asarray(smooth_picture(*LARGE, seed=5)) - 0.5
+    options = {"before": small, "after": large}
+    plain = resize_state(run_steps(small), LARGE, **options)
+    changed = resize_state(run_steps(small), LARGE, **options, details=details, restart=True, rate_factor=0.5)
+    added = large.parameterisation.decode(changed.parameters) - large.parameterisation.decode(plain.parameters)
+    np.testing.assert_allclose(added, details, atol=1e-5)  # rounding of the pyramid in float32
+    assert optax.tree.get(changed.optimiser, "learning_rate") == jnp.float32(0.005)
+    initial = large.optimiser.init(changed.parameters)
+    expected = optax.tree.set(initial, learning_rate=jnp.float32(0.005))
+    assert all(map(np.array_equal, jax.tree.leaves(changed.optimiser), jax.tree.leaves(expected)))
+    assert int(changed.step) == 3 and optax.tree.get(plain.optimiser, "learning_rate") == jnp.float32(0.01)
+
+
 def test_a_resized_state_can_be_donated():
     small, large = make_methods(adam(), keep="best")
     resized = jax.jit(lambda state: resize_state(state, LARGE, before=small, after=large))(run_steps(small))
@@ -178,6 +193,7 @@ def test_replacing_sizes_and_steps():
         ({"sizes": (32, 64), "size_steps": (1, 2, 3)}, "steps for 3 sizes, but there are 2"),
         ({"sizes": (32, 64), "shard_picture": True}, "takes one size"),
         ({"sizes": (0, 64)}, "sizes must be at least 1"),
+        ({"restart_optimiser": True, "schedule": "cosine"}, "restart-optimiser does not go with schedule cosine"),
         ({"sizes": (0.5, 64)}, "sizes must be a whole number"),
         ({"size_steps": (10**20,)}, "steps must be at most 2,147,483,647"),
         ({"loss_weights": {"style": 1e40}}, r"must be a finite number, not 1e\+40"),
@@ -228,7 +244,13 @@ def test_each_size_continues_from_the_one_before(workspace):
     assert np.abs(result.picture - coarse_picture).max() < 0.2
 
 
-@pytest.mark.parametrize("settings", [{}, {"parameterisation": "fourier", "keep": "average"}, {"keep": "best"}])
+FROM_MEAN = {"init": "style-mean", "content_details": True, "restart_optimiser": True, "last_size_rate": 0.5}
+"""A run as STROTSS makes it."""
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"parameterisation": "fourier", "keep": "average"}, {"keep": "best"}, FROM_MEAN]
+)
 @pytest.mark.parametrize("stop", [3, 5, 7])
 def test_a_run_stopped_at_any_size_resumes_to_the_same_bytes(workspace, stop, settings):
     pieces = {"snapshot_every": 2, "log_every": 1, **PYRAMID, **settings}
@@ -248,6 +270,20 @@ def test_a_run_stopped_at_any_size_resumes_to_the_same_bytes(workspace, stop, se
     assert read_losses("whole") == read_losses("cut")
     for name in ("000004.png", "000008.png"):
         assert Path("whole/snapshots", name).read_bytes() == Path("cut/snapshots", name).read_bytes()
+
+
+def test_a_run_from_the_mean_of_the_style_begins_with_the_details_of_the_content(workspace):
+    settings = {"resampling": "area", "depth": 16, "snapshots": (0,), "learning_rate": 1e-5, **FROM_MEAN}
+    run_quick("whole", sizes=(20, 32), size_steps=(1, 1), **settings)
+    style, content = (images.read(f"{name}.png").rgb for name in ("style", "content"))
+    mean = images.resize(images.resize(style, 32, resampling="area"), 20, resampling="area").mean(axis=(0, 1))
+    small = images.resample(images.resize(content, 32, resampling="area"), 15, 20, resampling="area")
+    expected = mean + LaplacianPyramid(15, 20).encode(jnp.asarray(small))[0]
+    snapshot = images.read("whole/snapshots/000000.png").rgb
+    np.testing.assert_allclose(snapshot, np.clip(expected, 0, 1), atol=0.51 / 255)  # 8 bits
+    # At the last size no details are added.
+    enlarged = jax.image.resize(expected, (24, 32, 3), "linear")
+    np.testing.assert_allclose(images.read("whole/output.png").rgb, np.clip(enlarged, 0, 1), atol=1e-4)  # 16 bits
 
 
 def test_sizes_beyond_the_picture_are_dropped_with_a_warning(workspace):

@@ -99,7 +99,7 @@ class Moves:
 
 
 def test_a_picture_is_reported_after_a_hundred_steps_without_a_move(monkeypatch):
-    monkeypatch.setattr("nstjax.optimise.has_moved", lambda state: np.array([True, False]))
+    monkeypatch.setattr("nstjax.runs.stillness.has_moved", lambda state: np.array([True, False]))
     listener = Warnings()
     stillness = Stillness(CONFIG.replace(steps=1000), 2, listener)
     for step in range(0, 200, 10):
