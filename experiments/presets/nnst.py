@@ -1,12 +1,13 @@
-"""Kolkin et al.'s Neural Neighbor Style Transfer: each feature drawn to the style's nearest, coarse to fine.
+"""Kolkin et al.'s Neural Neighbor Style Transfer: every feature becomes the nearest of the style, coarse to fine.
 
     nstjax run CONTENT STYLE --preset nnst
 
-Hypercolumns of ten convolutions, each layer divided by its number of channels, at every fourth position, centred; the
-mean cosine distance of each hypercolumn from the nearest of the style. Long sides 64, 128, 256, 512 with 200 steps of
-Adam each, and 400 at the last, learning rate 0.002 on a Laplacian pyramid, from the content; there is no content term.
-Meant for the torchvision flavour, down to block4_conv3, and for an accelerator: at 512 pixels every step compares
-16,384 positions with as many others.
+Hypercolumns of ten convolutions, each layer divided by its number of channels, at every fourth position. At each size
+the nearest of the style is found once for each hypercolumn of a picture that is three quarters content and one quarter
+result so far, by the cosine after centring, also in the style turned by 90, 180 and 270 degrees. The result is drawn to
+these: the loss is the mean cosine distance, and there is no content term. Long sides 64, 128, 256, 512 with 200 steps
+of Adam each, which starts again at each size; learning rate 0.002 on a Laplacian pyramid, from the content. Meant for
+the torchvision flavour, down to block4_conv3.
 
 Source: https://github.com/nkolkin13/NeuralNeighborStyleTransfer at commit 290976a; Kolkin, Kucera, Paris, Sykora,
 Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
@@ -14,18 +15,20 @@ Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
 Differs from the source:
 
 - It has VGG16; here VGG19 with the convolutions of the same names.
-- It finds the nearest once per size, from the content blended with the result, and keeps them; in its last 200 steps it
-  finds them at every step, layer by layer instead of by hypercolumns. Here they are found at every step, by
-  hypercolumns, from the result.
-- It also searches the style turned by 90, 180 and 270 degrees.
+- It makes 200 more steps at the last size, which find the nearest at every step, layer by layer.
 - Its pyramid has eight levels at 512 pixels and five at 64; here five at every size.
-- It restarts Adam at each size; here the moments carry over.
-- Its feature maps are brought to one size with their corners aligned; here with the centres of their positions aligned.
+- It resizes pictures and feature maps with the corners aligned; here with the centres of positions aligned.
 - At the end it gives the result colours made from the content's; here the result keeps its colours.
-- It resizes by bilinear interpolation; here by Lanczos interpolation.
 """
 
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
 import nstjax
+from nstjax.losses import find_nearest_cosine
+from nstjax.parameterisation import find_finest_details
+from nstjax.types import Statistic
 
 config = nstjax.Config(
     layers={
@@ -40,23 +43,35 @@ config = nstjax.Config(
     size=512,
     smallest_size=64,
     size_ratio=2.0,
-    size_steps=(200, 200, 200, 400),
+    size_steps=(200,),
     enlarge=True,
+    resampling="bilinear-aliased",
     parameterisation="laplacian",
     learning_rate=2e-3,
+    restart_optimiser=True,
 )
 
-version = 1
+version = 2
+
+
+@dataclass(frozen=True)
+class NearestOfStyle:
+    """The hypercolumns of the style that are nearest to those of the content blended with the start."""
+
+    layers: tuple[str, ...]
+    hypercolumns: Statistic
+
+    def __call__(self, network, content, style, start):
+        """Return the target [N, C]."""
+        blended = 0.75 * content + 0.25 * (start + find_finest_details(content))
+        columns = self.hypercolumns(network.features(blended, self.layers))
+        turned = [network.features(jnp.rot90(style, quarters), self.layers) for quarters in range(4)]
+        style_columns = jnp.concatenate([self.hypercolumns(features) for features in turned])
+        return style_columns[find_nearest_cosine(columns, style_columns)]
 
 
 def terms(config):
-    """Return the cosine distance of hypercolumns from their nearest."""
-    return (
-        nstjax.Term(
-            "style",
-            config.layers["style"],
-            nstjax.statistics.Hypercolumns(stride=4),
-            nstjax.losses.nearest_cosine,
-            target="style",
-        ),
-    )
+    """Return the cosine distance of hypercolumns from the nearest of the style."""
+    layers, hypercolumns = config.layers["style"], nstjax.statistics.Hypercolumns(stride=4)
+    target = NearestOfStyle(layers, hypercolumns)
+    return (nstjax.Term("style", layers, hypercolumns, nstjax.losses.cosine, target=target),)

@@ -2,12 +2,14 @@
 
     nstjax run CONTENT STYLE --preset strotss
 
-The picture and nine convolutions, read at 1,024 random positions of the result and 5,000 of the style, drawn again at
-every step. Content is self-similarity, style the relaxed earth mover's distance, "moments" the distance of means and
-covariances, "palette" a relaxed earth mover's distance of colours. The total is
+The picture and nine convolutions, read at 1,024 random positions of the result, drawn again at every step, and at 5,000
+of the style, drawn once for each size. Content is self-similarity, style the relaxed earth mover's distance, "moments"
+the distance of means and covariances, "palette" a relaxed earth mover's distance of colours. The total is
 ``(a content + style + moments + palette / max(a, 1)) / (a + 2)``, where a is 16 at 64 pixels and halved whenever the
-size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each, learning rate 0.002 on a Laplacian pyramid.
-Meant for the torchvision flavour, down to block5_conv3.
+size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each on a Laplacian pyramid, which starts again at
+each size; learning rate 0.002, and half of that at the last size. From the mean colour of the style with the finest
+details of the content, which are added again at each size but the last. Meant for the torchvision flavour, down to
+block5_conv3.
 
 Source: https://github.com/nkolkin13/STROTSS at commit 9a1543a, with a content weight of 1; Kolkin, Salavon and
 Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity", 2019.
@@ -15,23 +17,27 @@ Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
 Differs from the source:
 
 - It has VGG16; here VGG19 with the convolutions of the same names.
-- It draws the style's 5,000 positions once per size, and one set of the result's for all terms; here each term draws
-  both at every step. It reads layers with their corners aligned; here with the centres of their positions aligned.
-- It starts each size from the result so far with the finest details of the content, and the first from the style's mean
-  colour with these details; here the first starts from the content, and the details are those of the result.
-- It restarts RMSprop at each size, and takes a learning rate of 0.001 at the last; here both continue.
+- It reads all terms at one set of the result's positions; here each term draws its own.
+- It reads layers, and forms its pyramid, with the corners aligned; here with the centres of positions aligned.
 - Equal colours have distance 0; in the source at least 0.0018.
-- It reduces pictures by bilinear interpolation without anti-aliasing; here with it.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
 
 import nstjax
 from nstjax.losses import (
-    moment_matching,
+    draw_positions,
+    hypercolumns,
+    moment_difference,
     relaxed_earth_mover,
     relaxed_earth_mover_of_colours,
     sampled,
     sampled_alike,
     self_similarity,
+    vector_moments,
 )
 
 LAYERS = (
@@ -51,14 +57,18 @@ config = nstjax.Config(
     size_ratio=2.0,
     size_steps=(250,),
     enlarge=True,
+    resampling="bilinear-aliased",
+    init="style-mean",
+    content_details=True,
     parameterisation="laplacian",
-    resampling="bilinear",
     optimiser="rmsprop",
     learning_rate=2e-3,
+    last_size_rate=0.5,
     beta2=0.99,
+    restart_optimiser=True,
 )
 
-version = 2
+version = 3
 
 
 def content(x, t, key):
@@ -70,28 +80,43 @@ def content(x, t, key):
 def style(x, t, key):
     """Return the relaxed earth mover's distance of hypercolumns, over a + 2."""
     a = 1024 / max(x["input"].shape)
-    return 1 / (a + 2) * sampled(relaxed_earth_mover, positions=1024, target_positions=5000)(x, t, key)
+    return 1 / (a + 2) * sampled(relaxed_earth_mover, positions=1024)(x, t, key)
 
 
 def moments(x, t, key):
     """Return the distance of means and covariances, over a + 2."""
     a = 1024 / max(x["input"].shape)
-    return 1 / (a + 2) * sampled(moment_matching, positions=1024, target_positions=5000)(x, t, key)
+    return 1 / (a + 2) * sampled(moment_difference, positions=1024)(x, t, key)
 
 
 def palette(x, t, key):
     """Return the relaxed earth mover's distance of colours, over (a + 2) max(a, 1)."""
     a = 1024 / max(x["input"].shape)
-    colours = sampled(relaxed_earth_mover_of_colours, positions=1024, target_positions=5000)
-    return 1 / ((a + 2) * max(a, 1)) * colours(x, t, key)
+    return 1 / ((a + 2) * max(a, 1)) * sampled(relaxed_earth_mover_of_colours, positions=1024)(x, t, key)
+
+
+@dataclass(frozen=True)
+class StyleColumns:
+    """Hypercolumns of the style at 5,000 positions; or, if there is a ``summary``, that function of them."""
+
+    layers: tuple[str, ...]
+    summary: Callable | None = None
+
+    def __call__(self, network, content, style):
+        """Return the target of a term."""
+        maps = network.features(style, self.layers)
+        columns = hypercolumns(maps, draw_positions(jax.random.key(0), 5000, maps), interpolate=False)
+        return columns if self.summary is None else self.summary(columns)
 
 
 def terms(config):
     """Return self-similarity, relaxed transport of features, their moments, and relaxed transport of colours."""
-    maps = nstjax.per_layer(nstjax.statistics.feature_map)
+    layers, maps = config.layers, nstjax.per_layer(nstjax.statistics.feature_map)
     return (
-        nstjax.Term("content", config.layers["content"], maps, content, target="content"),
-        nstjax.Term("style", config.layers["style"], maps, style, target="style"),
-        nstjax.Term("moments", config.layers["moments"], maps, moments, target="style"),
-        nstjax.Term("palette", config.layers["palette"], maps, palette, target="style"),
+        nstjax.Term("content", layers["content"], maps, content, target="content"),
+        nstjax.Term("style", layers["style"], maps, style, target=StyleColumns(layers["style"])),
+        nstjax.Term(
+            "moments", layers["moments"], maps, moments, target=StyleColumns(layers["moments"], vector_moments)
+        ),
+        nstjax.Term("palette", layers["palette"], maps, palette, target=StyleColumns(layers["palette"])),
     )

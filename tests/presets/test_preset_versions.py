@@ -22,11 +22,11 @@ PINNED = {
     "neural-style": (2, "4d3e7a6ff86fb262"),
     "neural-style-pt": (2, "9838e5dc899c63dd"),
     "neural-style-tf": (2, "2296130787af3078"),
-    "nnst": (1, "d5ebe56cc8f87988"),
+    "nnst": (2, "ab66e89358f9855a"),
     "pystiche": (2, "d3df09de7a21669d"),
     "pytorch-tutorial": (2, "592a612a1baed6a0"),
-    "sliced-wasserstein": (2, "726779d3d6bca6a4"),
-    "strotss": (2, "a3a396600e553847"),
+    "sliced-wasserstein": (2, "4d1b21a1ba03655e"),
+    "strotss": (3, "4ac48868e292f2c5"),
     "style-transfer-pytorch": (2, "edbc0ece9a96920f"),
     "tensorflow-tutorial": (2, "4b49f64bdc6833a9"),
     "tutorial": (1, "fab62cc383dabf22"),
@@ -50,6 +50,7 @@ DEFAULTS = {
     "blend_shares": (),
     "clamp": False,
     "colour_map": "monge",
+    "content_details": False,
     "convolution": "auto",
     "deterministic": False,
     "dtype": "float32",
@@ -62,6 +63,7 @@ DEFAULTS = {
     "init_noise": 0.0,
     "keep": "last",
     "keep_colours": "none",
+    "last_size_rate": 1.0,
     "layers": {},
     "learning_rate": 0.02,
     "line_search": True,
@@ -79,6 +81,7 @@ DEFAULTS = {
     "precision": "default",
     "rematerialise": False,
     "resampling": "lanczos",
+    "restart_optimiser": False,
     "schedule": "constant",
     "schedule_end": 0.0,
     "schedule_rate": 0.96,
@@ -110,7 +113,9 @@ def describe(value):
             for field in dataclasses.fields(value)
             if getattr(value, field.name) != field.default
         }
-        return f"{type(value).__name__}({', '.join(f'{name}={describe(entry)}' for name, entry in fields.items())})"
+        written = f"{type(value).__name__}({', '.join(f'{name}={describe(entry)}' for name, entry in fields.items())})"
+        is_presets = not type(value).__module__.startswith("nstjax.")
+        return f"{written}: {describe(type(value).__call__)}" if is_presets else written
     if isinstance(value, tuple):
         return f"({', '.join(map(describe, value))})"
     if not callable(value):

@@ -14,6 +14,7 @@ from nstjax.network.architecture import FLAVOURS
 from nstjax.objective import Objective
 
 PICTURE, CONTENT, STYLE = smooth_picture(48, 64), smooth_picture(48, 64, seed=1), smooth_picture(40, 56, seed=2)
+START = smooth_picture(48, 64, seed=3)
 KEY = jax.random.key(5)
 
 
@@ -90,13 +91,17 @@ def strotss():
     blocks = ((1, (1, 2)), (2, (1, 2)), (3, (1, 2, 3)), (4, (3,)), (5, (3,)))
     layers = ["input", *(f"block{b}_conv{i}" for b, indices in blocks for i in indices)]
 
-    def draw_positions(term):
-        key_x, key_s, _ = jax.random.split(jax.random.fold_in(KEY, term), 3)
-        return (np.float64(jax.random.uniform(k, (n, 2))) for k, n in ((key_x, 1024), (key_s, 5000)))
+    def draw_positions(key, count, picture):
+        sides = picture.shape[:2]
+        return (np.float64(jax.random.randint(key, (count, 2), 0, jnp.array(sides))) + 0.5) / sides
+
+    def draw_in_picture(term):
+        return draw_positions(jax.random.split(jax.random.fold_in(KEY, term), 3)[0], 1024, PICTURE)
 
     def read_both(term, layers):
-        at_x, at_s = draw_positions(term)
-        return read_hypercolumns(x, layers, at_x), read_hypercolumns(s, layers, at_s)
+        at = draw_positions(jax.random.key(0), 5000, STYLE)
+        nearest = [s[n][tuple((at * s[n].shape[:2]).astype(int).T)] for n in layers]
+        return read_hypercolumns(x, layers, draw_in_picture(term)), np.concatenate(nearest, axis=1)
 
     def cosine(a, b):
         return 1 - unit(a) @ unit(b).T
@@ -104,7 +109,7 @@ def strotss():
     def relaxed_cost(D):
         return max(D.min(axis=0).mean(), D.min(axis=1).mean())
 
-    at, _ = draw_positions(0)
+    at = draw_in_picture(0)
     X, C = read_hypercolumns(x, layers, at), read_hypercolumns(c, layers, at)
     D_x, D_c = cosine(X, X), cosine(C, C)
     content = 1024 * np.abs(D_x / D_x.sum(axis=0) - D_c / D_c.sum(axis=0)).mean()
@@ -122,18 +127,33 @@ def strotss():
 
 
 def nnst():
-    x, _, s = compute_features("torchvision")
     layers = [f"block{b}_conv{i}" for b, count in ((1, 2), (2, 2), (3, 3), (4, 3)) for i in range(1, count + 1)]
+    weights = random_parameters()
 
-    def read_centred(features):
-        h, w, _ = features["input"].shape
-        i, j = np.meshgrid(np.arange(h // 4), np.arange(w // 4), indexing="ij")
-        at = np.stack([(i.ravel() + 0.5) / (h // 4), (j.ravel() + 0.5) / (w // 4)], axis=1)
-        channels = [features[layer].shape[-1] for layer in layers]
-        vectors = read_hypercolumns(features, layers, at) / np.repeat(channels, channels)
+    def make_grid(h, w):
+        i, j = np.meshgrid(np.arange(h), np.arange(w), indexing="ij")
+        return np.stack([i.ravel(), j.ravel()], axis=1)
+
+    def read_columns(picture):
+        """Read every layer at a quarter of the picture's positions, from corner to corner."""
+        features = features64(weights, FLAVOURS["torchvision"], np.float32(picture))
+        h, w = picture.shape[0] // 4, picture.shape[1] // 4
+        columns = []
+        for F in (features[layer] for layer in layers):
+            at = make_grid(h, w) * (np.array(F.shape[:2]) - 1) / (h - 1, w - 1)
+            columns.append(read_hypercolumns({"F": F}, ["F"], (at + 0.5) / F.shape[:2]) / F.shape[-1])
+        return np.concatenate(columns, axis=1)
+
+    def centred(vectors):
         return unit(vectors - vectors.mean(axis=0))
 
-    return {"style": (1, np.mean(1 - (read_centred(x) @ read_centred(s).T).max(axis=1)))}
+    h, w, _ = CONTENT.shape
+    half = np.float64(CONTENT).reshape(h // 2, 2, w // 2, 2, 3).mean(axis=(1, 3))
+    enlarged = read_hypercolumns({"half": half}, ["half"], (make_grid(h, w) + 0.5) / (h, w)).reshape(h, w, 3)
+    blended = 0.75 * CONTENT + 0.25 * (START + CONTENT - enlarged)
+    style = np.concatenate([read_columns(np.rot90(STYLE, quarters)) for quarters in range(4)])
+    target = style[np.argmax(centred(read_columns(blended)) @ centred(style).T, axis=1)]
+    return {"style": (1, np.mean(1 - (unit(read_columns(PICTURE)) * unit(target)).sum(axis=1)))}
 
 
 @pytest.mark.parametrize("reference", [li_wand, sliced_wasserstein, strotss, nnst])
@@ -146,6 +166,7 @@ def test_terms_and_weights_equal_the_sources(reference):
     network = narrow_vgg19(flavour=flavour, pooling=experiment.config.pooling, precision="highest")
     objective = Objective(tuple(experiment.terms(experiment.config)))
     targets = objective.targets(network, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
+    targets = objective.complete_targets(targets, network, jnp.asarray(START))
 
     @jax.jit
     def evaluate(x):
