@@ -37,7 +37,7 @@ from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
 from nstjax.storage import contents, log_lines
 from nstjax.storage.new_folder import check_empty
-from nstjax.system.files import append, is_temporary, open_atomic, write_error_context
+from nstjax.system.files import append, is_temporary, open_atomic, remove_if_left_behind, write_error_context
 from nstjax.system.locks import hold_lock, is_lock_held
 from nstjax.system.plain_data import parse_json
 
@@ -274,4 +274,4 @@ class RunFolder:
         for folder in (self.path, self.path / "inputs", self.path / "snapshots"):
             for path in folder.glob(".*.part"):
                 if is_temporary(path.name):
-                    path.unlink()
+                    remove_if_left_behind(path)

@@ -57,3 +57,17 @@ def test_a_plain_path_leads_to_the_folder_and_leaves_nothing(tmp_path, monkeypat
         (path / "x").touch()
         assert str(path).isascii() and "[" not in str(path)
     assert [Path(file).name for file in folder.iterdir()] == ["x"] and not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_file_that_is_being_written_is_not_left_behind(tmp_path):
+    """One process resumes a run, and removes what killed ones have left, while another draws its report."""
+    killed = tmp_path / f".{'0' * 16}.part"
+    killed.write_bytes(b"half")
+    with files.open_atomic(tmp_path / "page.html") as file:
+        file.write(b"whole")
+        for path in tmp_path.glob(".*.part"):
+            files.remove_if_left_behind(path)
+        assert not killed.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_bytes() == b"whole"
+    files.remove_if_left_behind(killed)  # gone already
