@@ -202,7 +202,9 @@ def parse_config(record: RunRecord) -> Config:
         UserError: this version of nstjax has other settings, or a setting has no such value.
     """
     if other := record["config"].keys() ^ {field.name for field in dataclasses.fields(Config)}:
-        raise UserError(f"the run was made by an nstjax with other settings ({', '.join(sorted(other))}): use that one")
+        first, *others = sorted(other)
+        names = f"{first} and {len(others)} more" if others else first
+        raise UserError(f"the run was made by an nstjax with other settings ({names}): use that one")
     try:
         config = convert(record["config"], Config, "config")
     except ValueError as error:
