@@ -75,7 +75,7 @@ TERMS = {
     ),
     "an unknown target": (
         lambda: nstjax.Term("a", ("relu1_1",), mean, difference, "stile"),  # type: ignore[arg-type]
-        "must be content or style, not 'stile'",
+        "must be content, style or a function, not 'stile'",
     ),
     "a loss of two pictures": (lambda: nstjax.PictureTerm("tv", difference), rf"{PLACE} must take \(picture\), not"),
 }
