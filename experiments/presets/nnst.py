@@ -5,7 +5,7 @@
 Hypercolumns of ten convolutions, each layer divided by its number of channels, at every fourth position, centred; the
 mean cosine distance of each hypercolumn from the nearest of the style. Long sides 64, 128, 256, 512 with 200 steps of
 Adam each, and 400 at the last, learning rate 0.002 on a Laplacian pyramid, from the content; there is no content term.
-Meant for the torchvision flavour, down to block4_conv3, and for an accelerator: at 512 pixels every step compares
+Meant for any flavour, down to block4_conv3, and for an accelerator: at 512 pixels every step compares
 16,384 positions with as many others.
 
 Source: https://github.com/nkolkin13/NeuralNeighborStyleTransfer at commit 290976a; Kolkin, Kucera, Paris, Sykora,
@@ -45,6 +45,11 @@ config = nstjax.Config(
     parameterisation="laplacian",
     learning_rate=2e-3,
 )
+
+flavour = "torchvision"
+
+# Cosine distances do not depend on the size of the activations.
+flavours = {"caffe": {}, "self-taught": {}}
 
 version = 1
 

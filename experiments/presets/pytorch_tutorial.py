@@ -5,7 +5,8 @@
 Content at conv2_2, style at the first five convolutions, all before the ReLU, by Gram matrices ``F F^T / (C N)``;
 mean squares, summed over the layers; weights 1 and 1,000,000; 320 iterations of L-BFGS with steps of length 1 (the
 source asks for 300, and ends with the first round of 20 that goes beyond); the short side is 512 pixels (in the source
-128 if there is no GPU). Meant for the torchvision flavour, down to block3_conv1.
+128 if there is no GPU). Weighted for the torchvision flavour, with other loss weights for caffe's; down to
+block3_conv1.
 
 Source: https://pytorch.org/tutorials/advanced/neural_style_tutorial.html.
 
@@ -34,6 +35,12 @@ config = nstjax.Config(
     steps=320,
     log_every=50,
 )
+
+flavour = "torchvision"
+
+# In blocks 1 to 3 the activations of caffe weights are about a hundred times larger (experiments/studies/flavours.py).
+# The content, quadratic in them, gets 100^-2 of its weight, the style, quadratic in Gram matrices, 100^-4.
+flavours = {"caffe": {"loss_weights": {"content": 1e-4, "style": 1e-2}}, "self-taught": {}}
 
 version = 2
 
