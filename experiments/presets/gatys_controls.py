@@ -26,6 +26,6 @@ config = gatys.config.replace(sizes=(512, 1024), size_by="area", size_steps=(500
 
 flavour, flavours = gatys.flavour, gatys.flavours
 
-version = 2
+version = 3
 
 terms = gatys.terms

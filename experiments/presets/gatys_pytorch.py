@@ -39,10 +39,10 @@ flavour = "caffe"
 
 # In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
 # The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
-SMALLER = {"loss_weights": {"content": 1e4, "style": 1e11}}
-flavours = {"torchvision": SMALLER, "self-taught": SMALLER}
+FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 1e4, "style": 1e11}}
+flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
 
-version = 2
+version = 3
 
 
 def count_channels(name):

@@ -34,10 +34,10 @@ flavour = "caffe"
 
 # In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
 # Content and style, both quadratic in them, get 100^2 times their weights.
-SMALLER = {"loss_weights": {"content": 2e5, "style": 1.0}}
-flavours = {"torchvision": SMALLER, "self-taught": SMALLER}
+FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 2e5, "style": 1.0}}
+flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
 
-version = 2
+version = 3
 
 
 def total_variation(picture):

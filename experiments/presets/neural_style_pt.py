@@ -23,7 +23,7 @@ config = neural_style.config.replace(resampling="bilinear")
 
 flavour, flavours = neural_style.flavour, neural_style.flavours
 
-version = 2
+version = 3
 
 
 def total_variation(picture):

@@ -35,7 +35,7 @@ flavour = "torchvision"
 # The content, quadratic in them, gets 100^-2 of its weight, the style, quadratic in Gram matrices, 100^-4.
 flavours = {"caffe": {"loss_weights": {"content": 1e-4, "style": 1e-5}}, "self-taught": {}}
 
-version = 2
+version = 3
 
 
 def terms(config):

@@ -45,10 +45,10 @@ flavour = "caffe"
 
 # In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
 # The style, quadratic in them, gets 100^2 times its weight.
-SMALLER = {"loss_weights": {"style": 1e4}}
-flavours = {"torchvision": SMALLER, "self-taught": SMALLER}
+FOR_SMALL_ACTIVATIONS = {"loss_weights": {"style": 1e4}}
+flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
 
-version = 2
+version = 3
 
 
 def terms(config):

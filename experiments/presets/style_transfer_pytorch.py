@@ -48,7 +48,7 @@ flavour = "torchvision"
 # Content and style, both quadratic in them, get 100^-2 of their weights.
 flavours = {"caffe": {"loss_weights": {"content": 1.5e-6, "style": 1e-4}}, "self-taught": {}}
 
-version = 2
+version = 3
 
 
 def get_layer_weight(name):

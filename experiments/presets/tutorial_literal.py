@@ -21,10 +21,10 @@ config = tutorial.config.replace(
 flavour = tutorial.flavour
 
 # Here the content term is a style cost too: both get 100^4 times their weights.
-SMALLER = {"loss_weights": {"content": 1e9, "style": 1e11}}
-flavours = {"torchvision": SMALLER, "self-taught": SMALLER}
+FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 1e9, "style": 1e11}}
+flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
 
-version = 1
+version = 2
 
 
 def terms(config):

@@ -34,7 +34,7 @@ from nstjax.runs import stylize
 
 CONTENT, STYLE = "example:portrait", "example:brushwork"
 NAMES = [name for name in presets() if load(name).flavour]
-COLUMNS = ("as weighted", "for torchvision", "self-taught, as weighted", "for self-taught")
+COLUMNS = ("VGG16, as weighted", "VGG16, for torchvision", "for self-taught")
 TILE = 150
 """Width of a picture on the sheet, in pixels."""
 
@@ -128,18 +128,22 @@ def draw_sheet(out: Path, size: int, steps: int) -> None:
     inputs = prepare(CONTENT, STYLE, Config(size=size))
     learnt = out / "self-taught.safetensors"
     if not learnt.exists():
-        weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0, deepest="block5_conv2"))
+        weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0, deepest="block5_conv3"))
     rows = []
     for name in NAMES:
         meant = shorten(load(name).replace(size=size, size_by="long", enlarge=True), steps)
         as_weighted = dataclasses.replace(meant, flavour=None, flavours={})
-        files = []
-        for column, network in zip(COLUMNS, ("vgg16", "vgg16", learnt, learnt), strict=True):
-            experiment = as_weighted if column.endswith("as weighted") else meant
-            if network == "vgg16":
-                experiment = keep_layers(experiment, VGG16.convolutions)
-            files.append(draw_picture(experiment.replace(weights=str(network)), out / f"{name}, {column}.png"))
-        rows.append(files)
+        files = [out / f"{name}, {column}.png" for column in COLUMNS]
+        has_others = meant.config_for("torchvision") != meant.config
+        rows.append(
+            [
+                draw_picture(keep_layers(as_weighted, VGG16.convolutions).replace(weights="vgg16"), files[0]),
+                draw_picture(keep_layers(meant, VGG16.convolutions).replace(weights="vgg16"), files[1])
+                if has_others
+                else None,
+                draw_picture(meant.replace(weights=str(learnt)), files[2]),
+            ]
+        )
     sheet = out / "flavours.png"
     labels = [name.replace("-", " ") for name in NAMES]  # so that long names are wrapped
     report.grid(sheet, column_axis="", columns=COLUMNS, row_axis="", rows=labels, pictures=rows, width=TILE)
