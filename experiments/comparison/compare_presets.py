@@ -107,7 +107,7 @@ def load_recipe(name: str, file: str, size: int) -> Experiment:
     """Load a recipe with the weights of a file, at a size; no setting depends on the flavour any more."""
     experiment = load(name).replace(weights=file, size=size, size_by="long", enlarge=True, snapshot_every=None)
     config = experiment.config_for(weights.read(Path(file)).flavour.name)
-    return dataclasses.replace(experiment, config=config, flavours={}, changes=())
+    return dataclasses.replace(experiment, config=config, flavour=None, flavours={}, changes=())
 
 
 def measure_times(experiment: Experiment, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
     nstjax run CONTENT STYLE --preset gatys-controls
 
 The terms and weights of ``gatys-pytorch``; 500 iterations of L-BFGS with steps of length 1 at 512 * 512 pixels with the
-aspect ratios of the pictures, then 200 at 1,024 * 1,024 from the enlarged result. Meant for the caffe flavour, down to
-block5_conv1: the source's original network, not its normalised one. What the paper controls are options of a run:
+aspect ratios of the pictures, then 200 at 1,024 * 1,024 from the enlarged result. The caffe flavour is the source's
+original network, not its normalised one. What the paper controls are options of a run:
 regions (``--content-mask``), matched colours (``--match-colour``), luminance (``--luminance``).
 
 Source: https://github.com/leongatys/NeuralImageSynthesis, ``ExampleNotebooks`` at commit cced0b9; Gatys et al.,
@@ -24,6 +24,8 @@ gatys = nstjax.load("gatys-pytorch")
 
 config = gatys.config.replace(sizes=(512, 1024), size_by="area", size_steps=(500, 200), enlarge=False)
 
-version = 2
+flavour, flavours = gatys.flavour, gatys.flavours
+
+version = 3
 
 terms = gatys.terms

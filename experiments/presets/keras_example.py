@@ -5,8 +5,8 @@
 Content at block5_conv2, the sum of squares, weight 2.5e-8; style at the first convolution of each block, 1/36 of the
 sum of squares between Gram matrices over the *picture's* height and width, averaged over the layers, weight 1e-6; total
 variation ``sum (dx^2 + dy^2)^1.25`` on the 0-255 scale, weight 1e-6; 4,000 steps of gradient descent with learning rate
-100 on the 0-255 scale, which falls smoothly by a factor of 0.96 every 100 steps; 400 pixels high. Meant for the caffe
-flavour (that of Keras's weights), down to block5_conv2.
+100 on the 0-255 scale, which falls smoothly by a factor of 0.96 every 100 steps; 400 pixels high. Weighted for the
+caffe flavour (that of Keras's weights), with other loss weights for the others; down to block5_conv2.
 
 Source: https://keras.io/examples/generative/neural_style_transfer.
 
@@ -36,7 +36,14 @@ config = nstjax.Config(
     snapshot_every=100,
 )
 
-version = 1
+flavour = "caffe"
+
+# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
+# The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
+FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 2.5e-4, "style": 100.0}}
+flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+
+version = 2
 
 
 def total_variation(picture):

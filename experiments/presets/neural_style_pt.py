@@ -3,8 +3,8 @@
     nstjax run CONTENT STYLE --preset neural-style-pt
 
 Like ``neural-style``, except that total variation is the sum of absolute neighbour differences, and that pictures are
-resized by bilinear interpolation; the source multiplies pictures by 255 too. Meant for the caffe flavour, down to
-block5_conv1. The source's Adam is ``--optimiser adam --learning-rate 0.00392 --epsilon 2.55e-6`` (1 / 255, 1e-8 * 255).
+resized by bilinear interpolation; the source multiplies pictures by 255 too. The source's Adam is ``--optimiser adam
+--learning-rate 0.00392 --epsilon 2.55e-6`` (1 / 255, 1e-8 * 255).
 
 Source: https://github.com/ProGamerGov/neural-style-pt, ``neural_style.py`` at commit 7251405.
 
@@ -21,7 +21,9 @@ neural_style = nstjax.load("neural-style")
 
 config = neural_style.config.replace(resampling="bilinear")
 
-version = 2
+flavour, flavours = neural_style.flavour, neural_style.flavours
+
+version = 3
 
 
 def total_variation(picture):

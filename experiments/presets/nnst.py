@@ -7,7 +7,7 @@ the nearest of the style is found once for each hypercolumn of a picture that is
 result so far, by the cosine after centring, also in the style turned by 90, 180 and 270 degrees. The result is drawn to
 these: the loss is the mean cosine distance, and there is no content term. Long sides 64, 128, 256, 512 with 200 steps
 of Adam each, which starts again at each size; learning rate 0.002 on a Laplacian pyramid, from the content. Meant for
-the torchvision flavour, down to block4_conv3.
+any flavour, down to block4_conv3.
 
 Source: https://github.com/nkolkin13/NeuralNeighborStyleTransfer at commit 290976a; Kolkin, Kucera, Paris, Sykora,
 Shechtman and Shakhnarovich, "Neural Neighbor Style Transfer", 2022.
@@ -50,6 +50,11 @@ config = nstjax.Config(
     learning_rate=2e-3,
     restart_optimiser=True,
 )
+
+flavour = "torchvision"
+
+# Cosine distances do not depend on the size of the activations.
+flavours = {"caffe": {}, "self-taught": {}}
 
 version = 2
 

@@ -8,8 +8,8 @@ the distance of means and covariances, "palette" a relaxed earth mover's distanc
 ``(a content + style + moments + palette / max(a, 1)) / (a + 2)``, where a is 16 at 64 pixels and halved whenever the
 size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each on a Laplacian pyramid, which starts again at
 each size; learning rate 0.002, and half of that at the last size. From the mean colour of the style with the finest
-details of the content, which are added again at each size but the last. Meant for the torchvision flavour, down to
-block5_conv3.
+details of the content, which are added again at each size but the last. Weighted for the
+torchvision flavour, with another weight of the moments for caffe's; down to block5_conv3.
 
 Source: https://github.com/nkolkin13/STROTSS at commit 9a1543a, with a content weight of 1; Kolkin, Salavon and
 Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and Self-Similarity", 2019.
@@ -67,6 +67,12 @@ config = nstjax.Config(
     beta2=0.99,
     restart_optimiser=True,
 )
+
+flavour = "torchvision"
+
+# With caffe weights, covariances of the layers in blocks 1 to 3 are about five thousand times larger, and so are the
+# moments' gradients (experiments/studies/flavours.py). All other distances depend on directions alone.
+flavours = {"caffe": {"loss_weights": {"moments": 2e-4}}, "self-taught": {}}
 
 version = 3
 

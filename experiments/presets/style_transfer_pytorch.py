@@ -6,7 +6,8 @@ Content at relu4_2, mean squares, weight 0.015; style at the first convolution o
 distance between the Gaussians of their features, weights 256, 64, 16, 4, 1 over their sum; nine-point total
 variation, weight 2; Adam with learning rate 0.02 and beta2 0.99, clamped to [0, 1]; long sides 128, 181, 256, 362, 512
 with 1,000 steps at the first and 500 at each later one; the averaged picture and Adam's moments carry over from size to
-size; average decay 0.99. Edge padding. Meant for the torchvision flavour, down to block5_conv1.
+size; average decay 0.99. Edge padding. Weighted for the torchvision flavour, with other loss weights for caffe's; down
+to block5_conv1.
 
 Source: https://github.com/crowsonkb/style-transfer-pytorch, ``style_transfer.py`` at commit e7e2c71.
 
@@ -41,7 +42,13 @@ config = nstjax.Config(
     average_decay=0.99,
 )
 
-version = 2
+flavour = "torchvision"
+
+# In blocks 1 to 3 the activations of caffe weights are about a hundred times larger (experiments/studies/flavours.py).
+# Content and style, both quadratic in them, get 100^-2 of their weights.
+flavours = {"caffe": {"loss_weights": {"content": 1.5e-6, "style": 1e-4}}, "self-taught": {}}
+
+version = 3
 
 
 def get_layer_weight(name):

@@ -7,7 +7,8 @@ The file must define
 
 and the first line of its docstring describes it. It may define
 
-    flavours: dict[str, dict]                                 {flavour of the weights: settings that differ for it}
+    flavour: str                                              flavour of the weights that the settings are meant for
+    flavours: dict[str, dict]                                 {another flavour: settings that differ for it}
     version: int                                              changed whenever its results change; 1 by default
 
 It may import the modules that lie beside it; see ``modules``.
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nstjax.arguments import to_text
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
-from nstjax.experiment.mistakes import check_flavours, check_version, error_context, locate
+from nstjax.experiment.mistakes import check_flavour, check_flavours, check_version, error_context, locate
 from nstjax.experiment.modules import Modules, find_modules, read_source
 from nstjax.system.functions import check_arguments
 
@@ -51,6 +52,7 @@ class Experiment:
         source: text of the file; None for an experiment defined in Python.
         path: path of the file.
         flavours: {flavour of the weights: settings that differ for it}.
+        flavour: flavour of the weights that the settings are meant for; None if they are meant for any.
         changes: arguments of the calls of ``replace``, in order.
         version: version of the results.
         modules: the modules beside the file that it imports; None if there are none.
@@ -63,6 +65,7 @@ class Experiment:
     source: str | None = None
     path: str | None = None
     flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    flavour: str | None = None
     changes: tuple[Mapping[str, Any], ...] = ()
     version: int | float | str = 1
     modules: Modules | None = None
@@ -168,6 +171,7 @@ def execute(name: str, path: Path, source: str, modules: Modules) -> Experiment:
         modules.execute(module, source, str(path))
     config, terms = getattr(module, "config", None), getattr(module, "terms", None)
     flavours, version = getattr(module, "flavours", {}), getattr(module, "version", 1)
+    flavour = getattr(module, "flavour", None)
     if not isinstance(config, Config):
         raise UserError(f"the experiment {locate(path, source, 'config')} must define config = nstjax.Config(…)")
     if not callable(terms):
@@ -182,6 +186,7 @@ def execute(name: str, path: Path, source: str, modules: Modules) -> Experiment:
         source,
         str(path),
         check_flavours(flavours, config, locate(path, source, "flavours")),
+        check_flavour(flavour, locate(path, source, "flavour")),
         version=check_version(version, locate(path, source, "version")),
         modules=modules,
     )

@@ -51,6 +51,14 @@ def check_flavours(flavours: Any, config: Config, where: str) -> Mapping[str, Ma
     return flavours
 
 
+def check_flavour(flavour: Any, where: str) -> str | None:
+    """Return the flavour that a file's settings are meant for, after a check; None stands for any."""
+    if flavour is not None and (not isinstance(flavour, str) or flavour not in FLAVOURS):
+        expected = ", ".join(FLAVOURS)
+        raise UserError(f"the experiment {where} must define flavour as one of {expected}, not {_shorten(flavour)}")
+    return flavour
+
+
 def check_version(version: Any, where: str) -> int | float | str:
     """Return the version that a file defines, after a check: it goes into the record."""
     if type(version) not in (int, str) and not (type(version) is float and math.isfinite(version)):

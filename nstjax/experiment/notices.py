@@ -1,4 +1,4 @@
-"""Warnings about pictures of which a part cannot do what it should: regions too small, areas that are transparent."""
+"""Warnings before the first step: weights that the settings are not meant for, regions too small, transparent areas."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,37 @@ import numpy as np
 from nstjax.blending import has_exact_blends
 from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.network.architecture import parse_layer
 from nstjax.objective import Objective
 from nstjax.types import Term
 
 _LEAST_SHARE = 0.5
+
+
+def warn_about_flavour(experiment: Experiment, flavour: str, config: Config, listener: Listener) -> None:
+    """Warn about weights that an experiment's settings are not meant for, or say which loss weights it has for them.
+
+    Args:
+        experiment: says which flavours it has settings for.
+        flavour: flavour of the chosen weights.
+        config: the settings for this flavour.
+        listener: told in one line; of settings for this flavour by a notice.
+    """
+    if experiment.flavour in (None, flavour):
+        return
+    given = {term for settings in experiment.changes for term in settings.get("loss_weights", ())}
+    if flavour in experiment.flavours:
+        weights = ",".join(f"{term}={weight:g}" for term, weight in config.loss_weights.items())
+        meant = f"{experiment.name} is meant for {experiment.flavour} weights"
+        listener.notice(f"{meant}; with {flavour} ones its loss weights are {weights}")
+    elif given != {*config.loss_weights}:
+        listener.warning(
+            f"the loss weights of {experiment.name} are meant for {experiment.flavour} weights: with {flavour} ones, "
+            "whose activations have another size, the result may be grey, or remain the photograph; "
+            f"choose {experiment.flavour} weights by --weights, or give each term another weight by --loss-weights"
+        )
 
 
 def warn_about_areas(objective: Objective, inputs: Inputs, config: Config, listener: Listener) -> None:

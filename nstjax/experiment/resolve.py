@@ -20,7 +20,7 @@ from nstjax.experiment.arrays import describe_inputs
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, replace_start, resize_to_each_size
-from nstjax.experiment.notices import warn_about_areas
+from nstjax.experiment.notices import warn_about_areas, warn_about_flavour
 from nstjax.experiment.record import RunRecord
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
@@ -84,6 +84,7 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
     choice = _choose_weights(experiment, inputs, listener)
     weights = choice.weights
     config = experiment.config_for(weights.flavour.name)
+    warn_about_flavour(experiment, weights.flavour.name, config, listener)
     # The start was prepared before the weights were chosen.
     if config.every_size != experiment.config.every_size:
         inputs = replace_start(inputs, config)

@@ -18,22 +18,21 @@ from nstjax.objective import Objective
 
 GOLDENS = dict(np.load(Path(__file__).parents[1] / "references" / "gram_family.npz"))
 
-FLAVOUR_OF = {
-    "anishathalye": "caffe",
-    "gatys-controls": "caffe",
-    "gatys-pytorch": "caffe",
-    "keras-example": "caffe",
-    "neural-style": "caffe",
-    "neural-style-pt": "caffe",
-    "neural-style-tf": "caffe",
-    "pystiche": "torchvision",
-    "pytorch-tutorial": "torchvision",
-    "style-transfer-pytorch": "torchvision",
-    "tensorflow-tutorial": "caffe",
-}
-"""{preset: flavour of the weights that it is meant for}."""
+PRESETS = [
+    "anishathalye",
+    "gatys-controls",
+    "gatys-pytorch",
+    "keras-example",
+    "neural-style",
+    "neural-style-pt",
+    "neural-style-tf",
+    "pystiche",
+    "pytorch-tutorial",
+    "style-transfer-pytorch",
+    "tensorflow-tutorial",
+]
 
-every_preset = pytest.mark.parametrize("preset", FLAVOUR_OF)
+every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
 def read_reference(preset):
@@ -48,7 +47,7 @@ def set_up(preset, dtype):
     config = experiment.config
     arrays = inputs.pictures(style_of_one_size=bool(expected["style_of_one_size"]))
     options = {"pooling": config.pooling, "padding": config.padding, "precision": "highest", "dtype": dtype}
-    network = VGG(inputs.parameters(), FLAVOURS[FLAVOUR_OF[preset]], **options)
+    network = VGG(inputs.parameters(), FLAVOURS[experiment.flavour], **options)
     return (
         experiment,
         Objective(tuple(experiment.terms(config))),

@@ -195,3 +195,11 @@ def test_every_preset_is_complete():
         assert "\nversion = " in experiment.source and isinstance(experiment.version, int)
         config = experiment.config
         assert {term.name for term in experiment.terms(config)} == set(config.loss_weights)
+
+
+def test_every_preset_has_loss_weights_for_each_flavour():
+    for name in set(presets()) - {"default"}:
+        experiment = load(name)
+        assert {experiment.flavour, *experiment.flavours} == {*FLAVOURS}, name
+        assert experiment.config_for(experiment.flavour) == experiment.config, name
+    assert load("default").flavour is None

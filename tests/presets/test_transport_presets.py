@@ -162,8 +162,7 @@ def test_terms_and_weights_equal_the_sources(reference):
     experiment, expected = load(preset), reference()
     weights = experiment.config.loss_weights
     assert weights == {name: weight for name, (weight, _) in expected.items()}
-    flavour = "caffe" if preset in ("li-wand", "sliced-wasserstein") else "torchvision"
-    network = narrow_vgg19(flavour=flavour, pooling=experiment.config.pooling, precision="highest")
+    network = narrow_vgg19(flavour=experiment.flavour, pooling=experiment.config.pooling, precision="highest")
     objective = Objective(tuple(experiment.terms(experiment.config)))
     targets = objective.targets(network, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
     targets = objective.complete_targets(targets, network, jnp.asarray(START))
