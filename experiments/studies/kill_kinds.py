@@ -71,7 +71,7 @@ class Kind:
 
 _COARSE_TO_FINE = "--preset default --smallest-size {smallest} --size-ratio 1.41"
 _LONG = "--preset long-run --snapshots none"
-_WEIGHTS = " --style-weight 0.3 1 3 --init noise --group-size 2"
+_SWEEP = "--preset default --smallest-size {smallest} --style-weight 0.3 1 3 --init noise --group-size 2"
 
 KINDS = {
     "one size": Kind("run", _LONG, 1.0, RUN),
@@ -80,8 +80,8 @@ KINDS = {
     "L-BFGS, fixed steps": Kind(
         "run", f"{_COARSE_TO_FINE} --parameterisation pixels --optimiser lbfgs --no-line-search", 0.25, RUN | SIZES
     ),
-    "sweep": Kind("sweep", _COARSE_TO_FINE + _WEIGHTS, 0.25, SWEEP | SIZES),
+    "sweep": Kind("sweep", _SWEEP, 0.25, SWEEP | SIZES),
     "watched run": Kind("run", _COARSE_TO_FINE, 0.5, RUN | SIZES, watched=True),
-    "watched sweep": Kind("sweep", _COARSE_TO_FINE + _WEIGHTS, 0.25, SWEEP | SIZES, watched=True),
+    "watched sweep": Kind("sweep", _SWEEP, 0.25, SWEEP | SIZES, watched=True),
 }
 """The kinds of runs."""

@@ -225,6 +225,7 @@ def _run_groups(
 ) -> SweepResult:
     """Run the groups one after the other; write the report once every member of the sweep has ended."""
     results: list[Result | None] = [None] * len(runs)
+    folder.remove_leftovers()
     listener.resumable(str(folder.path))
     try:
         waiting = [*groups]

@@ -48,6 +48,30 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that takes its name only once it is complete and on disk, whatever others do meanwhile.
+
+    A run that is resumed removes the temporary files in its folder, since it cannot tell those of a killed process from
+    those of one that draws a report of it: the content is then written again.
+    """
+    path = Path(path)
+    while True:
+        try:
+            with open_atomic(path) as file:
+                file.write(content)
+            return
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in a folder, which a killed process was writing."""
+    for path in folder.glob(".*.part"):
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
+
+
 def append(path: Path, content: bytes) -> None:
     """Append to a file, which is created if need be; after a failure no part of the content stays."""
     with path.open("ab", buffering=0) as file:
