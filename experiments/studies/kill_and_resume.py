@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kill_kinds import AT_THE_END, KINDS, Kind
+from kill_kinds import AT_THE_END, KINDS, SIZES, SWEEP, Kind
 from kill_places import SIGNAL
 from kill_results import check_visible_files, collect_results, count_steps, list_leftovers
 from narrow_vgg19 import write_narrow_weights
@@ -174,7 +174,8 @@ def study(
     kind, generator = KINDS[name], random.Random(f"{arguments.seed} {name}")
     print(f"\n{name}", flush=True)
     uninterrupted = run_in_one_go(kind, command, folder / "whole")
-    wanted = Counter(dict.fromkeys(kind.places, arguments.each) | {"random": arguments.random})
+    places = [place for place in kind.places if place in (arguments.place or kind.places)]
+    wanted = Counter(dict.fromkeys(places, arguments.each) | {"random": arguments.random})
     kills: Counter[str] = Counter()
     comparisons = []
     begun = time.monotonic()
@@ -204,6 +205,7 @@ def main() -> int:
     parser.add_argument("style")
     parser.add_argument("--out", type=Path, required=True, help="new folder for all runs")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind; may be repeated")
+    parser.add_argument("--place", choices=SWEEP | SIZES, action="append", help="only this place; may be repeated")
     parser.add_argument("--steps", type=int, default=1_200, help="steps of a run at one size")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--each", type=int, default=3, help="kills at each place, of each kind")

@@ -7,7 +7,7 @@ RUN = {
     "compilation": (1, 2),
     "chunk": (1, 3),
     "checkpoint": (1, 8),
-    "snapshot": (1, 3),
+    "snapshot": (1, 2),
     "metrics": (1, 4),
     "records": (1, 1),
     "result": (1, 1),
@@ -64,8 +64,10 @@ class Kind:
         """
         at_each_size = max(20, round(self.steps * steps))
         options = self.options.format(smallest=size // 2).split()
-        every = {"checkpoint": at_each_size // 20, "snapshot": at_each_size // 4, "log": at_each_size // 40 or 1}
-        intervals = [text for name, number in every.items() for text in (f"--{name}-every", str(number))]
+        parts = {"checkpoint": 40, "snapshot": 20, "log": 80}
+        intervals = [
+            text for name, part in parts.items() for text in (f"--{name}-every", str(at_each_size // part or 1))
+        ]
         return [self.command, *options, "--size", str(size), "--size-steps", str(at_each_size), *intervals]
 
 

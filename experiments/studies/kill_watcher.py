@@ -31,7 +31,7 @@ def main(command: str, folder: str, stop: Path) -> int:
             print(f"{command} ended with {code}:", output.getvalue(), errors.getvalue(), file=sys.stderr)
             return 1
         count += code == 0
-        time.sleep(0.05)
+        time.sleep(0.2)
     print(count)
     return 0
 

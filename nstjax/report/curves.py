@@ -71,7 +71,7 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
         for name, axes in zip(names, panels, strict=True):
             _draw_panel(axes, name, steps, np.array(metrics[name], dtype=float))
         panels[-1].set_xlabel("step", color=_MUTED)
-        # The solver of the layout orders its variables by their addresses: without rounding, the last bits would differ.
+        # The layout's solver orders its variables by their addresses: without rounding, the last bits would differ.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axes in panels:
