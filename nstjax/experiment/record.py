@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 from nstjax.system.plain_data import convert, parse_json
 
 RunRecord: TypeAlias = dict[str, Any]
@@ -115,8 +115,7 @@ def seal(record: RunRecord, *, schema: int = SCHEMA) -> RunRecord:
 
 def write_sealed(path: Path, record: RunRecord) -> None:
     """Write a sealed record."""
-    with open_atomic(path) as file:
-        file.write(json.dumps(record, indent=2).encode() + b"\n")
+    write_whole(path, json.dumps(record, indent=2).encode() + b"\n")
 
 
 def read_sealed(path: Path, kind: Any, *, schema: int, owner: str) -> Any:

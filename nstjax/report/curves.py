@@ -1,5 +1,6 @@
 """The curves of a run: the total and each term against the step, each in a panel."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nstjax.callbacks import TIMES
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 from nstjax.system.plotting import import_matplotlib
 
 if TYPE_CHECKING:
@@ -70,10 +71,16 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
         for name, axes in zip(names, panels, strict=True):
             _draw_panel(axes, name, steps, np.array(metrics[name], dtype=float))
         panels[-1].set_xlabel("step", color=_MUTED)
+        # The layout's solver orders its variables by their addresses: without rounding, the last bits would differ.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in panels:
+            axes.set_position([round(value, 6) for value in axes.get_position().bounds])
         # The date would differ between equal runs, and the other entries contain addresses.
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with open_atomic(path) as file:
-            figure.savefig(file, format="svg", metadata=no_metadata)
+        content = io.BytesIO()
+        figure.savefig(content, format="svg", metadata=no_metadata)
+    write_whole(path, content.getvalue())
 
 
 def _draw_panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) -> None:

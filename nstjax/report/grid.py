@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nstjax.report.pictures import scale_size
 from nstjax.report.sheet import Sheet, measure_labels
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 
 _LARGEST = 6_000
 """Largest width and largest height of all pictures together, in pixels; many pictures become smaller."""
@@ -113,9 +113,8 @@ def table(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) ->
     writer = csv.DictWriter(text, [*dict.fromkeys(key for row in rows for key in row)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with open_atomic(path) as file:
-        # The name of a file may hold undecodable bytes.
-        file.write(text.getvalue().encode(errors="backslashreplace"))
+    # The name of a file may hold undecodable bytes.
+    write_whole(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _scale_cell(files: Sequence[Path], width: int, *, columns: int, rows: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,9 +57,8 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
         values: the variables of the template; text is escaped.
     """
     text = _load_templates().get_template(template).render(values)
-    with open_atomic(path) as file:
-        # The name of a file may hold undecodable bytes.
-        file.write(text.encode(errors="xmlcharrefreplace"))
+    # The name of a file may hold undecodable bytes.
+    write_whole(path, text.encode(errors="xmlcharrefreplace"))
 
 
 @functools.cache

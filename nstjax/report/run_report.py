@@ -1,6 +1,7 @@
 """The report of the run in a folder: its contact sheet, its curves and its page."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,28 @@ _MOST_FRAMES = 40
 """Largest number of snapshots on the page, which embeds the pictures."""
 
 
+def write_latest(outputs: Sequence[Path], write: Callable[[], Path]) -> Path:
+    """Write a report, and again if one of the results in it was written meanwhile.
+
+    A run that ends draws its report last. The report of an earlier state, which another process began before that, must
+    not stay in its place.
+    """
+    while True:
+        before = [_identify(path) for path in outputs]
+        target = write()
+        if [_identify(path) for path in outputs] == before:
+            return target
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a file is written; None if there is no file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     """Write the contact sheet, the curves and the page of a run, finished or not.
 
@@ -34,6 +57,10 @@ def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
         UserError: there is no run in the folder.
         NotWritten: a file could not be written.
     """
+    return write_latest([folder.output], functools.partial(_write, folder, warn))
+
+
+def _write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     run = folder.read_record()
     inputs = folder.read_inputs(run)
     lines, snapshots = folder.read_log(parse_config(run)), keep_readable(folder.list_snapshots(), warn)
@@ -64,7 +91,8 @@ def _list_facts(run: RunRecord, status: Status, lines: list[LogLine]) -> dict[st
     facts = {"steps": f"{status.step:,} of {status.steps:,}"}
     if status.diverged:
         facts["steps"] += ", then the loss diverged"
-    if lines:
+    # The status was read after the lines: a run that was resumed from its start meanwhile has none.
+    if lines and status.losses and status.seconds_per_step is not None:
         facts["loss"] = f"{status.losses['total']:.5g}"
         facts["time"] = format_duration(lines[-1]["wall_seconds"])
         facts["speed"] = f"{status.seconds_per_step:.3g} s a step"

@@ -4,6 +4,7 @@ matplotlib measures, aligns and draws the labels. The pictures are pasted into t
 the other: ``Figure.figimage`` gives the same sheet, but takes twice the time and holds all pictures in memory at once.
 """
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from PIL import Image
 
 from nstjax.report.labels import clean_text, wrap_text
 from nstjax.report.pictures import open_picture
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 from nstjax.system.plotting import import_matplotlib
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ class Sheet:
         for source, size, position in self._pictures:
             picture = open_picture(source).resize(size, Image.Resampling.LANCZOS)
             drawn.paste(picture, position, picture if picture.mode == "RGBA" else None)
-        with open_atomic(path) as file:
-            drawn.save(file, "PNG")
+        content = io.BytesIO()
+        drawn.save(content, "PNG")
+        write_whole(path, content.getvalue())
 
     def _prepare(self, text: str) -> str:
         known = self._letters.get_char_index

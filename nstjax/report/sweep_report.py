@@ -1,5 +1,6 @@
 """The report of the sweep in a folder: its grid, its table and its page."""
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,11 @@ def write_sweep(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
         UserError: there is no sweep in the folder, or none of its members can be read.
         NotWritten: a file could not be written.
     """
+    outputs = [member.output for member in folder.member_folders()]
+    return run_report.write_latest(outputs, functools.partial(_write, folder, warn))
+
+
+def _write(folder: SweepFolder, warn: Callable[[str], object]) -> Path:
     plan, members = folder.read_plan(), folder.member_folders()
     statuses = _write_members(folder, members, warn)
     if not any(statuses):

@@ -37,7 +37,7 @@ from nstjax.network.weights import Weights
 from nstjax.network.weights import write as write_weights
 from nstjax.storage import contents, log_lines
 from nstjax.storage.new_folder import check_empty
-from nstjax.system.files import append, is_temporary, open_atomic, remove_if_left_behind, write_error_context
+from nstjax.system.files import append, open_atomic, remove_leftovers, write_error_context, write_whole
 from nstjax.system.locks import hold_lock, is_lock_held
 from nstjax.system.plain_data import parse_json
 
@@ -126,10 +126,8 @@ class RunFolder:
                 write_weights(self.weights, weights)
             for name, source in {} if experiment is None else experiment.sources.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with open_atomic(folder / name) as file:
-                    file.write(source.encode())
-            with open_atomic(self._sources) as file:
-                file.write(json.dumps(inputs.sources).encode() + b"\n")
+                write_whole(folder / name, source.encode())
+            write_whole(self._sources, json.dumps(inputs.sources).encode() + b"\n")
         self.write_record(run)
 
     def discard(self) -> None:
@@ -235,8 +233,8 @@ class RunFolder:
     def rewind_log(self, step: int, config: Config) -> list[LogLine]:
         """Drop the lines of this and later steps, and return the remaining ones."""
         remaining = [line for line in self.read_log(config) if line["step"] < step]
-        with write_error_context(self.metrics), open_atomic(self.metrics) as file:
-            file.writelines(log_lines.format(line).encode() for line in remaining)
+        with write_error_context(self.metrics):
+            write_whole(self.metrics, "".join(map(log_lines.format, remaining)).encode())
         return remaining
 
     def sync_log(self) -> None:
@@ -258,8 +256,8 @@ class RunFolder:
 
     def write_progress(self, line: Mapping[str, float]) -> None:
         """Write the progress of the run."""
-        with write_error_context(self.progress), open_atomic(self.progress) as file:
-            file.write(log_lines.format(line).encode())
+        with write_error_context(self.progress):
+            write_whole(self.progress, log_lines.format(line).encode())
 
     def read_progress(self) -> LogLine | None:
         """Return the progress last written; None if there is none, or none with losses."""
@@ -271,7 +269,6 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove the files that a killed process was writing."""
-        for folder in (self.path, self.path / "inputs", self.path / "snapshots"):
-            for path in folder.glob(".*.part"):
-                if is_temporary(path.name):
-                    remove_if_left_behind(path)
+        inputs = [Path(folder) for folder, _, _ in os.walk(self.path / "inputs")]
+        for folder in (self.path, self.path / "snapshots", *inputs):
+            remove_leftovers(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from nstjax.storage.contents import SEAL
-from nstjax.system.files import open_atomic
+from nstjax.system.files import write_whole
 from nstjax.system.plain_data import parse_json
 
 
@@ -44,8 +44,7 @@ def write_seal(checkpoint: Path, *, run: str, step: int, leaves: Sequence[dict[s
         leaves: name, shape, dtype and digest of each leaf of the state.
     """
     seal = {"run": run, "step": step, "leaves": leaves, "files": _digest_files(checkpoint)}
-    with open_atomic(checkpoint / SEAL) as file:
-        file.write(json.dumps({**seal, "sha256": digest(json.dumps(seal).encode())}).encode())
+    write_whole(checkpoint / SEAL, json.dumps({**seal, "sha256": digest(json.dumps(seal).encode())}).encode())
 
 
 def parse_seal(checkpoint: Path) -> dict[str, Any]:

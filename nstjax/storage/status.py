@@ -1,5 +1,6 @@
 """Progress of a run, read from the files of its folder: needs no array library and does not disturb the run."""
 
+import contextlib
 import shlex
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from nstjax.callbacks import TIMES, LogLine
 from nstjax.errors import Failure, UserError
 from nstjax.experiment.record import parse_config
-from nstjax.storage.contents import checkpoint_steps
+from nstjax.storage.contents import SEAL, checkpoint_steps
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import SweepFolder
 
@@ -60,16 +61,18 @@ def read_status(folder: RunFolder) -> Status:
     logged = {**log[-1], "step": log[-1]["step"] + 1} if log else {"step": 0}
     progress = folder.read_progress() or {"step": 0}
     newest = progress if progress.get("failed") or progress["step"] > logged["step"] else logged
-    paths = (folder.checkpoints / str(step) for step in checkpoint_steps(folder.checkpoints))
-    checkpoint = max((int(path.name) for path in paths if (path / "seal.json").exists()), default=None)
-    age = None if checkpoint is None else time.time() - (folder.checkpoints / str(checkpoint)).stat().st_mtime
+    written, checkpoints = {}, folder.checkpoints
+    for step in checkpoint_steps(checkpoints):
+        with contextlib.suppress(OSError):  # without a seal, or removed meanwhile
+            written[step] = (checkpoints / str(step) / SEAL).stat().st_mtime
+    checkpoint = max(written, default=None)
     return Status(
         step=int(max(newest["step"], checkpoint or 0)),
         steps=config.steps,
         losses={name: value for name, value in newest.items() if name not in (*TIMES, "failed")},
         seconds_per_step=newest.get("seconds_per_step"),
         checkpoint=checkpoint,
-        checkpoint_age=age,
+        checkpoint_age=None if checkpoint is None else time.time() - written[checkpoint],
         running=folder.is_locked(),
         diverged=bool(newest.get("failed")),
     )

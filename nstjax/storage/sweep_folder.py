@@ -26,7 +26,7 @@ from nstjax.experiment.record import Pointer, RunRecord
 from nstjax.storage.contents import is_input
 from nstjax.storage.new_folder import check_empty
 from nstjax.storage.run_folder import RunFolder
-from nstjax.system.files import check_length, is_of_the_system, is_temporary, write_error_context
+from nstjax.system.files import check_length, is_of_the_system, is_temporary, remove_leftovers, write_error_context
 from nstjax.system.locks import hold_lock
 
 SCHEMA = 1
@@ -154,8 +154,14 @@ class SweepFolder:
 
     def remove_beginning(self) -> None:
         """Remove the folders of a sweep that was stopped as it began; its members may have been others."""
-        for name in ("members", "groups"):
+        # The members last: without their folder, one that is stopped here too would not be known as a beginning.
+        for name in ("groups", "members"):
             shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove the files of the sweep and of its groups that a killed process was writing."""
+        for folder in (self.path, *(self.path / "groups").glob("*")):
+            remove_leftovers(folder)
 
     def create(self, plan: Plan) -> None:
         """Write the plan of the sweep."""

@@ -3,9 +3,11 @@
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,7 +19,9 @@ from nstjax.experiment.inputs import Inputs
 from nstjax.experiment.resolve import SELF_TAUGHT, Resolved
 from nstjax.runs.stages import get_abstract_state
 from nstjax.storage.checkpoints import Checkpoints
+from nstjax.storage.contents import checkpoint_steps
 from nstjax.storage.run_folder import RunFolder
+from nstjax.storage.seals import parse_seal
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members
 from nstjax.sweeps.stages import make_group_stages
@@ -163,8 +167,31 @@ def split_group(
         folder.write_group(part)
     # From here on the parts count; see ``SweepFolder.read_groups``.
     (old.path / "group.json").unlink()
-    checkpoints.remove_all()
-    (old.path / ".lock").unlink(missing_ok=True)
-    with suppress(OSError):  # files of the user's stay
-        old.path.rmdir()
+    _remove_group(old.path, group.identity)
     return parts
+
+
+def remove_split_groups(folder: SweepFolder, groups: Sequence[Group]) -> None:
+    """Remove the groups that were split by a process that was killed before it had removed them.
+
+    Args:
+        folder: the folder of the sweep.
+        groups: the groups that were begun.
+    """
+    sizes = {group.members[0]: group.size for group in groups}
+    for path in (folder.path / "groups").glob("*-*"):
+        if (name := re.fullmatch(r"(\d{4,})-(\d+)", path.name)) and not (path / "group.json").exists():
+            first, size = int(name[1]), int(name[2])
+            if size > sizes.get(first, size):
+                steps = checkpoint_steps(path / "checkpoints")
+                with suppress(OSError, ValueError):  # without a whole checkpoint
+                    _remove_group(path, parse_seal(path / "checkpoints" / str(steps[-1]))["run"] if steps else "")
+
+
+def _remove_group(path: Path, identity: str) -> None:
+    """Remove the folder of a group, except for files of the user's."""
+    with closing(Checkpoints(path / "checkpoints", run=identity, keep=0)) as checkpoints:
+        checkpoints.remove_all()
+    (path / ".lock").unlink(missing_ok=True)
+    with suppress(OSError):
+        path.rmdir()

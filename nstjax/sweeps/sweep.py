@@ -45,7 +45,14 @@ from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import Status, read_sweep_status
 from nstjax.storage.sweep_folder import Group, Plan, SweepFolder
 from nstjax.sweeps.batch import Members, choose_group_size
-from nstjax.sweeps.groups import choose_device_count, create_folders, is_attached, make_groups, split_group
+from nstjax.sweeps.groups import (
+    choose_device_count,
+    create_folders,
+    is_attached,
+    make_groups,
+    remove_split_groups,
+    split_group,
+)
 from nstjax.sweeps.pictures import name_pictures, prepare_members
 from nstjax.sweeps.restoring import attach_members, restore_members
 from nstjax.sweeps.stages import make_group_stages, make_members
@@ -199,6 +206,7 @@ def resume(
     plan = folder.read_plan()
     restored = restore_members(folder, plan, listener, steps=steps, experiment=experiment)
     groups, runs, inputs = restored.groups, restored.runs, restored.inputs
+    remove_split_groups(folder, groups)
     devices = jax.local_devices()
     size, device_count = groups[0].size, choose_device_count(groups, len(devices), listener)
     members_by_size = make_members(runs, inputs, devices[:device_count])
@@ -225,6 +233,7 @@ def _run_groups(
 ) -> SweepResult:
     """Run the groups one after the other; write the report once every member of the sweep has ended."""
     results: list[Result | None] = [None] * len(runs)
+    folder.remove_leftovers()
     listener.resumable(str(folder.path))
     try:
         waiting = [*groups]

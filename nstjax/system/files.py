@@ -13,11 +13,6 @@ from typing import BinaryIO
 
 import platformdirs
 
-try:
-    import fcntl
-except ImportError:  # on Windows, where an open file cannot be removed
-    fcntl = None
-
 from nstjax.errors import NotWritten, UserError
 
 NAME_BYTES = 240
@@ -45,13 +40,36 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
-            _claim(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that takes its name only once it is complete and on disk, whatever others do meanwhile.
+
+    A run that is resumed removes the temporary files in its folder, since it cannot tell those of a killed process from
+    those of one that draws a report of it: the content is then written again.
+    """
+    path = Path(path)
+    while True:
+        try:
+            with open_atomic(path) as file:
+                file.write(content)
+            return
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in a folder, which a killed process was writing."""
+    for path in folder.glob(".*.part"):
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -103,28 +121,6 @@ def check_regular(path: str | os.PathLike[str], expected: str) -> int:
 def is_temporary(name: str) -> bool:
     """Return True if ``open_atomic`` gave a file this name, which only a kill leaves behind."""
     return re.fullmatch(r"\.[0-9a-f]{16}\.part", name) is not None
-
-
-def remove_if_left_behind(temporary: Path) -> None:
-    """Remove a file of ``open_atomic``, unless a living process is writing it."""
-    with contextlib.suppress(FileNotFoundError, PermissionError), temporary.open("rb") as file:
-        if _claim(file):
-            temporary.unlink()
-
-
-def _claim(file: BinaryIO) -> bool:
-    """Lock a file for as long as it is open; return False if another process, or another part of this one, has it.
-
-    Where there are no such locks, every claim succeeds.
-    """
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # the file system has no locks
-    return True
 
 
 def is_of_the_system(name: str) -> bool:

@@ -1,6 +1,7 @@
 """A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-This makes one kill at each place and one at random; the study ``experiments/studies/kill_and_resume.py`` makes many.
+This makes one kill at each place of a run through several sizes, and some of a sweep that is watched meanwhile; the
+study ``experiments/studies/kill_and_resume.py`` makes many, of more kinds of runs.
 """
 
 import os
@@ -9,28 +10,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import smooth_picture
 
 from nstjax import images
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "studies" / "kill_and_resume.py"
+PLACES = ["beginning", "compilation", "chunk", "checkpoint", "snapshot", "metrics", "change of size", "records"]
+PLACES += ["result", "report"]
 
 
-def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "places"), [("several sizes", PLACES), ("watched sweep", ["change of size", "change of group", "report"])]
+)
+def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path, kind, places):
     images.save(tmp_path / "content.png", smooth_picture(40, 48))
     images.save(tmp_path / "style.png", smooth_picture(44, 36, seed=1))
     pictures = [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
-    command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "48"]
-    command += ["--each", "1", "--random", "1", "--steps", "400", "--checkpoint-every", "25"]
+    command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "40"]
+    command += ["--kind", kind, "--each", "1", "--random", "0", "--steps", "160"]
+    for place in places:
+        command += ["--place", place]
     # Without the tests' compiled programs, so that runs compile and can be killed there.
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     kills, comparison = (
-        dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)) for text in done.stdout.split("of the two runs")
+        dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE))
+        for text in done.stdout.split("of the killed runs")
     )
-    for place in ("compilation", "chunk", "checkpoint", "snapshot", "metrics", "report"):
-        assert int(kills[place]) >= 1
-    for result in ("output.png", "final state", "snapshots", "sheet.png", "metrics"):
+    assert all(int(kills[place]) == 1 for place in places)
+    for result in ("output.png", "states of the checkpoints", "snapshots", "metrics", "report.html, without times"):
         assert comparison[result] == "the same"
-    assert comparison["leftovers of killed processes"] == "0"
+    assert comparison["leftovers of killed processes"] == "none"

@@ -72,6 +72,17 @@ def test_curves_show_every_term_and_no_times(tmp_path, points, terms):
     }
 
 
+def test_equal_metrics_give_equal_curves(tmp_path):
+    """The addresses of objects differ between the drawings, as they do between processes."""
+    generator, kept, drawn = np.random.default_rng(0), [], set()
+    many = {f"term {number}": [1.0, 2.0 + number, 3.0] for number in range(4)}
+    for _ in range(12):
+        curves(tmp_path / "curves.svg", metrics(3, **many))
+        drawn.add((tmp_path / "curves.svg").read_bytes())
+        kept.append([object() for _ in range(generator.integers(3_000))])
+    assert len(drawn) == 1
+
+
 def test_curves_leave_the_settings_of_matplotlib_unchanged(tmp_path):
     import matplotlib
 

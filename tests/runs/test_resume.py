@@ -251,8 +251,12 @@ def test_leftovers_of_a_kill_after_the_last_step_are_removed(workspace):
     assert main([*QUICK, "--out", "out"]) == 0
     # The run is killed while it removes a checkpoint, and no further one will be written.
     Path("out/checkpoints/.3.old/d").mkdir(parents=True)
+    # Or it was killed while it wrote other files.
+    Path("out/inputs/modules/package").mkdir(parents=True)
+    for folder in ("out", "out/inputs", "out/inputs/modules/package"):
+        Path(folder, ".0123456789abcdef.part").write_bytes(b"half of a fi")
     assert main(["resume", "out", "--quiet"]) == 0
-    assert not list(Path("out/checkpoints").glob(".*"))
+    assert [path.name for path in Path("out").rglob(".*")] == [".lock"]
 
 
 def test_a_folder_with_other_files_is_refused(workspace, capsys):

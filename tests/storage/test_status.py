@@ -172,3 +172,9 @@ def test_status_with_a_missing_picture_and_an_empty_checkpoint(workspace, capsys
     lines = status_lines("my run", capsys)
     assert lines[0] == "step 8 of 8"
     assert lines[-1] == "finished, but its picture is missing: nstjax resume 'my run' draws it again"
+
+
+def test_a_checkpoint_may_be_removed_while_the_status_is_read(workspace, capsys, monkeypatch):
+    assert main([*QUICK, "--out", "out"]) == 0
+    monkeypatch.setattr(status, "checkpoint_steps", lambda folder: [*checkpoint_steps(folder), 9999])
+    assert status_lines("out", capsys)[3].startswith("last checkpoint at step 8, ")

@@ -170,6 +170,30 @@ def test_a_sweep_that_was_killed_as_it_began_begins_again(workspace, capsys, mon
     assert [path.name for path in Path("out/groups").iterdir()] == ["0000-2"]
 
 
+def test_a_sweep_that_was_killed_as_it_removed_the_beginning_of_another_begins_again(workspace, monkeypatch):
+    for folder in ("members/style=1/inputs", "groups/0000-1"):
+        Path("out", folder).mkdir(parents=True)
+    rmtree, calls = shutil.rmtree, []
+
+    def remove_one(path, **options):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(rmtree(path, **options))
+
+    arguments = [*SWEEP, "--steps", "3", "--out", "out", "--quiet", "--style-weight", "1", "10"]
+    with monkeypatch.context() as patch:
+        patch.setattr("nstjax.storage.sweep_folder.shutil.rmtree", remove_one)
+        assert main(arguments) == 130
+    assert main(arguments) == 0
+
+
+def test_leftovers_of_a_killed_sweep_are_removed(stopped):
+    for folder in (".", "groups/0000-2", "members/style=1", "members/style=1/inputs"):
+        (stopped / folder / ".0123456789abcdef.part").write_bytes(b"half of a fi")
+    assert main(["resume", "out", "--quiet"]) == 0
+    assert {path.name for path in stopped.rglob(".*")} == {".lock"}
+
+
 def test_a_split_that_was_killed_goes_on_with_the_whole_group(stopped):
     """The parts are written, the group is not yet removed."""
     folder = SweepFolder("out")

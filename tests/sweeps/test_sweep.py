@@ -26,6 +26,7 @@ from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve, vary_run
 from nstjax.storage.checkpoints import Checkpoints
+from nstjax.storage.contents import checkpoint_steps
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.sweep_folder import SweepFolder
 from nstjax.sweeps import batch, sweep
@@ -431,6 +432,18 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
     assert [path.name for path in Path("out/groups/0000-3").iterdir()] == ["notes.txt"]
     for name, picture in read_pixels("out").items():
         np.testing.assert_allclose(picture, whole[name], atol=2 * TOLERANCE)
+
+    def end_process(checkpoints):
+        raise KeyboardInterrupt
+
+    # A process that ends before it has removed the group leaves that to the resume.
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "remove_all", end_process)
+        assert main([*arguments, "--out", "killed"]) == 130
+    assert checkpoint_steps(Path("killed/groups/0000-3/checkpoints")) == [2, 4]
+    assert main(["resume", "killed"]) == 0
+    assert sorted(path.name for path in Path("killed/groups").iterdir()) == ["0000-2", "0002-2"]
+    assert read_content("killed") == read_content("out")
     assert main(["resume", "out", "--steps", "10"]) == 0
 
     def chunk_without_memory(*arguments):

@@ -1,4 +1,4 @@
-"""Names and paths: cut to what a file system takes, and made plain for libraries that misread some letters."""
+"""Files that appear whole, and names and paths that every file system and library takes."""
 
 import os
 from pathlib import Path
@@ -59,15 +59,24 @@ def test_a_plain_path_leads_to_the_folder_and_leaves_nothing(tmp_path, monkeypat
     assert [Path(file).name for file in folder.iterdir()] == ["x"] and not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_file_that_is_being_written_is_not_left_behind(tmp_path):
-    """One process resumes a run, and removes what killed ones have left, while another draws its report."""
-    killed = tmp_path / f".{'0' * 16}.part"
-    killed.write_bytes(b"half")
-    with files.open_atomic(tmp_path / "page.html") as file:
-        file.write(b"whole")
-        for path in tmp_path.glob(".*.part"):
-            files.remove_if_left_behind(path)
-        assert not killed.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+def test_a_file_is_written_although_another_process_removes_its_temporary_file(tmp_path, monkeypatch):
+    """A run that is resumed takes the temporary files of a report for those of a killed process."""
+    fsync, calls = os.fsync, []
+
+    def remove_once(file):
+        calls.append(file)
+        if len(calls) == 1:
+            files.remove_leftovers(tmp_path)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", remove_once)
+    files.write_whole(tmp_path / "page.html", b"whole")
+    assert len(calls) == 2 and [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert (tmp_path / "page.html").read_bytes() == b"whole"
-    files.remove_if_left_behind(killed)  # gone already
+    with pytest.raises(FileNotFoundError):
+        files.write_whole(tmp_path / "none" / "page.html", b"whole")
+
+
+def test_a_temporary_file_may_get_its_name_before_it_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([folder / ".0123456789abcdef.part"]))
+    files.remove_leftovers(tmp_path)
