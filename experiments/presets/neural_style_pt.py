@@ -12,7 +12,6 @@ Differs from the source:
 
 - Its option for normalised gradients only squares the weights of the terms; here ``--normalise-gradients`` divides the
   gradient at the feature map by its L1 norm, as neural-style does.
-- It writes the picture that its last iteration evaluates; here the one after that iteration.
 """
 
 import nstjax
@@ -21,7 +20,7 @@ neural_style = nstjax.load("neural-style")
 
 config = neural_style.config.replace(resampling="bilinear")
 
-version = 2
+version = 3
 
 
 def total_variation(picture):

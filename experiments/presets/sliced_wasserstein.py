@@ -12,7 +12,6 @@ Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synt
 
 Differs from the source:
 
-- It starts from the mean colour of the example; here from that of ImageNet's pictures.
 - Its result has the size of the example or a whole multiple; here any size, with the example's features resampled.
 """
 
@@ -31,7 +30,7 @@ config = nstjax.Config(
     size=None,
     pooling="average",
     padding="reflect",
-    init="mean",
+    init="style-mean",
     init_deviation=0.01,
     optimiser="lbfgs",
     line_search=False,
@@ -40,7 +39,7 @@ config = nstjax.Config(
     snapshot_every=64,
 )
 
-version = 2
+version = 3
 
 
 def terms(config):
