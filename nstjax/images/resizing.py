@@ -20,9 +20,9 @@ Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "bilinear-alia
 """A filter that resizes pictures.
 
 The first three are Pillow's, anti-aliased where a picture shrinks. "bilinear-aliased" looks at the nearest four pixels
-alone, as PyTorch's and TensorFlow's interpolation does by default, and "nearest" at one. "area" gives each pixel the mean
-of the area that it covers, as OpenCV's INTER_AREA and Torch's image.scale do; "gaussian" blurs, then interpolates, as
-scikit-image's pyramid_reduce does; both enlarge as "bilinear" does.
+alone, as PyTorch's and TensorFlow's interpolation does by default, and "nearest" at one. "area" gives each pixel the
+mean of the area that it covers, as OpenCV's INTER_AREA and Torch's image.scale do; "gaussian" blurs, then interpolates,
+as scikit-image's pyramid_reduce does; both enlarge as "bilinear" does.
 """
 
 _FILTERS = {
