@@ -10,13 +10,13 @@ from jaxtyping import Array, PyTree
 
 from nstjax import images
 from nstjax.optimise import Average, Method, State, init_kept, init_start
-from nstjax.parameterisation import Resampling
+from nstjax.parameterisation import Resampling, resize_picture
 from nstjax.types import Picture
 
-_CUBIC = ("lanczos", "bicubic")
-"""The filters for which JAX's cubic kernel stands, and its linear one for the others.
+_KERNELS: dict[str, Resampling] = {"lanczos": "cubic", "bicubic": "bicubic"}
+"""Interpolation of the result for each filter, linear for the others.
 
-Between sizes a picture grows, where Lanczos would ring and areas would be blocks."""
+Between sizes a picture grows, where Lanczos would ring, and areas and nearest pixels would be blocks."""
 
 
 def resize_state(
@@ -26,6 +26,7 @@ def resize_state(
     before: Method,
     after: Method,
     resampling: images.Resampling = "lanczos",
+    clip: bool = False,
     details: Picture | None = None,
     restart: bool = False,
     rate_factor: float = 1.0,
@@ -42,17 +43,19 @@ def resize_state(
         before: the method at the size of ``state``.
         after: the method at the next size.
         resampling: the filter of the run's pictures.
+        clip: whether the picture is clipped to [0, 1] first.
         details: picture [H, W, 3] that is added to the resized one; None for nothing.
         restart: if True, the optimiser starts again, with its present learning rate.
         rate_factor: factor on the learning rate.
 
-    Reference: Crowson, style-transfer-pytorch.
-    Differs from the reference: JAX's cubic kernel (Keys, a = -0.5) instead of PyTorch's (a = -0.75).
+    Reference: Crowson, style-transfer-pytorch, with "bicubic".
     """
     old, new = before.parameterisation, after.parameterisation
+    kernel = _KERNELS.get(resampling, "linear")
 
     def resize(parameters: PyTree) -> PyTree:
-        picture = jax.image.resize(old.decode(parameters), (*shape, 3), "cubic" if resampling in _CUBIC else "linear")
+        picture = old.decode(parameters)
+        picture = resize_picture(jnp.clip(picture, 0, 1) if clip else picture, *shape, kernel)
         return new.encode(jnp.clip(picture, 0, 1) if after.clamp else picture)
 
     def select(running: PyTree, failed: PyTree) -> PyTree:
@@ -72,7 +75,7 @@ def resize_state(
         # A run that has diverged stops here, and this is its result.
         previous=select(jax.tree.map(jnp.copy, parameters), resize(state.previous)),
         optimiser=_resize_optimiser(
-            state.optimiser, parameters, shape, before, after, restart=restart, rate_factor=rate_factor
+            state.optimiser, parameters, shape, before, after, kernel=kernel, restart=restart, rate_factor=rate_factor
         ),
         key=state.key,
         step=state.step,
@@ -90,6 +93,7 @@ def _resize_optimiser(
     before: Method,
     after: Method,
     *,
+    kernel: Resampling,
     restart: bool,
     rate_factor: float,
 ) -> PyTree:
@@ -109,7 +113,7 @@ def _resize_optimiser(
     moments: dict[str, Any] = {}
     for name in ("mu", "trace"):
         if (moment := optax.tree.get(optimiser, name)) is not None:
-            moments[name] = resize(moment, "cubic")
+            moments[name] = resize(moment, "bicubic" if kernel == "bicubic" else "cubic")
     if (squares := optax.tree.get(optimiser, "nu")) is not None:
         moments["nu"] = jax.tree.map(clip, resize(squares, "linear"))
     resized = optax.tree.set(initial, **moments) if moments else initial

@@ -53,7 +53,12 @@ def _remember(make: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @_remember
 def adam(
-    *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, schedule: Schedule | None = None
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    early_epsilon: bool = False,
+    schedule: Schedule | None = None,
 ) -> optax.GradientTransformation:
     """Return the Adam optimiser.
 
@@ -61,11 +66,15 @@ def adam(
         beta1: decay rate of the mean of gradients, in [0, 1).
         beta2: decay rate of the mean of squared gradients, in [0, 1).
         epsilon: constant added to the root, in units of the gradient; above 0, since gradients may be zero.
+        early_epsilon: if True, epsilon is added before the bias of the mean square is corrected, as in TensorFlow and
+            Torch: at step t, counted from 1, it counts ``1 / sqrt(1 - beta2^t)`` times.
         schedule: function step -> factor on the learning rate; 1 by default.
 
-    Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
+    Reference: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015; the early epsilon is that of the end
+    of section 2.
     """
-    transform = optax.inject_hyperparams(optax.adam)(learning_rate=1.0, b1=beta1, b2=beta2, eps=epsilon)
+    eps = (lambda step: epsilon / jnp.sqrt(1 - beta2 ** (step + 1))) if early_epsilon else epsilon
+    transform = optax.inject_hyperparams(optax.adam)(learning_rate=1.0, b1=beta1, b2=beta2, eps=eps)
     return _add_schedule(transform, schedule)
 
 

@@ -13,9 +13,6 @@ Source: https://github.com/anishathalye/neural-style, ``neural_style.py`` and ``
 Differs from the source:
 
 - Its content loss can be shared with relu5_2. The default share is 0, so that layer is left out here.
-- It gives the style the content's width; here the style has the content's long side.
-- TensorFlow's Adam adds epsilon before the bias of the second moment is corrected, which makes epsilon larger in the
-  first steps.
 - Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
 """
 
@@ -28,11 +25,13 @@ config = nstjax.Config(
     },
     loss_weights={"content": 5.0, "style": 500.0, "tv": 100.0},
     size=None,
+    size_by="width",
     enlarge=True,
     resampling="bicubic",
     init="mean",
     init_deviation=0.256 / 255,
     **nstjax.units.from_255("adam", learning_rate=10, epsilon=1e-8),
+    early_epsilon=True,
     steps=1000,
 )
 

@@ -12,8 +12,7 @@ Source: https://github.com/leongatys/PytorchNeuralStyleTransfer, ``NeuralStyleTr
 
 Differs from the source:
 
-- It rounds the first result to 8 bits before it is enlarged.
-- It reads the pictures for each size from their files; here those of 512 pixels are made from those of 800.
+- It rounds pictures that it resizes to 8 bits, and the first result before that is enlarged.
 """
 
 import nstjax
@@ -29,6 +28,8 @@ config = nstjax.Config(
     size_by="short",
     size_steps=(520, 220),
     enlarge=True,
+    smaller_from="original",
+    clip_sizes=True,
     resampling="bilinear",
     **nstjax.units.from_255("lbfgs", learning_rate=1),
     memory=100,

@@ -13,7 +13,6 @@ Source: https://keras.io/examples/generative/neural_style_transfer.
 Differs from the source:
 
 - It brings the style to the content's height and width; here the style keeps its aspect ratio, at the content's height.
-- It resizes to the nearest pixel; here by Lanczos interpolation.
 """
 
 import nstjax
@@ -27,6 +26,7 @@ config = nstjax.Config(
     size=400,
     size_by="height",
     enlarge=True,
+    resampling="nearest",
     **nstjax.units.from_255("sgd", learning_rate=100),
     momentum=0.0,
     schedule="exponential",

@@ -12,10 +12,13 @@ Source: https://github.com/pystiche/papers, ``li_wand_2016`` at commit a8a87f4, 
 
 Differs from the source:
 
-- It divides the style's gradient, at each position, by the number of patches that contain the position (1, 2 or 4);
-  here it is the gradient of the loss.
 - It reduces by bilinear interpolation without anti-aliasing, unless torchvision is a later one; here with it.
 """
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
 
 import nstjax
 
@@ -40,6 +43,23 @@ flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIV
 version = 3
 
 
+@dataclass(frozen=True)
+class SharedPatches(nstjax.statistics.Patches):
+    """Patches whose gradient, at each position, is divided by the number of patches that contain the position."""
+
+    def __call__(self, features_HxWxC):
+        """Return the patches of a map, [M, size * size * C]."""
+        h, w, _ = features_HxWxC.shape
+        shares = 1 / (self.count_patches(h)[:, None, None] * self.count_patches(w)[:, None])
+        same = jax.lax.stop_gradient(features_HxWxC)
+        return super().__call__(same + shares.astype(np.float32) * (features_HxWxC - same))
+
+    def count_patches(self, length):
+        """Return how many patches contain each position of a side; at least 1."""
+        offsets = np.arange(length) - np.arange(0, length - self.size + 1, self.stride)[:, None]
+        return np.maximum(((offsets >= 0) & (offsets < self.size)).sum(axis=0), 1)
+
+
 def total_variation(picture):
     """Return half the squared neighbour differences of the picture on the 0-255 scale."""
     return nstjax.losses.total_variation_half_squared(255 * picture)
@@ -51,7 +71,7 @@ def terms(config):
         nstjax.content_term(config.layers["content"], nstjax.layer_sum(nstjax.losses.mean_squared)),
         nstjax.style_term(
             config.layers["style"],
-            nstjax.statistics.Patches(size=3, stride=2),
+            SharedPatches(size=3, stride=2),
             nstjax.layer_sum(nstjax.losses.markov_random_field),
         ),
         nstjax.PictureTerm("tv", total_variation),

@@ -3,11 +3,12 @@
     nstjax run CONTENT STYLE --preset neural-style
 
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
-summed over the layers; weights 5 and 100; total variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 100
-corrections and steps of length 1; the long side becomes 512 pixels, also if that enlarges the picture. Weighted for
-the caffe flavour, with other loss weights for the others; down to block5_conv1. The source's Adam is
-``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6`` (10 / 255, 1e-8 * 255), its normalised gradients are
-``--normalise-gradients``.
+summed over the layers; weights 5 and 100; total variation 0.001 on the 0-255 scale; 999 steps of L-BFGS with 100
+corrections and of length 1, after which the source's 1,000th evaluation writes the picture; the long side becomes 512
+pixels, also if that enlarges the picture. Weighted for the caffe flavour, with other loss weights for the others; down
+to block5_conv1. The source's Adam is
+``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6 --early-epsilon`` (10 / 255, 1e-8 * 255), its normalised
+gradients are ``--normalise-gradients``.
 
 Source: https://github.com/jcjohnson/neural-style, ``neural_style.lua`` at commit 07c4b82.
 
@@ -16,7 +17,6 @@ Differs from the source:
 - It multiplies pictures by 256 although its mean pixel and its network expect 255; here they are multiplied by 255.
 - Its total variation is a gradient without a value; here it is the function that has this gradient, and part of the
   total.
-- It writes the picture that its last iteration evaluates; here the one after that iteration.
 - Its pooling keeps an odd last row or column; here it is dropped. Sides that are multiples of 16 have none.
 - It enlarges by bilinear interpolation between the centres of the outermost pixels; here between their edges.
 """
@@ -36,7 +36,7 @@ config = nstjax.Config(
     init_deviation=0.001 / 255,
     **nstjax.units.from_255("lbfgs", learning_rate=1),
     memory=100,
-    steps=1000,
+    steps=999,
     snapshot_every=100,
     log_every=50,
 )

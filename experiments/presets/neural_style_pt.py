@@ -12,7 +12,6 @@ Differs from the source:
 
 - Its option for normalised gradients only squares the weights of the terms; here ``--normalise-gradients`` divides the
   gradient at the feature map by its L1 norm, as neural-style does.
-- It writes the picture that its last iteration evaluates; here the one after that iteration.
 """
 
 import nstjax

@@ -13,7 +13,6 @@ Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synt
 
 Differs from the source:
 
-- It starts from the mean colour of the example; here from that of ImageNet's pictures.
 - Its result has the size of the example or a whole multiple; here any size, with the example's features resampled.
 """
 
@@ -32,7 +31,7 @@ config = nstjax.Config(
     size=None,
     pooling="average",
     padding="reflect",
-    init="mean",
+    init="style-mean",
     init_deviation=0.01,
     optimiser="lbfgs",
     line_search=False,

@@ -14,9 +14,6 @@ Source: https://github.com/crowsonkb/style-transfer-pytorch, ``style_transfer.py
 Differs from the source:
 
 - It enlarges small contents but not small styles; here both are enlarged.
-- It reads the pictures for each size from their files; here the smaller ones are made from the largest.
-- PyTorch's bicubic interpolation, with which the result and Adam's mean gradient grow between sizes, has the parameter
-  -0.75; here, as in the bicubic interpolation of the pictures, it is -0.5.
 """
 
 import nstjax
@@ -33,6 +30,7 @@ config = nstjax.Config(
     size_ratio=2**0.5,
     size_steps=(1000, 500),
     enlarge=True,
+    smaller_from="original",
     resampling="bicubic",
     padding="edge",
     learning_rate=0.02,

@@ -9,12 +9,6 @@ picture in [0, 1], weight 30; 1,000 steps of Adam with learning rate 0.02, beta1
 weights for the others; down to block5_conv2.
 
 Source: https://www.tensorflow.org/tutorials/generative/style_transfer.
-
-Differs from the source:
-
-- TensorFlow's Adam adds epsilon before the bias of the second moment is corrected, which makes epsilon 32 times as
-  large in the first step (``0.1 / sqrt(1 - 0.999)``), and as large as here after a few thousand.
-- It reduces by bilinear interpolation without anti-aliasing; here with it.
 """
 
 import nstjax
@@ -27,10 +21,11 @@ config = nstjax.Config(
     loss_weights={"content": 1e4, "style": 1e-2, "tv": 30.0},
     size=512,
     enlarge=True,
-    resampling="bilinear",
+    resampling="bilinear-aliased",
     learning_rate=0.02,
     beta1=0.99,
     epsilon=0.1,
+    early_epsilon=True,
     clamp=True,
     steps=1000,
     snapshot_every=100,

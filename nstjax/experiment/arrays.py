@@ -74,6 +74,10 @@ def check_inputs(inputs: "Inputs", config: Config) -> None:
     ):
         if array is not None:
             _check_shape(name, array, shape)
+    for size, (content, *styles) in inputs.coarser.items():
+        _check_shape(f"content@{size}", content, (*images.fit_size(height, width, size, by=config.size_by), 3))
+        for style in styles:
+            _check_shape(f"style@{size}", style, (None, None, 3))
     for alpha, style in zip(inputs.style_alphas, inputs.styles, strict=False):
         if alpha is not None:
             _check_shape("style-alpha", alpha, style.shape[:2])

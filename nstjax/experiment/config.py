@@ -55,8 +55,8 @@ class Config:
     size: int | None = _size(
         512, "Size of the result in pixels, as --size-by measures it; 'none' keeps the content picture's size", least=1
     )
-    size_by: Literal["long", "short", "height", "area"] = _size(
-        "long", "Side that a size measures: long, short, height, or area (the square root of the area)"
+    size_by: Literal["long", "short", "height", "width", "area"] = _size(
+        "long", "Side that a size measures: long, short, height, width, or area (the square root of the area)"
     )
     sizes: tuple[int, ...] = _size(
         (), "Sizes from coarse to fine, such as 128,256,512, instead of --size; or 'none' (default: none)", least=1
@@ -69,10 +69,10 @@ class Config:
         (), "Steps at each size, such as 200,100; the last number repeats (default: equal shares of --steps)", least=0
     )
     enlarge: bool = _size(False, "Enlarge pictures that are smaller than their size")
-    resampling: Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area"] = _size(
-        "lanczos",
-        "Filter that resizes pictures: lanczos, bicubic, bilinear, bilinear-aliased (without anti-aliasing), or area "
-        "(the mean of what a pixel covers)",
+    smaller_from: Literal["largest", "original"] = _size("largest", "Make smaller pictures from: largest or original")
+    clip_sizes: bool = _size(False, "Clip the picture to [0, 1] before it grows to the next size")
+    resampling: Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area", "gaussian", "nearest"] = _size(
+        "lanczos", "Filter that resizes pictures: lanczos, bicubic, bilinear, bilinear-aliased, area, gaussian, nearest"
     )
 
     match_colour: Literal["none", "content", "style"] = _colour(
@@ -120,6 +120,7 @@ class Config:
     epsilon: float = _optimiser(
         1e-8, "Number that Adam and RMSprop add to the root of the mean squared gradient", least=1e-20
     )
+    early_epsilon: bool = _optimiser(False, "Add epsilon before Adam corrects the mean square, as TensorFlow does")
     momentum: float = _optimiser(0.0, "Momentum of RMSprop and SGD, below 1", least=0)
     memory: int = _optimiser(10, "Number of past steps that L-BFGS remembers", least=1)
     line_search: bool = _optimiser(
@@ -144,9 +145,7 @@ class Config:
     schedule_rate: float = _schedule(
         0.96, "Factor by which the exponential schedule changes the rate every --schedule-steps", least=0
     )
-    schedule_steps: int = _schedule(
-        100, "Steps in which the exponential schedule applies --schedule-rate once", least=1
-    )
+    schedule_steps: int = _schedule(100, "Steps in which the exponential schedule applies its rate once", least=1)
 
     keep: Literal["last", "best", "after-best", "average"] = _kept(
         "last",

@@ -44,6 +44,8 @@ class Inputs:
         style_alphas: transparency of each style, [H', W'] or None; empty if all styles are opaque.
         sources: absolute paths of the files that the pictures were read from.
         init: picture to start from before noise is mixed in, if it came as an array.
+        coarser: {size: (content, styles)} of the run's smaller sizes, made from the pictures as they came; empty if
+            they are to be made from those of the largest size, or if the colours were changed.
     """
 
     content: np.ndarray
@@ -58,6 +60,7 @@ class Inputs:
     style_alphas: tuple[np.ndarray | None, ...] = ()
     sources: tuple[str, ...] = ()
     init: np.ndarray | None = None
+    coarser: Mapping[int, tuple[np.ndarray, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def styles(self) -> tuple[np.ndarray, ...]:
@@ -84,6 +87,9 @@ class Inputs:
             if (array := getattr(self, name)) is not None:
                 arrays[name] = array
         arrays |= {f"style{_suffix(k)}": style for k, style in enumerate(self.styles)}
+        for size, (content, *styles) in self.coarser.items():
+            arrays |= {f"content@{size}": content}
+            arrays |= {f"style{_suffix(k)}@{size}": style for k, style in enumerate(styles)}
         arrays |= {f"style{_suffix(k)}-alpha": alpha for k, alpha in enumerate(self.style_alphas) if alpha is not None}
         return arrays | {f"style{_suffix(k)}-regions": regions for k, regions in enumerate(self.style_regions)}
 
@@ -111,6 +117,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
     styles = tuple(arrays[f"style{_suffix(k)}"] for k in numbers)
     regions = arrays.get("regions")
     alphas = tuple(arrays.get(f"style{_suffix(k)}-alpha") for k in numbers)
+    sizes = [int(size) for name in arrays if (size := name.removeprefix("content@")).isdecimal()]
     return Inputs(
         content=arrays["content"],
         style=styles[0],
@@ -123,6 +130,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
         init=arrays.get("init"),
         style_regions=() if regions is None else tuple(arrays[f"style{_suffix(k)}-regions"] for k in numbers),
         style_alphas=_drop_opaque(alphas),
+        coarser={
+            size: (arrays[f"content@{size}"], *(arrays[f"style{_suffix(k)}@{size}"] for k in numbers))
+            for size in sorted(sizes)
+        },
     )
 
 
@@ -154,12 +165,24 @@ def prepare(
     content_mask = None if content_mask is None else to_mask("content_mask", content_mask)
     style_masks = to_masks(style_masks)
     _check_counts(config, len(sources), content_mask is not None, len(style_masks))
-    picture = _resize(open_source("content", content, pixel_limit), config.size, config, pixel_limit)
-    size = _style_size(config, *picture.rgb.shape[:2])
-    # One after the other, since a picture as it is read may take gigabytes.
-    style_pictures = [
-        _resize(open_source("style", source, pixel_limit), size, config, pixel_limit) for source in sources
-    ]
+    original = open_source("content", content, pixel_limit)
+    picture = _resize(original, config.size, config, pixel_limit)
+    height, width, _ = picture.rgb.shape
+    size = _style_size(config, height, width)
+    is_recoloured = config.match_colour != "none" or config.luminance
+    sizes = config.every_size[:-1] if config.smaller_from == "original" and not is_recoloured else ()
+    shapes = {size: images.fit_size(height, width, size, by=config.size_by) for size in sizes if size is not None}
+    coarser = {
+        size: [images.resample(original.rgb, *shape, resampling=config.resampling)] for size, shape in shapes.items()
+    }
+    style_pictures = []
+    for source in sources:  # one after the other, since a picture as it is read may take gigabytes
+        original = open_source("style", source, pixel_limit)
+        style_pictures.append(style := _resize(original, size, config, pixel_limit))
+        for coarse_size, shape in shapes.items():
+            target = _style_size(config, *shape)
+            style_shape = images.fit_size(*style.rgb.shape[:2], target, by=config.size_by)
+            coarser[coarse_size].append(images.resample(original.rgb, *style_shape, resampling=config.resampling))
     alphas = _drop_opaque(tuple(style.alpha for style in style_pictures))
     rgb, styles, colours = match_colours(picture, style_pictures, config)
     guides, style_guides = None, ()
@@ -173,7 +196,10 @@ def prepare(
     given: tuple[Any, ...] = (content, *sources, content_mask, *style_masks, config.init)
     paths = tuple(os.path.abspath(path) for path in given if is_file(path) and os.path.exists(path))
     more = tuple(styles[1:])
-    inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths)
+    inputs = Inputs(
+        *(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths),
+        coarser={size: tuple(pictures) for size, pictures in coarser.items()},
+    )
     if init is not None:
         inputs = dataclasses.replace(inputs, init=open_source("init", init, pixel_limit).rgb)
     return replace_start(inputs, config, pixel_limit=pixel_limit)
@@ -205,12 +231,15 @@ def resize_to_each_size(inputs: Inputs, config: Config) -> list[Inputs]:
     return [dataclasses.replace(levels[0], start=inputs.start), *levels[1:]]
 
 
-def _resize_inputs(inputs: Inputs, size: int, config: Config) -> Inputs:
+def _resize_inputs(inputs: Inputs, result_size: int, config: Config) -> Inputs:
     height, width, _ = inputs.content.shape
-    height, width = images.fit_size(height, width, size, by=config.size_by)
+    height, width = images.fit_size(height, width, result_size, by=config.size_by)
     size, by, resampling = _style_size(config, height, width), config.size_by, config.resampling
-    content = images.resample(inputs.content, height, width, resampling=resampling)
-    styles = [images.resize(style, size, by=by, resampling=resampling) for style in inputs.styles]
+    if result_size in inputs.coarser:
+        content, *styles = inputs.coarser[result_size]
+    else:
+        content = images.resample(inputs.content, height, width, resampling=resampling)
+        styles = [images.resize(style, size, by=by, resampling=resampling) for style in inputs.styles]
     pairs = zip(inputs.style_regions, styles, strict=inputs.regions is not None)
     return dataclasses.replace(
         inputs,

@@ -223,7 +223,8 @@ def _make_optimiser(config: Config) -> optax.GradientTransformation:
     match config.optimiser:
         case "adam":
             rates = {"beta1": config.beta1, "beta2": config.beta2}
-            return optimisers.adam(**rates, epsilon=config.epsilon, schedule=schedule)
+            epsilon = {"epsilon": config.epsilon, "early_epsilon": config.early_epsilon}
+            return optimisers.adam(**rates, **epsilon, schedule=schedule)
         case "rmsprop":
             rates = {"decay": config.beta2, "momentum": config.momentum}
             return optimisers.rmsprop(**rates, epsilon=config.epsilon, schedule=schedule)

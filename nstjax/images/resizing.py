@@ -4,9 +4,8 @@ Linear light is physically correct, but the networks were trained on pictures re
 that results are compared with do the same.
 """
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,12 +16,13 @@ from nstjax.images.picture import Array, Picture
 
 _Resizable = TypeVar("_Resizable", Picture, Array)
 
-Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area"]
+Resampling: TypeAlias = Literal["lanczos", "bicubic", "bilinear", "bilinear-aliased", "area", "gaussian", "nearest"]
 """A filter that resizes pictures.
 
 The first three are Pillow's, anti-aliased where a picture shrinks. "bilinear-aliased" looks at the nearest four pixels
-alone, as PyTorch's and TensorFlow's interpolation does by default. "area" gives each pixel the mean of the area that it
-covers, as OpenCV's INTER_AREA and Torch's image.scale do; it enlarges as "bilinear" does.
+alone, as PyTorch's and TensorFlow's interpolation does by default, and "nearest" at one. "area" gives each pixel the
+mean of the area that it covers, as OpenCV's INTER_AREA and Torch's image.scale do; "gaussian" blurs, then interpolates,
+as scikit-image's pyramid_reduce does; both enlarge as "bilinear" does.
 """
 
 _FILTERS = {
@@ -37,6 +37,7 @@ SIZE_MEASURES = {
     "long": "the long side",
     "short": "the short side",
     "height": "the height",
+    "width": "the width",
     "area": "the square root of the area",
 }
 """Name to description of each measure that a size can refer to."""
@@ -52,7 +53,7 @@ def fit_size(height: int, width: int, size: int, *, enlarge: bool = False, by: s
         width: of the picture, in pixels.
         size: the new value of the measure, in pixels.
         enlarge: whether a smaller picture grows to ``size``; otherwise it keeps its size.
-        by: the measure: "long" or "short" side, "height", or "area", which means ``sqrt(height * width)``.
+        by: the measure: "long" or "short" side, "height", "width", or "area", which means ``sqrt(height * width)``.
 
     Raises:
         UserError: ``size`` is not positive, or the measure is unknown.
@@ -76,7 +77,7 @@ def measure_size(height: int, width: int, *, by: str = "long") -> float:
         raise UserError(f"unknown measure of size {by!r}: expected one of {', '.join(SIZE_MEASURES)}")
     if by == "area":
         return math.sqrt(height * width)
-    return {"long": max(height, width), "short": min(height, width), "height": height}[by]
+    return {"long": max(height, width), "short": min(height, width), "height": height, "width": width}[by]
 
 
 def resize(
@@ -120,10 +121,8 @@ def resample(samples: Array, height: int, width: int, *, resampling: Resampling 
     if samples.ndim == 3:
         channels = [resample(channel, height, width, resampling=resampling) for channel in np.moveaxis(samples, -1, 0)]
         return np.stack(channels, axis=-1)
-    if resampling == "bilinear-aliased":
-        return _interpolate_rows(_interpolate_rows(samples, height).T, width).T
-    if resampling == "area":
-        samples = _average_rows(_average_rows(samples, height).T, width).T
+    if find_pixels := _PIXELS.get(resampling):
+        samples = _resample_rows(_resample_rows(samples, height, find_pixels).T, width, find_pixels).T
         resampling = "bilinear"
     image = Image.new("F", samples.shape[::-1])
     for rows in split_rows(*samples.shape):  # without another copy of all samples
@@ -131,28 +130,61 @@ def resample(samples: Array, height: int, width: int, *, resampling: Resampling 
     return np.clip(np.asarray(image.resize((width, height), _FILTERS[resampling])), 0, 1)
 
 
-def _average_rows(samples: Array, height: int) -> Array:
-    """Reduce the rows of [H, W] to the means of ``height`` equal strips, which may begin and end within a row.
+def _resample_rows(samples: Array, height: int, find_pixels: "_FindPixels") -> Array:
+    """Return ``height`` rows, each a weighted sum of the rows of [H, W].
 
-    Fewer rows than ``height`` are returned as they are.
+    Filters that only reduce return fewer rows than ``height`` as they are.
     """
-    if len(samples) <= height:
+    if len(samples) <= height and find_pixels in _REDUCING:
         return samples
-    averages = np.empty((height, samples.shape[1]), np.float32)
-    for k, (start, end) in enumerate(itertools.pairwise(np.linspace(0, len(samples), height + 1))):
-        rows = np.arange(math.floor(start), math.ceil(end))
-        shares = (np.minimum(rows + 1, end) - np.maximum(rows, start)) / (end - start)
-        averages[k] = shares @ samples[rows[0] : rows[-1] + 1]
-    return averages
+    resampled = np.empty((height, samples.shape[1]), np.float32)
+    for k in range(height):
+        pixels, weights = find_pixels(k, len(samples), height)
+        resampled[k] = weights @ samples[pixels]
+    return resampled
 
 
-def _interpolate_rows(samples: Array, height: int) -> Array:
-    """Resize the rows of [H, W] by interpolation between the two nearest, in whose middles their values are."""
-    at = np.clip((np.arange(height) + 0.5) * (len(samples) / height) - 0.5, 0, len(samples) - 1)
-    above = at.astype(int)
-    share = (at - above)[:, None]
-    between = (1 - share) * samples[above] + share * samples[np.minimum(above + 1, len(samples) - 1)]
-    return between.astype(np.float32)
+def _find_covered(k: int, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels that pixel k of ``new`` covers, and the share of each in its length."""
+    start, end = k * old / new, (k + 1) * old / new
+    pixels = np.arange(math.floor(start), min(math.ceil(end), old))
+    return pixels, (np.minimum(pixels + 1, end) - np.maximum(pixels, start)) / (end - start)
+
+
+def _find_blurred(k: int, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels between whose blurred values pixel k of ``new`` lies; the edges are mirrored."""
+    deviation = old / new / 3
+    radius = int(4 * deviation + 0.5)
+    gaussian = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
+    gaussian /= gaussian.sum()
+    (first, second), weights = _find_neighbours(k, old, new)
+    pixels = np.concatenate([np.arange(pixel - radius, pixel + radius + 1) for pixel in (first, second)]) % (2 * old)
+    return np.minimum(pixels, 2 * old - 1 - pixels), np.concatenate([weight * gaussian for weight in weights])
+
+
+def _find_neighbours(k: int, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two pixels between which the centre of pixel k of ``new`` lies, and their weights."""
+    place = min(max((k + 0.5) * old / new - 0.5, 0), old - 1)
+    first = math.floor(place)
+    return np.array([first, min(first + 1, old - 1)]), np.array([first + 1 - place, place - first])
+
+
+def _find_nearest(k: int, old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixel in which the centre of pixel k of ``new`` lies."""
+    return np.array([int((k + 0.5) * old / new)]), np.ones(1)
+
+
+_FindPixels: TypeAlias = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+
+_PIXELS: dict[str, _FindPixels] = {
+    "area": _find_covered,
+    "gaussian": _find_blurred,
+    "bilinear-aliased": _find_neighbours,
+    "nearest": _find_nearest,
+}
+"""The filters that are not Pillow's: (index, old length, new length) -> (pixels, their weights)."""
+
+_REDUCING = (_find_covered, _find_blurred)
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:

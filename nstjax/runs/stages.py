@@ -110,6 +110,7 @@ def make_resize(
             before=before,
             after=after,
             resampling=config.resampling,
+            clip=config.clip_sizes,
             details=details,
             restart=config.restart_optimiser,
             rate_factor=config.last_size_rate if last else 1.0,

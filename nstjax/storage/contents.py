@@ -19,7 +19,7 @@ _CHECKPOINT_FILE = re.compile(
 )
 
 _INPUT = re.compile(
-    r"(content|start|init|alpha|colours|regions|style(-[0-9]+)?(-regions|-alpha)?)\.npy"
+    r"((content|style(-[0-9]+)?)(@[0-9]+)?|start|init|alpha|colours|regions|style(-[0-9]+)?(-regions|-alpha))\.npy"
     r"|sources\.json|weights\.safetensors|experiment\.py|modules"
 )
 

@@ -9,7 +9,7 @@ from conftest import smooth_picture
 import nstjax
 from nstjax import images
 from nstjax.experiment.config import Config
-from nstjax.experiment.inputs import prepare, resize_to_each_size, restore_colours
+from nstjax.experiment.inputs import from_arrays, prepare, resize_to_each_size, restore_colours
 
 CONTENT, STYLE, START = (smooth_picture(48, 64, seed=seed) for seed in range(3))
 
@@ -25,7 +25,7 @@ def terms(config):
 '''
 
 
-@pytest.mark.parametrize("resampling", ["lanczos", "bicubic", "bilinear", "area"])
+@pytest.mark.parametrize("resampling", ["lanczos", "bicubic", "bilinear", "area", "gaussian", "nearest"])
 def test_every_picture_of_a_run_is_resized_by_the_filter(resampling, tmp_path):
     def resample(picture, height, width):
         return images.resample(picture, height, width, resampling=resampling)
@@ -58,3 +58,25 @@ def test_a_run_and_a_sweep_enlarge_their_pictures_by_the_filter(workspace):
     expected = images.resample(coarse, 24, 32, resampling="bilinear")
     for picture in (result.picture, swept.members[0].picture):
         np.testing.assert_allclose(picture, expected, atol=3e-6)  # Adam moves each pixel by 1e-6
+
+
+def test_smaller_pictures_can_be_made_from_the_originals():
+    config = Config(sizes=(16, 32), smaller_from="original", resampling="bilinear")
+    inputs = prepare(CONTENT, [STYLE, CONTENT], config)
+
+    def resample(picture):
+        return images.resample(picture, 12, 16, resampling="bilinear")
+
+    # As a resume reads them.
+    for pictures in (inputs, from_arrays(inputs.to_arrays(), inputs.names)):
+        coarse, fine = resize_to_each_size(pictures, config)
+        np.testing.assert_array_equal(coarse.content, resample(CONTENT))
+        np.testing.assert_array_equal(coarse.style, resample(STYLE))
+        np.testing.assert_array_equal(coarse.more_styles[0], resample(CONTENT))
+        assert np.abs(coarse.content - resample(fine.content)).max() > 2e-3
+
+
+def test_recoloured_pictures_are_made_from_the_largest():
+    config = Config(sizes=(16, 32), smaller_from="original", luminance=True)
+    coarse, fine = resize_to_each_size(prepare(CONTENT, STYLE, config), config)
+    np.testing.assert_array_equal(coarse.content, images.resample(fine.content, 12, 16))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import smooth_picture
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from nstjax.errors import UserError
 from nstjax.images import Picture, fit_size, resample, resize, resizing
@@ -41,6 +42,7 @@ def test_the_long_side_gets_the_size(height, width, size, enlarge, expected):
         (800, 600, 300, "short", False, (400, 300)),
         (600, 800, 300, "height", False, (300, 400)),
         (800, 600, 400, "height", False, (400, 300)),
+        (800, 600, 300, "width", False, (400, 300)),
         (100, 333, 10, "short", False, (10, 33)),
         (600, 800, 700, "short", False, (600, 800)),
         (60, 80, 90, "height", True, (90, 120)),
@@ -68,8 +70,8 @@ def test_a_size_of_zero_is_refused():
 
 
 def test_an_unknown_measure_is_refused():
-    with pytest.raises(UserError, match=r"'width': expected one of long, short, height, area"):
-        fit_size(10, 10, 5, by="width")
+    with pytest.raises(UserError, match=r"'depth': expected one of long, short, height, width, area"):
+        fit_size(10, 10, 5, by="depth")
 
 
 def test_a_picture_that_already_fits_is_unchanged():
@@ -157,6 +159,22 @@ def test_aliased_interpolation_looks_at_four_pixels(size):
     resampled = resample(picture, *size, resampling="bilinear-aliased")
     assert resampled.dtype == np.float32
     np.testing.assert_allclose(resampled, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(10, 16), (7, 40), (1, 1)])
+def test_gaussian_blurs_by_a_third_of_the_reduction_and_interpolates(size):
+    picture = np.random.default_rng(0).random((30, 40, 3), np.float32)
+    deviations = [old / new / 3 if old > new else 0 for old, new in zip((30, 40), size, strict=True)]
+    blurred = np.float32(gaussian_filter(picture.astype(np.float64), (*deviations, 0)))
+    expected = resample(blurred, *size, resampling="bilinear-aliased")
+    np.testing.assert_allclose(resample(picture, *size, resampling="gaussian"), expected, atol=1e-6)
+
+
+def test_nearest_takes_one_pixel():
+    picture = np.random.default_rng(0).random((30, 40, 3), np.float32)
+    np.testing.assert_array_equal(resample(picture, 10, 8, resampling="nearest"), picture[1::3, 2::5])
+    enlarged = resample(picture, 60, 120, resampling="nearest")
+    np.testing.assert_array_equal(enlarged, picture.repeat(2, axis=0).repeat(3, axis=1))
 
 
 def test_transparency_is_resized_by_the_same_filter():

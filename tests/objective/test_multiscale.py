@@ -97,7 +97,7 @@ def test_moments_of_other_optimisers_are_resized_and_lbfgs_starts_again():
 
 @pytest.mark.parametrize(
     ("resampling", "enlarging"),
-    [("lanczos", "bicubic"), ("bicubic", "bicubic"), ("bilinear", "bilinear"), ("area", "bilinear")],
+    [("lanczos", "bicubic"), ("bilinear", "bilinear"), ("area", "bilinear"), ("nearest", "bilinear")],
 )
 def test_the_picture_is_resized_by_the_filter_of_the_run(resampling, enlarging):
     small, large = make_methods(adam())
@@ -106,6 +106,29 @@ def test_the_picture_is_resized_by_the_filter_of_the_run(resampling, enlarging):
     # In here the picture is within [0, 1], to which Pillow's is clipped.
     expected = images.resample(np.asarray(state.parameters), *LARGE, resampling=enlarging)
     np.testing.assert_allclose(np.clip(resized.parameters, 0, 1), expected, atol=1e-6)
+
+
+def test_bicubic_is_that_of_pytorch():
+    small, large = make_methods(adam())
+    point = np.zeros((*SMALL, 3), np.float32)
+    point[4, 5] = 1
+    state = dataclasses.replace(init_run(small), parameters=jnp.asarray(point))
+    resized = resize_state(state, (2 * SMALL[0], 2 * SMALL[1]), before=small, after=large, resampling="bicubic")
+    # The weights at a quarter and at three quarters of the way between two pixels, with the parameter -0.75.
+    weights = np.array([-0.03515625, -0.10546875, 0.26171875, 0.87890625])
+    column = np.concatenate([weights, weights[::-1]])
+    np.testing.assert_allclose(resized.parameters[5:13, 7:15, 0], np.outer(column, column), atol=1e-6)
+
+
+def test_a_picture_is_clipped_before_it_grows_if_the_settings_ask_for_it():
+    small, large = make_methods(adam())
+    state = init_run(small)
+    state = dataclasses.replace(state, parameters=2 * state.parameters - 0.5)
+    options = {"before": small, "after": large, "resampling": "bilinear"}
+    clipped = dataclasses.replace(state, parameters=jnp.clip(state.parameters, 0, 1))
+    expected = resize_state(clipped, LARGE, **options).parameters
+    np.testing.assert_array_equal(resize_state(state, LARGE, clip=True, **options).parameters, expected)
+    assert jnp.abs(resize_state(state, LARGE, **options).parameters - expected).max() > 0.1
 
 
 def test_the_average_is_resized_and_starts_again():
@@ -244,12 +267,15 @@ def test_each_size_continues_from_the_one_before(workspace):
     assert np.abs(result.picture - coarse_picture).max() < 0.2
 
 
+FROM_ORIGINALS = {"smaller_from": "original", "clip_sizes": True, "resampling": "gaussian"}
+"""A run as Gatys makes it."""
+
 FROM_MEAN = {"init": "style-mean", "content_details": True, "restart_optimiser": True, "last_size_rate": 0.5}
 """A run as STROTSS makes it."""
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"parameterisation": "fourier", "keep": "average"}, {"keep": "best"}, FROM_MEAN]
+    "settings", [{}, {"parameterisation": "fourier", "keep": "average"}, {"keep": "best", **FROM_ORIGINALS}, FROM_MEAN]
 )
 @pytest.mark.parametrize("stop", [3, 5, 7])
 def test_a_run_stopped_at_any_size_resumes_to_the_same_bytes(workspace, stop, settings):

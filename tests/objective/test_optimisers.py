@@ -20,6 +20,7 @@ from nstjax.types import PictureTerm
 START = smooth_picture(8, 9)
 OPTIMISERS = {
     "adam": optimisers.adam(),
+    "adam with an early epsilon": optimisers.adam(epsilon=1e-3, early_epsilon=True),
     "rmsprop": optimisers.rmsprop(decay=0.99),
     "rmsprop with momentum": optimisers.rmsprop(momentum=0.5),
     "sgd": optimisers.sgd(),
@@ -70,6 +71,18 @@ def test_equal_settings_give_the_same_object():
     assert optimisers.rmsprop(decay=0.9) is optimisers.rmsprop(decay=0.9)
     assert optimisers.Exponential(0.9, 10) == optimisers.Exponential(0.9, 10)
     assert optimisers.adam(schedule=optimisers.Cosine(5)) is optimisers.adam(schedule=optimisers.Cosine(5))
+
+
+def test_an_early_epsilon_is_added_before_the_bias_is_corrected():
+    settings = {"beta1": 0.8, "beta2": 0.95, "epsilon": 0.1}
+    optimiser = optimisers.adam(**settings, early_epsilon=True)
+    state = optax.tree.set(optimiser.init(jnp.zeros(2)), learning_rate=jnp.float32(0.5))
+    mean, square = np.zeros(2), np.zeros(2)
+    for step, gradient in enumerate(np.array([[1.0, 0.01], [0.5, -0.02], [-1.0, 0.03]]), 1):
+        updates, state = optimiser.update(jnp.asarray(gradient, jnp.float32), state)
+        mean, square = 0.8 * mean + 0.2 * gradient, 0.95 * square + 0.05 * gradient**2
+        rate = 0.5 * np.sqrt(1 - 0.95**step) / (1 - 0.8**step)
+        np.testing.assert_allclose(updates, -rate * mean / (np.sqrt(square) + 0.1), rtol=1e-5)
 
 
 def test_exponential_schedule_equals_the_formula():

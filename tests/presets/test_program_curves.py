@@ -1,0 +1,84 @@
+"""Runs of the presets compared with the whole procedures of their sources, step by step, on a narrow random network.
+
+Start, resized pictures, optimiser, clipping and the change from size to size all have to be the source's: see
+``references/program_curves.py``, and ``experiments/comparison/compare_programs.py`` for real weights.
+"""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from narrow_vgg19 import make_narrow_weights
+from references.program_curves import CASES, CURVES, compute_curves, make_pictures
+
+from nstjax.callbacks import Listener
+from nstjax.experiment.experiment import load
+from nstjax.experiment.inputs import prepare
+from nstjax.network.weights import write
+from nstjax.runs import stylize
+
+
+@pytest.fixture(scope="module")
+def narrow_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("narrow") / "narrow.safetensors"
+    write(file, make_narrow_weights())
+    return str(file)
+
+
+def run_preset(preset, curves, file):
+    """Return the losses of a preset on the pictures of its case, and the (steps of each size)."""
+    case = CASES[preset]
+    steps = tuple(steps - case.sees_last for steps in case.steps)
+    sizes = {"sizes": case.sizes, "size_steps": steps}
+    if len(case.sizes) < 2:
+        sizes = {"size": case.sizes[0] if case.sizes else None, "steps": steps[0]}
+    elif case.settings:
+        sizes = {"size_steps": steps}
+    start = curves.get(f"{preset}/start")
+    if start is not None:
+        sizes |= {"init": "array", "init_deviation": 0.0}
+    experiment = load(preset)
+    settings = {**case.settings, **sizes, "weights": file, "log_every": 1, "snapshots": (), "snapshot_every": None}
+    # Those of the caffe flavour, whatever others there may be.
+    experiment = experiment.replace(loss_weights=dict(experiment.config.loss_weights), **settings)
+    inputs = prepare(*make_pictures(case), experiment.config, init=start)
+    return stylize.run(experiment, inputs, listener=Listener()).metrics["total"], steps
+
+
+STRICT = {"tensorflow-tutorial": 2, "pytorch-tutorial": 6, "gatys-pytorch": 6, "gatys-controls": 9, "pystiche": 6}
+"""Number of steps whose losses agree, of the others 10: the optimisers of these double a rounding at every step."""
+
+TOLERANCE = {"style-transfer-pytorch": 0.025, "gatys-pytorch": 0.015}
+"""Relative difference of losses, of the others 0.002: the programs of these round small resized pictures to 8 bits."""
+
+
+def test_the_random_directions_of_sliced_wasserstein_cost_what_the_sources_do(narrow_file):
+    curves = dict(np.load(CURVES))
+    losses, _ = run_preset("sliced-wasserstein", curves, narrow_file)
+    expected = curves["sliced-wasserstein"]
+    # Each draws its own directions: the loss of the start is a mean over them, and the later ones jump.
+    assert losses[0] == pytest.approx(expected[0], rel=0.1)
+    assert np.median(losses[-8:]) == pytest.approx(np.median(expected[-8:]), rel=0.5)
+
+
+@pytest.mark.parametrize("preset", [preset for preset in CASES if preset != "sliced-wasserstein"])
+def test_a_run_has_the_losses_of_its_source(preset, narrow_file):
+    curves = dict(np.load(CURVES))
+    (losses, steps), expected = run_preset(preset, curves, narrow_file), curves[preset]
+    assert len(losses) == len(expected) == sum(steps)
+    ratios = losses / expected
+    strict = STRICT.get(preset, 10)
+    assert ratios[:strict] == pytest.approx(1, rel=TOLERANCE.get(preset, 0.002))
+    # The second size begins with a picture that has gone its own way since then.
+    assert ratios[steps[0] : steps[0] + 1] == pytest.approx(1, rel=0.1)
+
+
+def test_the_procedures_reproduce_the_curves():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed: the curves are not computed again")
+    curves = compute_curves(make_narrow_weights().parameters)
+    stored = dict(np.load(CURVES))
+    assert set(curves) == set(stored)
+    for name, curve in curves.items():
+        # Another processor adds in another order, which L-BFGS amplifies.
+        np.testing.assert_allclose(curve[:6], stored[name][:6], rtol=1e-3, err_msg=name)

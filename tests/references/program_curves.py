@@ -1,0 +1,94 @@
+"""Curves of the sources' whole procedures, on a narrow random network, and the runs that they belong to.
+
+    python tests/references/program_curves.py            writes program_curves.npz next to this file, with PyTorch
+
+The procedures are those of ``experiments/comparison/programs``. Without PyTorch the stored curves serve.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "experiments" / "comparison"), str(ROOT / "experiments" / "studies")]
+
+from references.inputs import picture
+
+CURVES = Path(__file__).with_suffix(".npz")
+
+
+class Case(NamedTuple):
+    """The sizes and steps of a preset, and its pictures.
+
+    Args:
+        sizes: of the picture, from coarse to fine.
+        steps: number of evaluations of the loss at each size.
+        content: height and width of the content as it is given.
+        style: the same of the style.
+        settings: further settings of the preset.
+        sees_last: whether the last evaluation at each size only shows the result.
+        leaves_out: what the preset leaves out on purpose.
+    """
+
+    sizes: tuple
+    steps: tuple
+    content: tuple = (48, 32)
+    style: tuple = (48, 48)
+    settings: dict = {}
+    sees_last: bool = False
+    leaves_out: frozenset = frozenset()
+
+
+CASES = {
+    "style-transfer-pytorch": Case((34, 48), (14, 6), content=(144, 96), settings={"smallest_size": 34, "size": 48}),
+    "neural-style-pt": Case((48,), (20,), sees_last=True),
+    "gatys-pytorch": Case((32, 48), (20, 20), content=(144, 96)),
+    "tensorflow-tutorial": Case((48,), (20,), content=(144, 96)),
+    "pytorch-tutorial": Case((32,), (20,), style=(48, 32), leaves_out=frozenset({"clamp"})),
+    "anishathalye": Case((), (20,), style=(32, 32)),
+    "pystiche": Case((32,), (20,), style=(32, 32)),
+    "li-wand": Case((32, 64), (16, 4), content=(96, 96)),
+    "sliced-wasserstein": Case((), (20,), style=(48, 32)),
+    "gatys-controls": Case((32, 48), (12, 8), content=(96, 96), style=(96, 96), sees_last=True),
+    "keras-example": Case((48,), (20,), content=(144, 96), style=(144, 96)),
+    "tutorial": Case((48,), (20,)),
+}
+"""Pictures have their final size where the program would round resized ones to 8 bits, which the preset does not.
+
+Not here: neural-style and tutorial-literal, which share their procedures with others, neural-style-tf, whose L-BFGS is
+SciPy's, and long-run, which has no source to run.
+"""
+
+
+def make_pictures(case):
+    """Return the content and the style, uint8 [H, W, 3]."""
+    return [np.uint8(np.rint(255 * picture(*shape, seed))) for shape, seed in ((case.content, 2), (case.style, 3))]
+
+
+def compute_curves(parameters):
+    """Return {"preset": losses, "preset/start": picture} of every procedure, with the loss weights of the presets."""
+    import torch
+    from programs import PROCEDURES, Task
+
+    from nstjax.experiment.experiment import load
+
+    torch.set_num_threads(1)
+    arrays = {}
+    for preset, case in CASES.items():
+        content, style = make_pictures(case)
+        weights = load(preset).config.loss_weights
+        task = Task(content, style, parameters, "caffe", weights, case.sizes, case.steps, leave_out=case.leaves_out)
+        run = PROCEDURES[preset](task)
+        ends = np.cumsum(case.steps) if case.sees_last else ()
+        arrays[preset] = np.array([loss for k, loss in enumerate(run.losses, 1) if k not in ends])
+        if run.start is not None:
+            arrays[f"{preset}/start"] = run.start
+    return arrays
+
+
+if __name__ == "__main__":
+    from narrow_vgg19 import make_narrow_weights
+
+    np.savez_compressed(CURVES, **compute_curves(make_narrow_weights().parameters))
