@@ -124,7 +124,7 @@ def compare(preset: str, network: weights.Weights, file: Path, folder: Path) -> 
     curves = {name: cut_losses(run, case) for name, run in runs.items()}
     runs["preset"] = run_preset(preset, case, task, file, start)
     for seed in SEEDS:
-        if start is not None:
+        if start is not None or case.draws:
             other = procedure(dataclasses.replace(alike, seed=seed))
             curves[f"program, seed {seed}"] = cut_losses(other, case)
         elif case.chaotic:

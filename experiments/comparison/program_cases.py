@@ -19,6 +19,7 @@ class Case:
             search and in one that stops elsewhere.
         sees_last: whether the program's result is the picture that its last evaluation sees, so that the preset makes
             one step less at each size.
+        draws: whether equal runs differ by the numbers that they draw at every step.
         leaves_out: what the preset leaves out on purpose, as the procedure names it.
     """
 
@@ -30,6 +31,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     chaotic: bool = False
     sees_last: bool = False
+    draws: bool = False
     leaves_out: frozenset[str] = frozenset()
 
     @property
@@ -40,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a preset leaves out on purpose, and the case that shows what that changes.
+    """A thing that a preset leaves out on purpose, and the case that shows what that changes.
 
     Args:
         preset: name of the preset.
@@ -56,6 +58,8 @@ class Purpose:
 
 
 CASES = {
+    "strotss": Case((64, 128), (20, 10), draws=True),
+    "nnst": Case((64, 128), (60, 40), leaves_out=frozenset({"corners"})),
     "style-transfer-pytorch": Case((64, 91), (60, 20), settings={"smallest_size": 64, "size": 91}),
     "neural-style-pt": Case((128,), (60,), chaotic=True, sees_last=True),
     "gatys-pytorch": Case((48, 96), (60, 20), chaotic=True),
@@ -73,11 +77,12 @@ CASES = {
     "tutorial-literal": Case((128,), (50,)),
     "long-run": Case((128,), (60,)),
 }
-"""The presets that have a program or a text, in the order of the page. STROTSS and NNST are missing."""
+"""The presets that have a program or a text, in the order of the page."""
 
 _TEN = {"steps": (10,)}
 
 PURPOSES = (
+    Purpose("nnst", "corners", "resizes pictures with their corners aligned; the preset with their edges"),
     Purpose(
         "pytorch-tutorial", "clamp", "clamps the picture inside L-BFGS's evaluations; the preset when it is written"
     ),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, optim
@@ -9,8 +10,10 @@ from torch import Tensor, optim
 Loss = Callable[[Tensor], Tensor]
 
 
-def make_closure(optimiser: optim.Optimizer, image: Tensor, loss: Loss, losses: list[float]) -> Callable[[], Tensor]:
-    """Return the function that evaluates the loss and its gradient, and appends the loss to ``losses``."""
+def make_closure(
+    optimiser: optim.Optimizer, image: Any, loss: Callable[[Any], Tensor], losses: list[float]
+) -> Callable[[], Tensor]:
+    """Return the function that evaluates the loss of the image and its gradient, and appends the loss to ``losses``."""
 
     def closure() -> Tensor:
         optimiser.zero_grad()

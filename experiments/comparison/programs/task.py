@@ -1,4 +1,4 @@
-"""What a procedure gets and returns."""
+"""The input and the output of a procedure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
