@@ -5,7 +5,7 @@
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
 averaged over the layers; weights 5 and 500; total variation ``mean dx^2 + mean dy^2`` on the 0-255 scale, weight 100;
 1,000 steps of Adam with learning rate 10 on the 0-255 scale; from noise of standard deviation 0.256 on that scale, at
-the content's own size. Weighted for the caffe flavour, with other loss weights for the others; down to block5_conv1.
+the content's own size. Weighted for the caffe flavour, with other loss weights for torchvision's; down to block5_conv1.
 The source's .mat file holds caffe weights, with the channels in RGB order.
 
 Source: https://github.com/anishathalye/neural-style, ``neural_style.py`` and ``stylize.py`` at commit d0a1148.
@@ -37,10 +37,9 @@ config = nstjax.Config(
 
 flavour = "caffe"
 
-# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
+# In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's (experiments/studies/flavours.py).
 # The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
-FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 5e4, "style": 5e10}}
-flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+flavours = {"torchvision": {"loss_weights": {"content": 5e4, "style": 5e10}}}
 
 version = 3
 

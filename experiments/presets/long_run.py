@@ -4,7 +4,7 @@
 
 Content at block5_conv2, style at the first convolution of each block, total variation; weights 1, 10,000 and 10; Adam
 from the content. According to the source, 17,000 iterations keep content and realism best, and 30,000 are more
-abstract. Weighted for the caffe flavour, with other loss weights for the others.
+abstract. Weighted for the caffe flavour, with other loss weights for torchvision's.
 
 The source leaves these choices open; experiments at 64 pixels (``experiments/studies/long_run.py``) decided them:
 
@@ -36,10 +36,10 @@ config = nstjax.Config(
 
 flavour = "caffe"
 
-# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
-# The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
-FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 1e4, "style": 1e12}}
-flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+# In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's; at the content's layer in block 5 they are
+# more, and less in block 4, whose Gram matrices make up most of the style (experiments/results/2026-11-27-flavours.md).
+# So the content gets 1e3 times its weight, the style 2e9 times.
+flavours = {"torchvision": {"loss_weights": {"content": 1e3, "style": 2e13}}}
 
 version = 2
 

@@ -5,7 +5,7 @@
 Content at conv4_2, before the ReLU, ``1 / (2 sqrt(C) sqrt(N))`` of the sum of squares; style at the first convolution
 of each block, ``1 / (4 C^2 N^2)`` of the sum of squares between Gram matrices ``F F^T``; weights 5 and 10,000; total
 variation 0.001 on the 0-255 scale; 1,000 iterations of L-BFGS with 10 corrections; long side at most 512 pixels.
-Weighted for the caffe flavour, with other loss weights for the others; down to block5_conv1. The source's .mat file
+Weighted for the caffe flavour, with other loss weights for torchvision's; down to block5_conv1. The source's .mat file
 holds caffe weights, with the channels in RGB order.
 
 Each style layer has the weight 0.04: the source scales the layers' weights to a sum of 1, then divides by the number of
@@ -40,10 +40,9 @@ config = nstjax.Config(
 
 flavour = "caffe"
 
-# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
+# In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's (experiments/studies/flavours.py).
 # The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
-FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 5e4, "style": 1e12}}
-flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+flavours = {"torchvision": {"loss_weights": {"content": 5e4, "style": 1e12}}}
 
 version = 3
 

@@ -5,8 +5,8 @@
 Style at the twelve convolutions of blocks 1 to 4, with equal weights: features sorted along random directions, as many
 as a layer has channels, drawn again at every step; average pooling, reflected edges; 4,096 iterations of L-BFGS with
 steps of length 1, from the mean colour and normal noise of standard deviation 0.01; pictures keep their sizes. Only the
-content's size is used. Weighted for the caffe flavour, with another loss weight for the others; down to block4_conv4,
-which VGG16 lacks.
+content's size is used. Weighted for the caffe flavour, with another loss weight for torchvision's; down to
+block4_conv4, which VGG16 lacks.
 
 Source: https://github.com/tchambon/A-Sliced-Wasserstein-Loss-for-Neural-Texture-Synthesis at commit 491ee6d; Heitz,
 Vanhoey, Chambon and Belcour, "A Sliced Wasserstein Loss for Neural Texture Synthesis", 2021.
@@ -42,10 +42,9 @@ config = nstjax.Config(
 
 flavour = "caffe"
 
-# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
+# In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's (experiments/studies/flavours.py).
 # The style, quadratic in them, gets 100^2 times its weight.
-FOR_SMALL_ACTIVATIONS = {"loss_weights": {"style": 1e4}}
-flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+flavours = {"torchvision": {"loss_weights": {"style": 1e4}}}
 
 version = 3
 

@@ -6,7 +6,7 @@ Content at block5_conv2, style at the first convolution of each block, by Gram m
 averaged over the layers; weights 10,000 and 0.01; total variation as the sum of absolute neighbour differences of the
 picture in [0, 1], weight 30; 1,000 steps of Adam with learning rate 0.02, beta1 0.99 and epsilon 0.1, clamped to
 [0, 1]; long side 512 pixels. Weighted for the caffe flavour (that of Keras's weights), with other loss
-weights for the others; down to block5_conv2.
+weights for torchvision's; down to block5_conv2.
 
 Source: https://www.tensorflow.org/tutorials/generative/style_transfer.
 """
@@ -33,10 +33,10 @@ config = nstjax.Config(
 
 flavour = "caffe"
 
-# In blocks 1 to 3 the activations of other weights are about a hundredth of caffe's (experiments/studies/flavours.py).
-# The content, quadratic in them, gets 100^2 times its weight, the style, quadratic in Gram matrices, 100^4 times.
-FOR_SMALL_ACTIVATIONS = {"loss_weights": {"content": 1e8, "style": 1e6}}
-flavours = {"torchvision": FOR_SMALL_ACTIVATIONS, "self-taught": FOR_SMALL_ACTIVATIONS}
+# In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's; at the content's layer in block 5 they are
+# more, and less in block 4, whose Gram matrices make up most of the style (experiments/results/2026-11-27-flavours.md).
+# So the content gets 1e3 times its weight, the style 6e9 times.
+flavours = {"torchvision": {"loss_weights": {"content": 1e7, "style": 6e7}}}
 
 version = 3
 

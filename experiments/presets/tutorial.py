@@ -4,8 +4,8 @@
 
 Content at block5_conv2, style at block1_conv1, block3_conv1 and block5_conv1, mean squares, Gram matrices divided by
 the number of positions, equal layer weights; content weight 10, style weight 1,000; Adam with learning rate 0.7 on the
-0-255 scale; the picture whose loss was lowest; a sheet of the last ten pictures. Weighted for the caffe
-flavour, with other loss weights for the others.
+0-255 scale; the picture whose loss was lowest; a sheet of the last ten pictures. Weighted for the
+caffe flavour, with other loss weights for the others.
 
 The published listing does something else: see ``tutorial-literal``. The source leaves Adam's epsilon open; this is
 Keras's 1e-7 on the 0-255 scale: the gradient of a picture divided by 255 is 255 times as large, and epsilon, which is

@@ -4,9 +4,9 @@
 
 compares VGG19 of the caffe flavour (as far as the file reaches) with the VGG16 of torchvision's flavour (``vgg16``) and
 with the self-taught network. It prints the ratios of their activations, and for each preset the gradients of its
-weighted terms, at the layers that all three have. With ``--out`` it also draws ``flavours.jpg``: each preset with
-torchvision's and with self-taught weights, by the loss weights of its own flavour and by those that it has for the
-other. About 20 minutes on two CPU cores, without ``--out`` two.
+weighted terms, at the layers that all three have. With ``--out`` it also draws ``flavours.jpg``: each preset that is
+meant for caffe weights, on VGG16, by its own loss weights and by those that it has for torchvision's flavour; and with
+self-taught weights, if it has loss weights for them. About 20 minutes on two CPU cores, without ``--out`` two.
 """
 
 import argparse
@@ -124,29 +124,27 @@ def measure_gradients(
 
 
 def draw_sheet(out: Path, size: int, steps: int) -> None:
-    """Run each preset with torchvision's and self-taught weights, before and after, and draw the results."""
+    """Run each preset that has loss weights for torchvision's flavour, without and with them, and draw the results."""
     inputs = prepare(CONTENT, STYLE, Config(size=size))
     learnt = out / "self-taught.safetensors"
     if not learnt.exists():
         weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0, deepest="block5_conv3"))
-    rows = []
+    rows = {}
     for name in NAMES:
         meant = shorten(load(name).replace(size=size, size_by="long", enlarge=True), steps)
+        if meant.config_for("torchvision") == meant.config:
+            continue
         as_weighted = dataclasses.replace(meant, flavour=None, flavours={})
+        runs = [keep_layers(run, VGG16.convolutions).replace(weights="vgg16") for run in (as_weighted, meant)]
+        if "self-taught" in meant.flavours:
+            runs.append(meant.replace(weights=str(learnt)))
         files = [out / f"{name}, {column}.png" for column in COLUMNS]
-        has_others = meant.config_for("torchvision") != meant.config
-        rows.append(
-            [
-                draw_picture(keep_layers(as_weighted, VGG16.convolutions).replace(weights="vgg16"), files[0]),
-                draw_picture(keep_layers(meant, VGG16.convolutions).replace(weights="vgg16"), files[1])
-                if has_others
-                else None,
-                draw_picture(meant.replace(weights=str(learnt)), files[2]),
-            ]
-        )
+        pictures = [draw_picture(run, file) for run, file in zip(runs, files, strict=False)]
+        # Without hyphens long names are wrapped.
+        rows[name.replace("-", " ")] = [*pictures, None][: len(COLUMNS)]
     sheet = out / "flavours.png"
-    labels = [name.replace("-", " ") for name in NAMES]  # so that long names are wrapped
-    report.grid(sheet, column_axis="", columns=COLUMNS, row_axis="", rows=labels, pictures=rows, width=TILE)
+    pictures = [*rows.values()]
+    report.grid(sheet, column_axis="", columns=COLUMNS, row_axis="", rows=[*rows], pictures=pictures, width=TILE)
     with Image.open(sheet) as picture:
         picture.convert("RGB").save(out / "flavours.jpg", quality=80)
 
@@ -177,7 +175,7 @@ def main() -> None:
     parser.add_argument("caffe", help="converted weights of VGG19, caffe flavour, at least of blocks 1 to 3")
     parser.add_argument("--picture", nargs="+", default=[CONTENT, STYLE], help="pictures for the ratios")
     parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--steps", type=int, default=150, help="most steps of a picture (default: 150)")
+    parser.add_argument("--steps", type=int, default=80, help="most steps of a picture (default: 80)")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     arguments = parser.parse_args()
     pictures = [prepare(path, STYLE, Config(size=256)).content for path in arguments.picture]

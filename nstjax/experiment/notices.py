@@ -35,7 +35,7 @@ def warn_about_flavour(experiment: Experiment, flavour: str, config: Config, lis
     elif given != {*config.loss_weights}:
         listener.warning(
             f"the loss weights of {experiment.name} are meant for {experiment.flavour} weights: with {flavour} ones, "
-            "whose activations have another size, the result may be grey, or remain the photograph; "
+            "whose activations have another size, the result may be grey, unstyled or without the photograph; "
             f"choose {experiment.flavour} weights by --weights, or give each term another weight by --loss-weights"
         )
 

@@ -202,9 +202,9 @@ def test_every_preset_is_complete():
         assert {term.name for term in experiment.terms(config)} == set(config.loss_weights)
 
 
-def test_every_preset_has_loss_weights_for_each_flavour():
+def test_every_preset_has_settings_for_both_trained_flavours():
     for name in set(presets()) - {"default"}:
         experiment = load(name)
-        assert {experiment.flavour, *experiment.flavours} == {*FLAVOURS}, name
+        assert {experiment.flavour, *experiment.flavours} >= {"caffe", "torchvision"}, name
         assert experiment.config_for(experiment.flavour) == experiment.config, name
-    assert load("default").flavour is None
+    assert load("default").flavour is None  # its distances are relative
