@@ -72,7 +72,7 @@ def make_task(preset: str, case: Case, network: weights.Weights) -> Task:
     """Return what the procedure of a preset gets: the pictures, the weights, and the preset's numbers."""
     pictures = []
     for k, (name, aspect) in enumerate((("portrait", case.content), ("brushwork", case.style))):
-        pixels = np.uint8(np.rint(255 * examples.load(name).rgb))
+        pixels = np.rint(255 * examples.load(name).rgb).astype(np.uint8)
         pictures.append(crop(pixels, aspect, case.pixels and case.pixels[k]))
     return Task(
         content=pictures[0],

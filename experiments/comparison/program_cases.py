@@ -68,7 +68,7 @@ CASES = {
     "anishathalye": Case((128,), (60,), pixels=(128, 160)),
     "pystiche": Case((96,), (60,), chaotic=True),
     "li-wand": Case((40, 80, 160), (60, 20, 20), chaotic=True),
-    "sliced-wasserstein": Case((96,), (60,), style=(4, 3), pixels=(96, 96), chaotic=True),
+    "sliced-wasserstein": Case((64,), (30,), style=(4, 3), pixels=(64, 64), chaotic=True),
     "gatys-controls": Case((64, 112), (60, 20), content=(1, 1), chaotic=True, sees_last=True),
     "neural-style": Case((128,), (60,), chaotic=True, sees_last=True, leaves_out=frozenset({"256", "variation"})),
     "neural-style-tf": Case((128,), (60,), style=(4, 3), chaotic=True),

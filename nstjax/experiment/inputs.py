@@ -171,18 +171,18 @@ def prepare(
     size = _style_size(config, height, width)
     is_recoloured = config.match_colour != "none" or config.luminance
     sizes = config.every_size[:-1] if config.smaller_from == "original" and not is_recoloured else ()
-    shapes = {size: images.fit_size(height, width, size, by=config.size_by) for size in sizes if size is not None}
-    coarser = {
-        size: [images.resample(original.rgb, *shape, resampling=config.resampling)] for size, shape in shapes.items()
+    coarse = {size: images.fit_size(height, width, size, by=config.size_by) for size in sizes if size is not None}
+    coarser: dict[int, tuple[np.ndarray, ...]] = {
+        k: (images.resample(original.rgb, *shape, resampling=config.resampling),) for k, shape in coarse.items()
     }
     style_pictures = []
     for source in sources:  # one after the other, since a picture as it is read may take gigabytes
         original = open_source("style", source, pixel_limit)
-        style_pictures.append(style := _resize(original, size, config, pixel_limit))
-        for coarse_size, shape in shapes.items():
-            target = _style_size(config, *shape)
-            style_shape = images.fit_size(*style.rgb.shape[:2], target, by=config.size_by)
-            coarser[coarse_size].append(images.resample(original.rgb, *style_shape, resampling=config.resampling))
+        style_pictures.append(picture_of_style := _resize(original, size, config, pixel_limit))
+        height, width, _ = picture_of_style.rgb.shape
+        for k, (h, w) in coarse.items():
+            shape = images.fit_size(height, width, _style_size(config, h, w), by=config.size_by)
+            coarser[k] += (images.resample(original.rgb, *shape, resampling=config.resampling),)
     alphas = _drop_opaque(tuple(style.alpha for style in style_pictures))
     rgb, styles, colours = match_colours(picture, style_pictures, config)
     guides, style_guides = None, ()
@@ -196,10 +196,8 @@ def prepare(
     given: tuple[Any, ...] = (content, *sources, content_mask, *style_masks, config.init)
     paths = tuple(os.path.abspath(path) for path in given if is_file(path) and os.path.exists(path))
     more = tuple(styles[1:])
-    inputs = Inputs(
-        *(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths),
-        coarser={size: tuple(pictures) for size, pictures in coarser.items()},
-    )
+    inputs = Inputs(rgb, styles[0], rgb, picture.alpha, names, more, colours, guides, style_guides, alphas, paths)
+    inputs = dataclasses.replace(inputs, coarser=coarser)
     if init is not None:
         inputs = dataclasses.replace(inputs, init=open_source("init", init, pixel_limit).rgb)
     return replace_start(inputs, config, pixel_limit=pixel_limit)

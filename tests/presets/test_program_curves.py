@@ -8,8 +8,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from narrow_vgg19 import make_narrow_weights
-from references.program_curves import CASES, CURVES, compute_curves, make_pictures
+from references.program_curves import CASES, CURVES, compute_curves, make_narrow_weights, make_pictures
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import load
@@ -29,24 +28,34 @@ def run_preset(preset, curves, file):
     """Return the losses of a preset on the pictures of its case, and the (steps of each size)."""
     case = CASES[preset]
     steps = tuple(steps - case.sees_last for steps in case.steps)
-    sizes = {"sizes": case.sizes, "size_steps": steps}
-    if len(case.sizes) < 2:
-        sizes = {"size": case.sizes[0] if case.sizes else None, "steps": steps[0]}
-    elif case.settings:
+    experiment = load(preset)
+    if case.settings:
         sizes = {"size_steps": steps}
+    elif experiment.config.sizes:
+        sizes = {"sizes": case.sizes, "size_steps": steps}
+    else:
+        sizes = {"size": case.sizes[0] if case.sizes else None, "steps": steps[0]}
     start = curves.get(f"{preset}/start")
     if start is not None:
         sizes |= {"init": "array", "init_deviation": 0.0}
-    experiment = load(preset)
-    settings = {**case.settings, **sizes, "weights": file, "log_every": 1, "snapshots": (), "snapshot_every": None}
+    settings = {**(case.settings or {}), **sizes, "weights": file, "log_every": 1}
+    settings |= {"snapshots": (), "snapshot_every": None}
     # Those of the caffe flavour, whatever others there may be.
     experiment = experiment.replace(loss_weights=dict(experiment.config.loss_weights), **settings)
     inputs = prepare(*make_pictures(case), experiment.config, init=start)
     return stylize.run(experiment, inputs, listener=Listener()).metrics["total"], steps
 
 
-STRICT = {"tensorflow-tutorial": 2, "pytorch-tutorial": 6, "gatys-pytorch": 6, "gatys-controls": 9, "pystiche": 6}
-"""Number of steps whose losses agree, of the others 10: the optimisers of these double a rounding at every step."""
+STRICT = {
+    "style-transfer-pytorch": 5,
+    "gatys-pytorch": 6,
+    "tensorflow-tutorial": 2,
+    "pytorch-tutorial": 6,
+    "pystiche": 6,
+    "li-wand": 7,
+    "gatys-controls": 6,
+}
+"""Number of first steps whose losses agree, of the others 10: afterwards the optimisers of these amplify roundings."""
 
 TOLERANCE = {"style-transfer-pytorch": 0.025, "gatys-pytorch": 0.015}
 """Relative difference of losses, of the others 0.002: the programs of these round small resized pictures to 8 bits."""
@@ -58,7 +67,7 @@ def test_the_random_directions_of_sliced_wasserstein_cost_what_the_sources_do(na
     expected = curves["sliced-wasserstein"]
     # Each draws its own directions: the loss of the start is a mean over them, and the later ones jump.
     assert losses[0] == pytest.approx(expected[0], rel=0.1)
-    assert np.median(losses[-8:]) == pytest.approx(np.median(expected[-8:]), rel=0.5)
+    assert np.median(losses[4:]) == pytest.approx(np.median(expected[4:]), rel=0.5)
 
 
 @pytest.mark.parametrize("preset", [preset for preset in CASES if preset != "sliced-wasserstein"])

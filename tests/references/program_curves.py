@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "experiments" / "comparison"), str(ROOT / "experiments" / "studies")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "comparison"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "studies"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from narrow_vgg19 import make_narrow_weights
 from references.inputs import picture
 
 CURVES = Path(__file__).with_suffix(".npz")
@@ -36,7 +38,7 @@ class Case(NamedTuple):
     steps: tuple
     content: tuple = (48, 32)
     style: tuple = (48, 48)
-    settings: dict = {}
+    settings: dict | None = None
     sees_last: bool = False
     leaves_out: frozenset = frozenset()
 
@@ -49,9 +51,9 @@ CASES = {
     "pytorch-tutorial": Case((32,), (20,), style=(48, 32), leaves_out=frozenset({"clamp"})),
     "anishathalye": Case((), (20,), style=(32, 32)),
     "pystiche": Case((32,), (20,), style=(32, 32)),
-    "li-wand": Case((32, 64), (16, 4), content=(96, 96)),
-    "sliced-wasserstein": Case((), (20,), style=(48, 32)),
-    "gatys-controls": Case((32, 48), (12, 8), content=(96, 96), style=(96, 96), sees_last=True),
+    "li-wand": Case((32,), (12,), content=(96, 96)),
+    "sliced-wasserstein": Case((), (10,), style=(48, 32)),
+    "gatys-controls": Case((32,), (12,), content=(96, 96), style=(96, 96), sees_last=True),
     "keras-example": Case((48,), (20,), content=(144, 96), style=(144, 96)),
     "tutorial": Case((48,), (20,)),
 }
@@ -89,6 +91,4 @@ def compute_curves(parameters):
 
 
 if __name__ == "__main__":
-    from narrow_vgg19 import make_narrow_weights
-
     np.savez_compressed(CURVES, **compute_curves(make_narrow_weights().parameters))

@@ -73,7 +73,7 @@ def scale_adam(state: dict, shape: tuple[int, int]) -> dict:
 def style_transfer_pytorch(task: Task) -> Run:
     """Run ``StyleTransfer.stylize`` with its defaults."""
     run, net = Run(), Network(task.parameters, task.flavour, reads="torchvision", padding="first-replicate")
-    state, image, averaged = None, None, None
+    state, averaged = None, None
     for size, steps in zip(task.sizes, task.steps, strict=True):
         shape = fit(task.content, size, side="long", rounding=round)
         content = to_tensor(pillow(task.content, shape, BICUBIC))
@@ -107,5 +107,5 @@ def style_transfer_pytorch(task: Task) -> Run:
                 image.clamp_(0, 1)
                 total, weight = 0.99 * total + 0.01 * image, 0.99 * weight + 0.01
         state, averaged = optimiser.state_dict(), total / weight
-    run.picture = to_picture(averaged)
+        run.picture = to_picture(averaged)
     return run

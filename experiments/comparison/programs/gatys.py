@@ -46,7 +46,7 @@ def optimise(
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
     """Return a picture in 8 bits, rounded down as torchvision does."""
-    return np.uint8(255 * picture)
+    return (255 * picture).astype(np.uint8)
 
 
 def gatys_pytorch(task: Task) -> Run:
@@ -69,7 +69,7 @@ def pyramid_reduce(pixels: np.ndarray, size: int) -> Tensor:
     factor = math.sqrt(pixels.shape[0] * pixels.shape[1] / size**2)
     if factor <= 1:
         return to_tensor(pixels)
-    picture = np.float32(pixels) / 255
+    picture = pixels.astype(np.float32) / 255
     blurred = np.stack([gaussian_filter(channel, 2 * factor / 6) for channel in np.moveaxis(picture, 2, 0)], axis=-1)
     height, width = (math.ceil(length / factor - 1e-9) for length in pixels.shape[:2])
     return tensorflow_bilinear(to_tensor(blurred), (height, width))
@@ -85,7 +85,9 @@ def gatys_controls(task: Task) -> Run:
         content, style = (net.preprocess(pyramid_reduce(pixels, size)) for pixels in (task.content, task.style))
         image = content.clone()
         if run.picture is not None:
-            enlarged = pillow(np.uint8(255 * run.picture + 0.5), (content.shape[2], content.shape[3]), BILINEAR)
+            enlarged = pillow(
+                np.rint(255 * run.picture).astype(np.uint8), (content.shape[2], content.shape[3]), BILINEAR
+            )
             image = net.preprocess(to_tensor(enlarged))
         options = {"max_iter": steps, "tolerance_change": -1, "tolerance_grad": -1}
         seen = optimise(net, run, task, (image, content, style), steps, **options)

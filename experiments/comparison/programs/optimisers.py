@@ -44,7 +44,7 @@ def tensorflow_adam(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
-    clip: tuple[float, float] | None = None,
+    clip: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """Run TensorFlow's Adam, which adds epsilon before it corrects the second moment's bias."""
     mean, square = torch.zeros_like(image), torch.zeros_like(image)

@@ -29,7 +29,7 @@ def sliced_wasserstein(task: Task) -> Run:
     targets = [flatten(x) for x in net(net.preprocess(style), LAYERS)]
 
     def loss(image: Tensor) -> Tensor:
-        value = 0
+        value = torch.zeros(())
         for x, target in zip(net(net.preprocess(image), LAYERS), targets, strict=True):
             directions = functional.normalize(torch.randn(len(target), len(target)), dim=1)
             sorted_target, sorted_x = ((directions @ rows).sort(1)[0] for rows in (target, flatten(x)))

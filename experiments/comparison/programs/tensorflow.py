@@ -38,7 +38,9 @@ def tensorflow_tutorial(task: Task) -> Run:
         )
 
     image = content.clone()
-    tensorflow_adam(image, loss, run.losses, steps, rate=0.02, beta1=0.99, epsilon=0.1, clip=(0, 1))
+    tensorflow_adam(
+        image, loss, run.losses, steps, rate=0.02, beta1=0.99, epsilon=0.1, clip=(torch.zeros(()), torch.ones(()))
+    )
     run.picture = to_picture(image)
     return run
 

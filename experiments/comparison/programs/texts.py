@@ -1,5 +1,6 @@
 """Tutorials of which there is a text or a listing, but no program to run: Adam from the content."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,7 +57,8 @@ def tutorial_literal(task: Task) -> Run:
     def loss(image: Tensor) -> Tensor:
         seen.append(image.detach().clone())
         features = net(image, layers)
-        style = sum(functional.mse_loss(gram(x), t) for x, t in zip(features, targets, strict=True)) / len(layers)
+        losses = [functional.mse_loss(gram(x), t) for x, t in zip(features, targets, strict=True)]
+        style = torch.stack(losses).mean()
         return (task.loss_weights["content"] + task.loss_weights["style"]) * style
 
     image = content.clone()
