@@ -2,8 +2,9 @@
 
     python experiments/studies/kill_watcher.py status|report DIR STOP
 
-repeats ``nstjax status DIR`` or ``nstjax report DIR`` in one process until the file STOP exists or its parent has ended,
-and prints how often there was a run to read. A traceback, a warning, or an error other than that no run has begun ends it with exit code 1.
+repeats ``nstjax status DIR`` or ``nstjax report DIR`` in one process until the file STOP exists or its parent has
+ended, and prints how often there was a run to read. A traceback, a warning, or an error other than that no run has
+begun ends it with exit code 1.
 """
 
 import contextlib

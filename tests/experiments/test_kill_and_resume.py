@@ -16,7 +16,17 @@ from nstjax import images
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "studies" / "kill_and_resume.py"
 PLACES = {
-    "one size": "beginning compilation chunk checkpoint snapshot metrics records result report".split(),
+    "one size": [
+        "beginning",
+        "compilation",
+        "chunk",
+        "checkpoint",
+        "snapshot",
+        "metrics",
+        "records",
+        "result",
+        "report",
+    ],
     "watched sweep": ["change of size", "change of group", "report"],
 }
 
