@@ -2,12 +2,14 @@
 
     python experiments/studies/kill_watcher.py status|report DIR STOP
 
-repeats ``nstjax status DIR`` or ``nstjax report DIR`` in one process until the file STOP exists, and prints how often
-there was a run to read. A traceback, a warning, or an error other than that no run has begun ends it with exit code 1.
+repeats ``nstjax status DIR`` or ``nstjax report DIR`` in one process until the file STOP exists or its parent has
+ended, and prints how often there was a run to read. A traceback, a warning, or an error other than that no run has
+begun ends it with exit code 1.
 """
 
 import contextlib
 import io
+import os
 import re
 import sys
 import time
@@ -20,9 +22,9 @@ EXPECTED = "no run in|was stopped as it began|no member of .* can be reported|th
 
 
 def main(command: str, folder: str, stop: Path) -> int:
-    """Repeat the command until the file exists."""
-    count = 0
-    while not stop.exists():
+    """Repeat the command until the file exists or the parent has ended."""
+    count, parent = 0, os.getppid()
+    while not stop.exists() and os.getppid() == parent:
         output, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = cli.main([command, folder])

@@ -1,10 +1,9 @@
 """A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-This makes one kill at each place of a run through several sizes, and some of a sweep that is watched meanwhile; the
-study ``experiments/studies/kill_and_resume.py`` makes many, of more kinds of runs.
+This makes one kill at each place of a run, and some of a sweep through several sizes that is read meanwhile; the study
+``experiments/studies/kill_and_resume.py`` makes many, of more kinds of runs.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -16,30 +15,37 @@ from conftest import smooth_picture
 from nstjax import images
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "studies" / "kill_and_resume.py"
-PLACES = ["beginning", "compilation", "chunk", "checkpoint", "snapshot", "metrics", "change of size", "records"]
-PLACES += ["result", "report"]
+PLACES = {
+    "one size": [
+        "beginning",
+        "compilation",
+        "chunk",
+        "checkpoint",
+        "snapshot",
+        "metrics",
+        "records",
+        "result",
+        "report",
+    ],
+    "watched sweep": ["change of size", "change of group", "report"],
+}
 
 
-@pytest.mark.parametrize(
-    ("kind", "places"), [("several sizes", PLACES), ("watched sweep", ["change of size", "change of group", "report"])]
-)
-def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path, kind, places):
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path, kind):
     images.save(tmp_path / "content.png", smooth_picture(40, 48))
     images.save(tmp_path / "style.png", smooth_picture(44, 36, seed=1))
     pictures = [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
     command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "40"]
     command += ["--kind", kind, "--each", "1", "--random", "0", "--steps", "160"]
-    for place in places:
-        command += ["--place", place]
-    # Without the tests' compiled programs, so that runs compile and can be killed there.
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    command += [word for place in PLACES[kind] for word in ("--place", place)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     kills, comparison = (
         dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE))
         for text in done.stdout.split("of the killed runs")
     )
-    assert all(int(kills[place]) == 1 for place in places)
+    assert all(int(kills[place]) == 1 for place in PLACES[kind])
     for result in ("output.png", "states of the checkpoints", "snapshots", "metrics", "report.html, without times"):
         assert comparison[result] == "the same"
     assert comparison["leftovers of killed processes"] == "none"
