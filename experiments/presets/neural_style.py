@@ -5,8 +5,8 @@
 Content at relu4_2, style at the first convolution of each block, by Gram matrices ``F F^T / (C N)``; mean squares,
 summed over the layers; weights 5 and 100; total variation 0.001 on the 0-255 scale; 999 steps of L-BFGS with 100
 corrections and of length 1, after which the source's 1,000th evaluation writes the picture; the long side becomes 512
-pixels, also if that enlarges the picture. Weighted for the caffe flavour, with other loss weights for torchvision's; down
-to block5_conv1. The source's Adam is
+pixels, also if that enlarges the picture. Weighted for the caffe flavour, with other loss weights for torchvision's;
+down to block5_conv1. The source's Adam is
 ``--optimiser adam --learning-rate 0.0392 --epsilon 2.55e-6 --early-epsilon`` (10 / 255, 1e-8 * 255), its normalised
 gradients are ``--normalise-gradients``.
 

@@ -111,12 +111,12 @@ def strotss(task: Task) -> Run:
     def extract(picture: Tensor) -> list[Tensor]:
         return [picture, *net(net.preprocess(picture), RELUS)]
 
-    image = None
+    image = torch.zeros(1, 3, 1, 1)
     for k, (size, steps) in enumerate(zip(task.sizes, task.steps, strict=True)):
         content, style = (shrink(to_tensor(pixels), size) for pixels in (task.content, task.style))
         height, width = content.shape[2:]
         is_last = k == len(task.sizes) - 1
-        if image is None:
+        if k == 0:
             image = style.mean((2, 3), keepdim=True) + find_details(content)
         else:
             image = tensorflow_bilinear(image, (height, width)) + (0 if is_last else find_details(content))
