@@ -37,8 +37,8 @@ config = nstjax.Config(
 flavour = "caffe"
 
 # In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's; at the content's layer in block 5 they
-# are more, and less in block 4, whose Gram matrices make up most of the style (experiments/results/2026-11-27-flavours.md).
-# So the content gets 1e3 times its weight, the style 2e9 times.
+# are more, and less in block 4, whose Gram matrices make up most of the style
+# (experiments/results/2026-11-27-flavours.md). So the content gets 1e3 times its weight, the style 2e9 times.
 flavours = {"torchvision": {"loss_weights": {"content": 1e3, "style": 2e13}}}
 
 version = 2
