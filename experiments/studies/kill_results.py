@@ -1,4 +1,4 @@
-"""The folder of a killed run: whether its files are whole, and the results that two runs must share."""
+"""The content of a killed run: whether its files are whole, and the results that every run of its kind must share."""
 
 import hashlib
 import json

@@ -45,7 +45,7 @@ def restore_members(
         folder: the folder of the sweep.
         plan: its plan.
         listener: told of members that are left out.
-        steps: extends every attached member to this number of steps.
+        steps: extends every attached member to this number of steps; None to that of the longest.
         experiment: supplies the terms if they were made in Python.
 
     Raises:
@@ -57,12 +57,11 @@ def restore_members(
     if not groups or not run_folders:
         lost = "member" if groups else "group, with the state of its members,"
         raise UserError(f"no {lost} is left in {folder.path}: begin the sweep again with another --out")
-    if steps is not None:
-        records |= {
-            number: record.extend(run_record, steps)
-            for number, run_record in records.items()
-            if "taken_out" not in run_record
-        }
+    attached = {number: run_record for number, run_record in records.items() if "taken_out" not in run_record}
+    if steps is None:
+        # A process that extended the sweep may have been killed before it had written every record.
+        steps = max((run_record["config"]["steps"] for run_record in attached.values()), default=0)
+    records |= {number: record.extend(run_record, steps) for number, run_record in attached.items()}
     known = dict(zip(run_folders, share_arrays([*pictures.values()]), strict=True))
     head = min(run_folders)
     experiment = experiment or run_folders[head].read_experiment(records[head], listener.notice)

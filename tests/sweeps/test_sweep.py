@@ -24,6 +24,7 @@ from nstjax.callbacks import Listener
 from nstjax.cli import main
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
+from nstjax.experiment.record import extend
 from nstjax.experiment.resolve import resolve, vary_run
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.contents import checkpoint_steps
@@ -364,6 +365,17 @@ def test_a_sweep_can_be_extended(swept):
             content = [line for line in content if line["step"] != 7]
         assert straight[name] == content
     assert RunFolder(next(parts.glob("members/*"))).read_record()["config"]["steps"] == 12
+
+
+def test_an_extension_that_was_killed_goes_on(swept):
+    """It was killed when it had written the first record."""
+    whole, parts = swept
+    assert sweep.resume("parts").finished
+    folder = RunFolder(parts / "members" / "style=1")
+    folder.write_record(extend(folder.read_record(), 12))
+    assert main(["resume", "parts"]) == 0
+    assert main(["resume", "whole", "--steps", "12"]) == 0
+    assert read_content(parts) == read_content(whole)
 
 
 def test_a_member_is_detached_and_the_sweep_continues_without_it(swept, capsys):
