@@ -69,6 +69,22 @@ def measure_sizes(network: VGG, layers: Sequence[str], picture: np.ndarray) -> d
     return {layer: np.asarray(measure(x)) for layer, x in features.items()}
 
 
+def print_losses_of_grey(network: VGG, pictures: Sequence[np.ndarray]) -> None:
+    """Print the losses of neural-style's grey start without their weights; for caffe weights the source prints them."""
+    config = load("neural-style").config
+    print("| term | layer | loss |\n|---|---|---|")
+    for term in ("content", "style"):
+        for layer in config.layers[term]:
+            objective = Objective(tuple(load("neural-style").terms(config.replace(layers={term: (layer,)}))))
+            losses = []
+            for picture in map(jnp.asarray, pictures):
+                targets = objective.targets(network, content=picture, style=picture)
+                grey = jnp.broadcast_to(jnp.asarray(network.flavour.mean), picture.shape)
+                _, parts = objective(grey, network=network, targets=targets, weights=config.loss_weights)
+                losses.append(float(parts[term]))
+            print(f"| {term} | {layer} | {min(losses):.1e} to {max(losses):.1e} |")
+
+
 def print_gradients(
     networks: Mapping[str, VGG], layers: Sequence[str], pictures: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -190,6 +206,7 @@ def main() -> None:
         "self-taught": build(learnt),
     }
     print_ratios(networks, layers, pictures)
+    print_losses_of_grey(networks["torchvision"], pictures)
     content, style = (jnp.asarray(picture) for picture in (inputs.content, inputs.styles[0]))
     height, width = (min(sides) for sides in zip(content.shape[:2], style.shape[:2], strict=True))
     print_gradients(networks, layers, (np.asarray(content[:height, :width]), np.asarray(style[:height, :width])))
