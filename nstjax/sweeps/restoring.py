@@ -58,10 +58,10 @@ def restore_members(
         lost = "member" if groups else "group, with the state of its members,"
         raise UserError(f"no {lost} is left in {folder.path}: begin the sweep again with another --out")
     attached = {number: run_record for number, run_record in records.items() if "taken_out" not in run_record}
-    if steps is None:
-        # A process that extended the sweep may have been killed before it had written every record.
-        steps = max((run_record["config"]["steps"] for run_record in attached.values()), default=0)
-    records |= {number: record.extend(run_record, steps) for number, run_record in attached.items()}
+    # A process that extended the sweep may have been killed before it had written every record.
+    longest = max((run_record["config"]["steps"] for run_record in attached.values()), default=0)
+    end = longest if steps is None else steps
+    records |= {number: record.extend(run_record, end) for number, run_record in attached.items()}
     known = dict(zip(run_folders, share_arrays([*pictures.values()]), strict=True))
     head = min(run_folders)
     experiment = experiment or run_folders[head].read_experiment(records[head], listener.notice)
