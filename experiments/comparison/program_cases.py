@@ -72,7 +72,7 @@ CASES = {
     "gatys-controls": Case((64, 112), (60, 20), content=(1, 1), chaotic=True, sees_last=True),
     "neural-style": Case((128,), (60,), chaotic=True, sees_last=True, leaves_out=frozenset({"256", "variation"})),
     "neural-style-tf": Case((128,), (60,), style=(4, 3), chaotic=True),
-    "keras-example": Case((128,), (60,), style=(4, 3)),
+    "keras-example": Case((128,), (60,), style=(4, 3), chaotic=True),
     "tutorial": Case((128,), (50,)),
     "tutorial-literal": Case((128,), (50,)),
     "long-run": Case((128,), (60,)),

@@ -12,17 +12,24 @@ from program_cases import CASES
 STEPS = (1, 10, 50)
 """Steps of which the page shows the losses, besides the last."""
 
+COLUMNS = (
+    *("preset", "version", "steps", "program, 1", "10", "50", "last"),
+    *("preset / program, 1", "10", "50", "last", "spread, 10", "last"),
+)
+
 INTRODUCTION = """\
 `python experiments/comparison/compare_programs.py`: every preset beside the procedure of its source, as
 `experiments/comparison/programs/` derives it from the source's code, in PyTorch. Both get the pictures `portrait` and
-`brushwork`, the loss weights of the preset for the weights at hand, and the weights {weights}; where a program draws a
-start, the preset gets that start. Float32, one CPU core.
+`brushwork` and the preset's loss weights for the weights at hand; where a program draws a start, the preset gets that
+start. Float32, one CPU core.
+
+Weights: {weights}.
 
 The first four figures are the program's loss after 1, 10, 50 and all steps, the next four the preset's loss over it.
-"Spread" says how far equal runs differ at the last step: the largest difference of two further runs, for programs that
-draw numbers those with other seeds, for L-BFGS with fixed steps those from a start with noise of 1e-6. The optimiser
-amplifies roundings: there, the first ten steps say whether the systems are the same, and the spread how near later
-ones can be.
+"Spread" says how far equal runs differ at step 10 and at the last: the largest difference of two further runs, for
+programs that draw numbers those with other seeds, for others those from a start with noise of 1e-6. L-BFGS with fixed
+steps, and gradient descent near the largest stable rate, amplify such roundings: there the first steps say whether the
+systems are the same, and the spread how near the later ones can be.
 """
 
 SIZES = """\
@@ -42,8 +49,8 @@ def write_page(folder: Path, weights: str) -> None:
         f"# Every preset beside its program, {datetime.date.today()}\n",
         INTRODUCTION.format(weights=weights),
         "![Pairs of pictures: the program's and the preset's](2026-11-27-programs.jpg)\n",
-        "| preset | version | steps | program, 1 | 10 | 50 | last | preset / program, 1 | 10 | 50 | last | spread |",
-        "|---" * 12 + "|",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
         *(describe(preset, result) for preset, result in results.items()),
         f"\n{SIZES}",
         "| preset | preset / program |",
@@ -82,15 +89,15 @@ def describe(preset: str, result: dict[str, Any]) -> str:
     figures = [f"{program[k]:.4g}" for k in shown] + [f"{ours[k] / program[k]:.4f}" for k in shown]
     if len(shown) < len(STEPS) + 1:
         figures = [*figures[:2], "", *figures[2:5], "", *figures[5:]]
-    spread = [
-        max(abs(curve[last] / base[last] - 1) for name, curve in losses.items() if name.startswith(prefix))
+    spreads = [
+        f"{max(abs(curve[k] / base[k] - 1) for name, curve in losses.items() if name.startswith(prefix)):.3f}"
         for prefix, base in (("preset, perturbed", ours), ("program, seed", program))
         if any(name.startswith(prefix) for name in losses)
+        for k in (STEPS[1] - 1, last)
     ]
     steps = " + ".join(map(str, result["steps"]))
-    return (
-        f"| {preset} | {result['version']} | {steps} | {' | '.join(figures)} | {f'{spread[0]:.3f}' if spread else ''} |"
-    )
+    cells = [preset, str(result["version"]), steps, *figures, *(spreads or ("", ""))]
+    return f"| {' | '.join(cells)} |"
 
 
 def draw_pairs(path: Path, folder: Path, presets: list[str], *, columns: int = 4, height: int = 150) -> None:
