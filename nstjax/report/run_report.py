@@ -38,7 +38,7 @@ def _identify(path: Path) -> tuple[int, int] | None:
     """Return what changes whenever a file is written; None if there is no file."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_ino, status.st_mtime_ns
 
