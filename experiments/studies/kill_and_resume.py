@@ -6,8 +6,8 @@ makes each kind of run (``kill_kinds.py``) on a narrow random VGG19 in one go, a
 until done: three times at each place that it reaches (``kill_places.py``), and at random times. A run that is over
 before it is killed that often is followed by another one of its kind. After each kill all visible files of the folder
 must be whole; at the end, every result must be the same (``kill_results.py``). The runs called watched are read by
-other processes all the while (``kill_watcher.py``). Prints two tables, and exits with 1 if something differs. About
-40 minutes on two CPU cores; about two minutes for a kind with ``--kind NAME --each 1 --random 1``.
+other processes all the while (``kill_watcher.py``). Prints two tables, and exits with 1 if something differs. About an
+hour on two CPU cores; one or two minutes for a kind with ``--kind NAME --each 1 --random 1``.
 """
 
 import argparse
