@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from programs.optimisers import make_closure
 from programs.pictures import tensorflow_bilinear, to_picture, to_tensor
+from programs.pyramid import compose, decompose
 from programs.strotss import resize
 from programs.task import Run, Task
 from programs.vgg import Network, flatten
@@ -17,25 +18,6 @@ RELUS = (
     *("relu1_1", "relu1_2", "relu2_1", "relu2_2"),
     *("relu3_1", "relu3_2", "relu3_3", "relu4_1", "relu4_2", "relu4_3"),
 )
-
-
-def decompose(picture: Tensor, count: int) -> list[Tensor]:
-    """Return some levels of a Laplacian pyramid and what is left."""
-    levels = []
-    for _ in range(count):
-        height, width = picture.shape[2:]
-        half = tensorflow_bilinear(picture, (max(height // 2, 1), max(width // 2, 1)))
-        levels.append(picture - tensorflow_bilinear(half, (height, width)))
-        picture = half
-    return [*levels, picture]
-
-
-def compose(levels: list[Tensor]) -> Tensor:
-    """Return the picture of a pyramid."""
-    *details, picture = levels
-    for detail in reversed(details):
-        picture = detail + tensorflow_bilinear(picture, (detail.shape[2], detail.shape[3]))
-    return picture
 
 
 def replace_by_nearest(columns: Tensor, style: Tensor) -> Tensor:
@@ -61,24 +43,26 @@ def nnst(task: Task) -> Run:
         return (tensorflow_bilinear if "corners" in task.leave_out else resize)(picture, shape)
 
     count = len(task.sizes)
-    contents, styles = (decompose(load(pixels), count + 4) for pixels in (task.content, task.style))
+    contents, styles = (
+        decompose(load(pixels), count + 4, tensorflow_bilinear) for pixels in (task.content, task.style)
+    )
     levels = [torch.zeros_like(level) if k < count - 1 else level for k, level in enumerate(contents)]
     for scale, steps in zip(reversed(range(count)), task.steps, strict=True):
-        content, style = compose(contents[scale:]), compose(styles[scale:])
+        content, style = compose(contents[scale:], tensorflow_bilinear), compose(styles[scale:], tensorflow_bilinear)
         share = 0.0 if scale == count - 1 else 0.25
-        searched = share * compose([contents[scale], *levels[scale + 1 :]]) + (1 - share) * content
+        searched = share * compose([contents[scale], *levels[scale + 1 :]], tensorflow_bilinear) + (1 - share) * content
         turned = torch.cat([read_columns(torch.rot90(style, quarters, (2, 3))) for quarters in range(4)], dim=1)
         target = functional.normalize(replace_by_nearest(read_columns(searched), turned), dim=0, eps=1e-4)
         moved = [level.clone().requires_grad_() for level in levels[scale:]]
         optimiser = optim.Adam(moved, lr=2e-3)
 
         def loss(moved: list[Tensor], target=target) -> Tensor:
-            columns = functional.normalize(read_columns(compose(moved)), dim=0, eps=1e-4)
+            columns = functional.normalize(read_columns(compose(moved, tensorflow_bilinear)), dim=0, eps=1e-4)
             return task.loss_weights["style"] * (1 - (columns * target).sum(0)).mean()
 
         closure = make_closure(optimiser, moved, loss, run.losses)
         for _ in range(steps):
             optimiser.step(closure)
-        levels[scale:] = decompose(compose(moved).detach(), count + 4 - scale)
-    run.picture = to_picture(compose(levels))
+        levels[scale:] = decompose(compose(moved, tensorflow_bilinear).detach(), count + 4 - scale, tensorflow_bilinear)
+    run.picture = to_picture(compose(levels, tensorflow_bilinear))
     return run

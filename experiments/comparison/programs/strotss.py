@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from programs.optimisers import make_closure
 from programs.pictures import tensorflow_bilinear, to_picture, to_tensor
+from programs.pyramid import compose, decompose
 from programs.task import Run, Task
 from programs.vgg import Network
 
@@ -30,25 +31,6 @@ def find_details(content: Tensor) -> Tensor:
     height, width = content.shape[2:]
     half = tensorflow_bilinear(content, (height // 2, width // 2))
     return content - tensorflow_bilinear(half, (height, width))
-
-
-def decompose(picture: Tensor) -> list[Tensor]:
-    """Return five levels of a Laplacian pyramid and what is left."""
-    levels = []
-    for _ in range(5):
-        height, width = picture.shape[2:]
-        half = resize(picture, (max(height // 2, 1), max(width // 2, 1)))
-        levels.append(picture - resize(half, (height, width)))
-        picture = half
-    return [*levels, picture]
-
-
-def compose(levels: list[Tensor]) -> Tensor:
-    """Return the picture of a pyramid."""
-    *details, picture = levels
-    for detail in reversed(details):
-        picture = detail + resize(picture, detail.shape[2:])
-    return picture
 
 
 def read(maps: list[Tensor], y: Tensor, x: Tensor, *, nearest: bool = False) -> Tensor:
@@ -128,7 +110,7 @@ def strotss(task: Task) -> Run:
             samples.append(read(style_maps, y.double(), x.double(), nearest=True))
         target = torch.cat(samples)
         a = 16 / 2**k
-        levels = [level.clone().requires_grad_() for level in decompose(image)]
+        levels = [level.clone().requires_grad_() for level in decompose(image, 5, resize)]
         optimiser = optim.RMSprop(levels, lr=1e-3 if is_last else 2e-3)
         apart = [max(rounding(math.sqrt(height * width // 128**2)), 1) for rounding in (math.floor, math.ceil)]
 
@@ -146,9 +128,9 @@ def strotss(task: Task) -> Run:
             style = style + weights["moments"] * compare_moments(moved, target)
             return (a * weights["content"] * compare_similarities(moved, still) + style) / (a + 2)
 
-        closure = make_closure(optimiser, levels, lambda levels, loss=loss: loss(compose(levels)), run.losses)
+        closure = make_closure(optimiser, levels, lambda levels, loss=loss: loss(compose(levels, resize)), run.losses)
         for _ in range(steps):
             optimiser.step(closure)
-        image = compose(levels).detach()
+        image = compose(levels, resize).detach()
     run.picture = to_picture(image)
     return run
