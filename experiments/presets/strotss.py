@@ -57,6 +57,7 @@ config = nstjax.Config(
     size_ratio=2.0,
     size_steps=(250,),
     enlarge=True,
+    smaller_from="original",
     resampling="bilinear-aliased",
     init="style-mean",
     content_details=True,
@@ -74,7 +75,7 @@ flavour = "torchvision"
 # moments' gradients (experiments/studies/flavours.py). All other distances depend on directions alone.
 flavours = {"caffe": {"loss_weights": {"moments": 2e-4}}, "self-taught": {}}
 
-version = 3
+version = 4
 
 
 def content(x, t, key):

@@ -29,7 +29,7 @@ PINNED = {
     "pystiche": (3, "5e9a914fe1801fb4", "3dd4f698eb753dee"),
     "pytorch-tutorial": (3, "6f8e043c2c9f5e64", "d59145582776235f"),
     "sliced-wasserstein": (3, "28b5e70cf212f1ea", "347fe64515fb319d"),
-    "strotss": (3, "9e790e0ea0027dda", "b29ad0c304b3211d"),
+    "strotss": (4, "a3467219e206e8f9", "b29ad0c304b3211d"),
     "style-transfer-pytorch": (3, "daeedefb4b722fca", "49010f866b0896ea"),
     "tensorflow-tutorial": (3, "7e8e987cece66b17", "3993f60a96138f24"),
     "tutorial": (2, "5dd6fde8a1205888", "8535b398325cee44"),
