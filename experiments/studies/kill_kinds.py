@@ -80,7 +80,10 @@ KINDS = {
     "several sizes": Kind("run", _COARSE_TO_FINE, 0.5, RUN | SIZES),
     "L-BFGS": Kind("run", f"{_LONG} --optimiser lbfgs --keep best", 0.25, RUN),
     "L-BFGS, fixed steps": Kind(
-        "run", f"{_COARSE_TO_FINE} --parameterisation pixels --optimiser lbfgs --no-line-search", 0.25, RUN | SIZES
+        "run",
+        f"{_COARSE_TO_FINE} --parameterisation pixels --optimiser lbfgs --no-line-search --schedule constant",
+        0.25,
+        RUN | SIZES,
     ),
     "sweep": Kind("sweep", _SWEEP, 0.25, SWEEP | SIZES),
     "watched run": Kind("run", _COARSE_TO_FINE, 0.5, RUN | SIZES, watched=True),

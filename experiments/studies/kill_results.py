@@ -58,15 +58,21 @@ def check_visible_files(folder: Path) -> None:
         elif path.suffix == ".jsonl":
             for line in path.read_text().split("\n")[:-1]:
                 json.loads(line)
-    for checkpoint in folder.rglob("checkpoints/[0-9]*"):
+    for checkpoint in _list_checkpoints(folder):
         for name, digest in json.loads((checkpoint / "seal.json").read_text())["files"].items():
             assert hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() == digest, checkpoint / name
+
+
+def _list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run or a sweep; half-written ones, which may vanish meanwhile, are not entered."""
+    parents = [folder / "checkpoints", *folder.glob("groups/*/checkpoints")]
+    return [checkpoint for parent in parents for checkpoint in parent.glob("[0-9]*")]
 
 
 def count_steps(folder: Path) -> int:
     """Return the step of the newest checkpoint; of a sweep, the sum over its groups."""
     newest: dict[Path, int] = defaultdict(int)
-    for checkpoint in folder.rglob("checkpoints/[0-9]*"):
+    for checkpoint in _list_checkpoints(folder):
         newest[checkpoint.parent] = max(newest[checkpoint.parent], int(checkpoint.name))
     return sum(newest.values())
 
