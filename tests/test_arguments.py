@@ -29,7 +29,11 @@ from nstjax.experiment.inputs import prepare
 PICTURE = smooth_picture(24, 32)
 EXPERIMENT = Experiment(
     "two",
-    Config(layers={"content": ("relu1_1",), "style": ("relu1_1",)}, loss_weights={"content": 1.0, "style": 1.0}),
+    Config(
+        layers={"content": ("relu1_1",), "style": ("relu1_1",)},
+        loss_weights={"content": 1.0, "style": 1.0},
+        weights="self-taught",
+    ),
     lambda config: (),
 )
 
@@ -279,7 +283,7 @@ def test_numbers_of_numpy_and_jax_paths_and_single_values_are_taken():
 def test_a_run_starts_from_an_array(monkeypatch):
     starts = []
 
-    def keep(experiment, inputs, listener):
+    def keep(experiment, choice, inputs, listener):
         starts.append((experiment.config.init, inputs.start))
         raise Accepted
 

@@ -16,6 +16,7 @@ import numpy as np
 from interleaved import compare_gradients
 
 from nstjax.callbacks import Listener
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, prepare
 from nstjax.experiment.resolve import Resolved, resolve
@@ -52,8 +53,9 @@ def evaluate(resolved: Resolved, inputs: Inputs) -> dict[str, np.ndarray]:
 def evaluate_on(device: Any, experiment: Experiment, content: str, style: str) -> dict[str, np.ndarray]:
     """Prepare a run and evaluate its start on a device."""
     with jax.default_device(device):
+        experiment, choice = settle(experiment, Listener())
         inputs = prepare(content, style, experiment.config)
-        return evaluate(resolve(experiment, inputs, Listener()), inputs)
+        return evaluate(resolve(experiment, choice, inputs, Listener()), inputs)
 
 
 def relative_error(array: Any, expected: Any) -> float:

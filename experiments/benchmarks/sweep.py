@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from nstjax.callbacks import Listener
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve, vary_run
@@ -49,8 +50,9 @@ def measure_rows(
     experiment: Experiment, content: str, style: str, *, members: int, steps: int, repeats: int
 ) -> Iterator[str]:
     """Measure 1, 2, 4 … members at a time, and yield each row of the table as soon as it is known."""
+    experiment, choice = settle(experiment, Listener())
     inputs = prepare(content, style, experiment.config)
-    first = resolve(experiment, inputs, Listener())
+    first = resolve(experiment, choice, inputs, Listener())
     single = compiling.compile(first, inputs)
     count = 1
     while count <= members:

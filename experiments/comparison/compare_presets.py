@@ -35,7 +35,7 @@ from nstjax.callbacks import Listener
 from nstjax.errors import Failure, UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment, load, presets
-from nstjax.experiment.inputs import Inputs, Source, prepare
+from nstjax.experiment.inputs import Source, prepare
 from nstjax.images import examples
 from nstjax.network import selftaught, weights
 from nstjax.network.architecture import VGG19, parse_layer
@@ -110,41 +110,42 @@ def load_recipe(name: str, file: str, size: int) -> Experiment:
     return dataclasses.replace(experiment, config=config, flavour=None, flavours={}, changes=())
 
 
-def measure_times(experiment: Experiment, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+def measure_times(experiment: Experiment, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Return a recipe's (steps, seconds per step), at each of its sizes."""
     config = experiment.config
     probe = experiment.replace(size_steps=(PROBE,) * len(config.every_size), snapshots=(), log_every=1)
-    times = stylize.run(probe, inputs, listener=Listener()).metrics["seconds_per_step"]
+    result = stylize.stylize(pair.content, pair.style, experiment=probe, listener=Listener())
+    times = result.metrics["seconds_per_step"]
     steps = np.diff([0, *config.size_ends])
     # The later half at each size, since the first steps are slower.
     return steps, np.median(times.reshape(len(steps), PROBE)[:, PROBE // 2 :], axis=1)
 
 
-def fit_steps(experiment: Experiment, inputs: Inputs, like: tuple[Experiment, Inputs], times: float) -> tuple[int, ...]:
+def fit_steps(experiment: Experiment, like: Experiment, pair: Pair, times: float) -> tuple[int, ...]:
     """Return the steps at each size: all of a recipe's, or fewer in proportion, to fit into another recipe's time.
 
     Args:
         experiment: the recipe.
-        inputs: the pictures of the recipe.
-        like: the other recipe, and its pictures.
+        like: the other recipe.
+        pair: the pictures of both.
         times: the available time, as a multiple of the other recipe's.
     """
-    steps, seconds = measure_times(experiment, inputs)
+    steps, seconds = measure_times(experiment, pair)
     # Measured directly afterwards, since the speed of a machine varies.
-    same = experiment.config == like[0].config
-    other_steps, other_seconds = (steps, seconds) if same else measure_times(*like)
+    same = experiment.config == like.config
+    other_steps, other_seconds = (steps, seconds) if same else measure_times(like, pair)
     share = min(1.0, times * float(other_steps @ other_seconds) / float(steps @ seconds))
     return tuple(np.maximum(1, np.round(steps * share)).astype(int).tolist())
 
 
 def run_and_score(
-    experiment: Experiment, inputs: Inputs, steps: tuple[int, ...], scorer: metrics.Scorer, out: Path
+    experiment: Experiment, pair: Pair, steps: tuple[int, ...], scorer: metrics.Scorer, out: Path
 ) -> dict[str, Any]:
     """Run a recipe, and score its picture at each of PARTS."""
     snapshots = {round(part * sum(steps)) for part in PARTS[:-1]} - {0, sum(steps)}
     begun = time.perf_counter()
     shortened = experiment.replace(size_steps=steps, snapshots=tuple(snapshots), log_every=1)
-    result = stylize.run(shortened, inputs, out=out, listener=Listener())
+    result = stylize.stylize(pair.content, pair.style, experiment=shortened, out=out, listener=Listener())
     seconds = time.perf_counter() - begun
     end_times = np.cumsum(result.metrics["seconds_per_step"])
     pictures = {int(path.stem): images.read(path).rgb for path in (out / "snapshots").glob("*.png")}
@@ -183,9 +184,8 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
                 work = (recipe, network, inputs.content.shape, inputs.style.shape)
                 if work not in steps:
                     like = load_recipe("default", files[network], arguments.size)
-                    prepared = prepare(pair.content, pair.style, like.config)
-                    steps[work] = fit_steps(experiment, inputs, (like, prepared), arguments.times)
-                yield {**line, **run_and_score(experiment, inputs, steps[work], scorer, out)}
+                    steps[work] = fit_steps(experiment, like, pair, arguments.times)
+                yield {**line, **run_and_score(experiment, pair, steps[work], scorer, out)}
             except (UserError, Failure) as error:
                 yield {**line, "failure": str(error).replace(f"{out}/", "")}
 

@@ -27,7 +27,6 @@ from programs import PROCEDURES, Run, Task
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import load
-from nstjax.experiment.inputs import prepare
 from nstjax.images import examples
 from nstjax.network import weights
 from nstjax.network.architecture import VGG19
@@ -96,11 +95,10 @@ def run_preset(preset: str, case: Case, task: Task, file: Path, start: np.ndarra
     elif "size" in case.settings:
         sizes = {"size_steps": steps}
     if start is not None:
-        settings = {"init": "array", "init_deviation": 0.0, **settings}
+        settings = {"init": start, "init_deviation": 0.0, **settings}
     changes = {**case.settings, **sizes, "weights": str(file), "log_every": 1, "snapshots": (), **settings}
-    experiment = load(preset).replace(**changes, snapshot_every=None)
-    inputs = prepare(task.content, task.style, experiment.config, init=start)
-    result = stylize.run(experiment, inputs, listener=Listener())
+    pictures = task.content, task.style
+    result = stylize.stylize(*pictures, experiment=preset, **changes, snapshot_every=None, listener=Listener())
     return Run([float(value) for value in result.metrics["total"]], start, result.picture)
 
 

@@ -21,8 +21,7 @@ from narrow_vgg19 import write_narrow_weights
 
 from nstjax.callbacks import Listener, LogLine
 from nstjax.experiment.experiment import load
-from nstjax.experiment.inputs import prepare
-from nstjax.runs.stylize import run
+from nstjax.runs.stylize import stylize
 from nstjax.runs.writer import FolderWriter
 
 
@@ -84,7 +83,7 @@ def main() -> None:
     short = recipe.replace(
         size=512, steps=arguments.steps, checkpoint_every=500, snapshot_every=500, log_every=50, checkpoint_minutes=1e6
     )
-    inputs = prepare(arguments.content, arguments.style, short.config)
+    pictures = arguments.content, arguments.style
     print("| pair | with folder, s | without, s | ratio | waited, s | share |\n|---|---|---|---|---|---|")
     time_writer()
     ratios, shares = [], []
@@ -94,7 +93,7 @@ def main() -> None:
         order = [(written, arguments.out / f"timed-{pair}"), (bare, None)]
         before = waited
         for watch, out in order if pair % 2 else order[::-1]:
-            run(short, inputs, out=out, listener=watch)
+            stylize(*pictures, experiment=short, out=out, listener=watch)
         ratios.append(written.seconds / bare.seconds)
         shares.append((waited - before) / written.seconds)
         figures = f"{ratios[-1]:.4f} | {waited - before:.3f} | {shares[-1]:.2%}"
@@ -106,7 +105,7 @@ def main() -> None:
         size=64, steps=arguments.memory_steps, checkpoint_every=100, snapshot_every=1000, log_every=10
     )
     watch = Watch()
-    run(long, prepare(arguments.content, arguments.style, long.config), out=arguments.out / "memory", listener=watch)
+    stylize(*pictures, experiment=long, out=arguments.out / "memory", listener=watch)
     print("| step | resident memory, MiB |\n|---|---|")
     for step, size in watch.memory.items():
         print(f"| {step:,} | {size / 2**20:.1f} |")

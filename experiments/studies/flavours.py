@@ -176,7 +176,7 @@ def draw_picture(experiment: Experiment, file: Path) -> Path | None:
     """Run an experiment and return the file of its picture, which an earlier call may have made; None if it fails."""
     if not file.exists():
         try:
-            result = stylize.run(experiment, prepare(CONTENT, STYLE, experiment.config), listener=Listener())
+            result = stylize.stylize(CONTENT, STYLE, experiment=experiment, listener=Listener())
         except Failure as error:
             print(f"{file.stem}: {error}", flush=True)
             return None

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nstjax.callbacks import Listener
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import Resolved, resolve
@@ -72,13 +73,13 @@ def main() -> None:
     arguments.out.mkdir(parents=True)
     features, gradients, results = [], [], []
     for dtype in ("float32", "bfloat16"):
-        variant = experiment.replace(dtype=dtype)
+        variant, choice = settle(experiment.replace(dtype=dtype), Listener())
         inputs = prepare(arguments.content, arguments.style, variant.config)
-        resolved = resolve(variant, inputs, Listener())
+        resolved = resolve(variant, choice, inputs, Listener())
         start = jnp.asarray(inputs.start)
         features.append(resolved.network.features(start, resolved.method.objective.layers))
         gradients.append(compute_gradient(resolved, compiling.compile(resolved, inputs).problem, start))
-        results.append(run(variant, inputs, out=arguments.out / dtype))
+        results.append(run(variant, choice, inputs, out=arguments.out / dtype))
     print("| features | relative difference |\n|---|---|")
     for name, expected in features[0].items():
         print(f"| {name} | {relative_error(features[1][name], expected):.1e} |")

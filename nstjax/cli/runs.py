@@ -109,30 +109,32 @@ def _check_shared_folder(count: int, arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from nstjax import images
+    from nstjax.experiment.choice import settle
     from nstjax.experiment.experiment import load
-    from nstjax.experiment.inputs import prepare
+    from nstjax.experiment.inputs import check_sources, prepare
     from nstjax.storage.run_folder import RunFolder
 
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     if arguments.save:
         images.check_output(arguments.save, depth=experiment.config.depth)
-    limit = {} if arguments.pixel_limit is None else {"pixel_limit": arguments.pixel_limit}
-    styles = [arguments.style, *arguments.blend]
-    inputs = prepare(arguments.content, styles, experiment.config, **_collect_masks(arguments), **limit)
-    _check_save(arguments, inputs.sources)
+    further = {"content_mask": arguments.content_mask, "style_masks": arguments.style_masks}
+    if arguments.pixel_limit is not None:
+        further["pixel_limit"] = arguments.pixel_limit
+    pictures = arguments.content, [arguments.style, *arguments.blend]
+    check_sources(*pictures, experiment.config, **further)
+    masks = [arguments.content_mask or "", *arguments.style_masks]
+    _check_save(arguments, [pictures[0], *pictures[1], *masks, experiment.config.init])
     if arguments.out:
         RunFolder(arguments.out).check_new()
+    with shared.open_terminal(arguments) as terminal:
+        experiment, choice = settle(experiment, terminal)
+        inputs = prepare(*pictures, experiment.config, **further)
+        # After every check that needs no JAX.
+        with shared.running_jax(arguments, terminal), _open_folder(arguments, inputs.names) as out:
+            from nstjax.runs import stylize
 
-    # Starts JAX, so it comes after every check that needs none.
-    with shared.show_progress(arguments) as terminal, _open_folder(arguments, inputs.names) as out:
-        from nstjax.runs import stylize
-
-        result = stylize.run(experiment, inputs, out=out, listener=terminal)
-        return _show(result, arguments, terminal)
-
-
-def _collect_masks(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {"content_mask": arguments.content_mask, "style_masks": arguments.style_masks}
+            result = stylize.run(experiment, choice, inputs, out=out, listener=terminal)
+            return _show(result, arguments, terminal)
 
 
 def _check_save(arguments: argparse.Namespace, sources: Sequence[str]) -> None:
@@ -161,7 +163,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
     place = _join_processes(arguments)
     _check_shared_folder(place.count, arguments)
 
-    with shared.show_progress(arguments) as terminal, _open_folder(arguments, names) as out:
+    with (
+        shared.open_terminal(arguments) as terminal,
+        shared.running_jax(arguments, terminal),
+        _open_folder(arguments, names) as out,
+    ):
         from nstjax.sweeps import sweep
 
         result = sweep.sweep(
@@ -170,7 +176,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
             vary=options.read_axes(arguments),
             paired=arguments.zip,
             blend=arguments.blend,
-            **_collect_masks(arguments),
+            content_mask=arguments.content_mask,
+            style_masks=arguments.style_masks,
             experiment=experiment,
             out=out,
             group_size=arguments.group_size,
@@ -207,7 +214,7 @@ def _resume(arguments: argparse.Namespace) -> int:
         extend(run, arguments.steps)
 
     # Starts JAX, so it comes after every check that needs none.
-    with shared.show_progress(arguments) as terminal:
+    with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal):
         from nstjax.runs import stylize
 
         result = stylize.resume(arguments.folder, steps=arguments.steps, listener=terminal)
@@ -219,7 +226,7 @@ def _resume_sweep(arguments: argparse.Namespace) -> int:
         raise UserError("--save takes one result, and a sweep has many: leave --save out")
 
     place = _join_processes(arguments)
-    with shared.show_progress(arguments) as terminal:
+    with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal):
         from nstjax.sweeps import sweep
 
         result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)

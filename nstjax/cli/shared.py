@@ -111,17 +111,22 @@ def start_jax() -> None:
     start_devices()
 
 
-@contextmanager
-def show_progress(arguments: argparse.Namespace) -> Iterator["Terminal"]:
-    """Start JAX, enable the compilation cache and show progress, while a command computes."""
+def open_terminal(arguments: argparse.Namespace) -> "Terminal":
+    """Return a listener that shows a run on stderr. Starts no JAX."""
     from nstjax.cli.terminal import Terminal
 
+    return Terminal(quiet=arguments.quiet)
+
+
+@contextmanager
+def running_jax(arguments: argparse.Namespace, terminal: "Terminal") -> Iterator[None]:
+    """Start JAX and enable the compilation cache, while a command computes."""
     start_jax()
     import jax
 
     from nstjax.system.compilation_cache import enable_cache
 
-    with Terminal(quiet=arguments.quiet) as terminal, enable_cache(arguments.compilation_cache, terminal.warning):
+    with enable_cache(arguments.compilation_cache, terminal.warning):
         if jax.config.values["jax_disable_jit"]:
             terminal.warning("JAX_DISABLE_JIT has no effect on a run: print values in a loss with jax.debug.print")
-        yield terminal
+        yield

@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from nstjax.experiment.config import Config
 from nstjax.experiment.sources import (
     MaskSource,
     Source,
+    check_header,
     is_file,
     open_source,
     source_name,
@@ -23,7 +23,7 @@ from nstjax.experiment.sources import (
     to_masks,
     to_sources,
 )
-from nstjax.experiment.starts import STARTS, make_start
+from nstjax.experiment.starts import STARTS, check_init, make_start
 from nstjax.images import masks
 
 
@@ -137,6 +137,28 @@ def from_arrays(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Input
     )
 
 
+def check_sources(
+    content: Source,
+    style: Source | Sequence[Source],
+    config: Config,
+    *,
+    content_mask: MaskSource | None = None,
+    style_masks: MaskSource | Sequence[MaskSource] = (),
+    pixel_limit: int = images.PIXEL_LIMIT,
+) -> None:
+    """Check quickly what ``prepare`` will be given, before weights are looked for: its arguments and errors.
+
+    Raises:
+        UserError: a file of the content or of a style is missing or is no picture, or the numbers of styles, shares and
+            masks differ.
+    """
+    sources = to_sources("style", style)
+    _check_counts(config, len(sources), content_mask is not None, len(to_masks(style_masks)))
+    for name, source in (("content", content), *(("style", source) for source in sources)):
+        check_header(name, source, pixel_limit)
+    check_init(config.init)
+
+
 def prepare(
     content: Source,
     style: Source | Sequence[Source],
@@ -216,8 +238,6 @@ def replace_start(inputs: Inputs, config: Config, *, pixel_limit: int = images.P
     visible = [list_visible(images.Picture(*style)) for style in zip(first.styles, alphas, strict=True)]
     init = inputs.init
     if init is None and config.init not in STARTS:
-        if not config.init.startswith("example:") and not Path(config.init).exists():
-            raise UserError(f"init must be {', '.join(STARTS)} or a picture file, not {config.init!r}")
         init = open_source("init", config.init, pixel_limit).rgb
     return dataclasses.replace(inputs, start=make_start(first.content, visible, init, config))
 

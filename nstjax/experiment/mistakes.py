@@ -38,16 +38,11 @@ def check_flavours(flavours: Any, config: Config, where: str) -> Mapping[str, Ma
             raise UserError(f"the experiment {where} has a flavour {flavour!r}: expected one of {expected}")
         entry = f"the experiment {where} has settings for {flavour} weights"
         try:
-            changed = config.replace(**settings)
+            config.replace(**settings)
         except UserError as error:
             raise UserError(f"{entry} that it cannot have: {error}") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{entry} that it cannot have: {_shorten(settings)} ({error})") from error
-        if changed.size != config.size:
-            raise UserError(
-                f"{entry} with another size: pictures are resized before weights are chosen, so only the sizes before "
-                "the last may differ"
-            )
     return flavours
 
 

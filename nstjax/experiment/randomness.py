@@ -1,7 +1,8 @@
 """Randomness: whether the seed of a run has any effect."""
 
+from nstjax.experiment.choice import SELF_TAUGHT
 from nstjax.experiment.config import Config
-from nstjax.experiment.resolve import SELF_TAUGHT, Resolved
+from nstjax.experiment.resolve import Resolved
 from nstjax.losses import takes_key
 from nstjax.types import Term
 

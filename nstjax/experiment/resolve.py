@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from nstjax.callbacks import Listener
 from nstjax.errors import UserError
 from nstjax.experiment import record
 from nstjax.experiment.arrays import describe_inputs
+from nstjax.experiment.choice import SELF_TAUGHT
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
-from nstjax.experiment.inputs import Inputs, replace_start, resize_to_each_size
-from nstjax.experiment.notices import warn_about_areas, warn_about_flavour
+from nstjax.experiment.inputs import Inputs, resize_to_each_size
+from nstjax.experiment.notices import warn_about_areas
 from nstjax.experiment.record import RunRecord
+from nstjax.experiment.terms import make_objective
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
 from nstjax.network.load import build
@@ -30,15 +32,10 @@ from nstjax.network.weights import Choice, NoWeights, Weights, choose, load_sour
 from nstjax.objective import Objective
 from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
-from nstjax.shaping import normalised_gradient
 from nstjax.system import devices
-from nstjax.system.functions import describe_function
 from nstjax.system.versions import read_version
-from nstjax.types import PictureTerm, Term
 
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
-
-SELF_TAUGHT = "self-taught"
 
 _WINOGRAD_REPAYS_FROM = 50 * 256**2
 """Steps times pixels from which Winograd's filtering makes up for its ten seconds of additional compilation."""
@@ -51,7 +48,6 @@ class Resolved:
     Args:
         config: settings without open choices.
         method: objective, optimiser and parameterisation.
-        inputs: prepared pictures, with the start at the run's first size.
         network: network with its weights.
         choice: the network's weights and the reason for choosing them.
         record: all of this as plain data, for ``config.json``.
@@ -59,7 +55,6 @@ class Resolved:
 
     config: Config
     method: Method
-    inputs: Inputs
     network: VGG
     choice: Choice
     record: RunRecord
@@ -70,25 +65,30 @@ class Resolved:
         return self.choice.weights
 
 
-def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resolved:
+def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, listener: Listener) -> Resolved:
     """Make every choice that the settings leave open.
 
     Args:
-        experiment: the terms to minimise, and the settings as changed by the user.
+        experiment: the terms to minimise, and the settings, both for the flavour of the weights.
+        choice: the weights; None for a network that is learnt here. ``choice.settle`` returns both.
         inputs: prepared pictures.
-        listener: receives warnings, and the progress of downloading weights or learning a network.
+        listener: receives warnings, and the progress of learning a network.
 
     Raises:
-        UserError: the terms and the settings do not fit each other, or there are no such weights.
+        UserError: the terms, the settings and the weights do not fit each other.
     """
-    choice = _choose_weights(experiment, inputs, listener)
+    config = experiment.config
+    objective = make_objective(experiment, config)
+    choice = choice or _learn(config, inputs, objective, listener)
     weights = choice.weights
-    config = experiment.config_for(weights.flavour.name)
-    warn_about_flavour(experiment, weights.flavour.name, config, listener)
-    # The start was prepared before the weights were chosen.
-    if config.every_size != experiment.config.every_size:
-        inputs = replace_start(inputs, config)
-    config = _drop_equal_sizes(config, inputs, listener)
+    try:
+        weights.require(objective.layers)
+    except UserError as error:
+        advice = "name all layers of the terms in the experiment's layers, and weights that have them are looked for"
+        raise UserError(f"{weights.reference}: {error}; {advice}") from error
+    levels = resize_to_each_size(inputs, config)
+    warn_about_areas(objective, levels, listener)
+    config = _drop_equal_sizes(config, levels, listener)
     config = dataclasses.replace(config, convolution=_choose_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
@@ -105,9 +105,8 @@ def resolve(experiment: Experiment, inputs: Inputs, listener: Listener) -> Resol
         # Fixed here, so that a run can be extended: additional steps are made at the last size.
         ends = (0, *config.size_ends)
         config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
-    method = _make_method(experiment, config, inputs)
-    warn_about_areas(method.objective, inputs, config, listener)
-    return Resolved(config, method, inputs, network, choice, _make_record(experiment, config, inputs, choice))
+    method = _make_method(objective, config, inputs)
+    return Resolved(config, method, network, choice, _make_record(experiment, config, inputs, choice))
 
 
 def resize_run(run: Resolved, inputs: Inputs) -> Resolved:
@@ -115,14 +114,13 @@ def resize_run(run: Resolved, inputs: Inputs) -> Resolved:
     height, width, _ = inputs.content.shape
     parameterisation = _make_parameterisation(run.config, height, width)
     method = dataclasses.replace(run.method, parameterisation=parameterisation)
-    return dataclasses.replace(run, method=method, inputs=inputs)
+    return dataclasses.replace(run, method=method)
 
 
 def vary_run(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
     """Return the run with other settings of ``plan.SETTINGS``, loss weights, or pictures of the same shapes."""
     config = run.config.replace(**settings)
-    resolved = dataclasses.replace(run, config=config, inputs=inputs)
-    return dataclasses.replace(resolved, record=_make_record(experiment, config, inputs, run.choice))
+    return dataclasses.replace(run, config=config, record=_make_record(experiment, config, inputs, run.choice))
 
 
 def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, weights: Path, listener: Listener) -> Resolved:
@@ -147,7 +145,8 @@ def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, weights: Pat
         if changes := [f"{name} {old[name]} is now {new.get(name)}" for name in old if old[name] != new.get(name)]:
             listener.warning(f"the {kind} changed since the run began ({', '.join(changes)}): the last bits may differ")
     network = _build_network(config, choice.weights)
-    return Resolved(config, _make_method(experiment, config, inputs), inputs, network, choice, run)
+    method = _make_method(make_objective(experiment, config), config, inputs)
+    return Resolved(config, method, network, choice, run)
 
 
 def _find_weights(run: RunRecord, config: Config, stored: Path, listener: Listener) -> Choice:
@@ -188,9 +187,9 @@ def _choose_convolution(config: Config, inputs: Inputs) -> str:
     return "winograd" if possible and config.steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
 
 
-def _drop_equal_sizes(config: Config, inputs: Inputs, listener: Listener) -> Config:
+def _drop_equal_sizes(config: Config, levels: list[Inputs], listener: Listener) -> Config:
     """Return the settings without the sizes that a small content picture does not reach."""
-    shapes = [level.content.shape[:2] for level in resize_to_each_size(inputs, config)]
+    shapes = [level.content.shape[:2] for level in levels]
     different = [k for k, shape in enumerate(shapes) if k == 0 or shape != shapes[k - 1]]
     if len(different) == len(shapes):
         return config
@@ -205,10 +204,10 @@ def _drop_equal_sizes(config: Config, inputs: Inputs, listener: Listener) -> Con
     return dataclasses.replace(config, sizes=sizes, smallest_size=None, size_steps=steps)
 
 
-def _make_method(experiment: Experiment, config: Config, inputs: Inputs) -> Method:
+def _make_method(objective: Objective, config: Config, inputs: Inputs) -> Method:
     height, width, _ = inputs.content.shape
     return Method(
-        _make_objective(experiment, config),
+        objective,
         _make_optimiser(config),
         _make_parameterisation(config, height, width),
         clamp=config.clamp,
@@ -236,25 +235,6 @@ def _make_optimiser(config: Config) -> optax.GradientTransformation:
             return optimisers.fixed_step_lbfgs(memory=config.memory, first_step=config.first_step)
 
 
-def _make_objective(experiment: Experiment, config: Config) -> Objective:
-    """Build the objective from the experiment's terms, which must each have a weight."""
-    with experiment.error_context():
-        terms = experiment.terms(config)
-    where = describe_function(experiment.terms)
-    if not isinstance(terms, Sequence) or not all(isinstance(term, Term | PictureTerm) for term in terms):
-        came = "None: is its return missing?" if terms is None else type(terms).__name__
-        raise UserError(f"{where} must return a tuple of nstjax.Term or nstjax.PictureTerm objects, not {came}")
-    try:
-        objective = Objective(tuple(terms))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    if missing := [name for name in objective.names if name not in config.loss_weights]:
-        raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
-    if unknown := [name for name in config.loss_weights if name not in objective.names]:
-        raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
-    return objective.with_shaping(normalised_gradient) if config.normalise_gradients else objective
-
-
 def _make_schedule(config: Config) -> optimisers.Cosine | optimisers.Exponential | None:
     if config.schedule == "constant":
         return None
@@ -274,23 +254,13 @@ def _make_parameterisation(config: Config, height: int, width: int) -> Parameter
             return Pixels()
 
 
-def _choose_weights(experiment: Experiment, inputs: Inputs, listener: Listener) -> Choice:
-    """Choose the weights that the settings name, which must have the objective's layers; or learn a network."""
-    config = experiment.config
-    layers = _make_objective(experiment, config).layers
-    reason = "asked for by name"
-    if config.weights != SELF_TAUGHT:
-        try:
-            return choose(config.weights, layers=layers, on_notice=listener.notice, progress=listener.downloading)
-        except NoWeights as error:
-            listener.warning(f"{error}; using a network learnt from the two pictures instead")
-            reason = "no trained weights were at hand"
-    config = experiment.config_for(SELF_TAUGHT)  # raises for bad settings before the learning
+def _learn(config: Config, inputs: Inputs, objective: Objective, listener: Listener) -> Choice:
+    """Learn a network's weights from the content and the styles."""
     listener.notice("learning the network's filters from the two pictures")
-    last = VGG19.convolutions_to(find_deepest_step(layers) or VGG19.convolutions[0])[-1]
+    last = VGG19.convolutions_to(find_deepest_step(objective.layers) or VGG19.convolutions[0])[-1]
     pictures = inputs.content, inputs.styles
     weights = selftaught.learn(*pictures, seed=config.seed, deepest=last, progress=listener.learning)
-    return Choice(weights, reason)
+    return Choice(weights, "asked for by name" if config.weights == SELF_TAUGHT else "no trained weights were at hand")
 
 
 def _make_record(experiment: Experiment, config: Config, inputs: Inputs, choice: Choice) -> RunRecord:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from nstjax import images
 from nstjax.arguments import describe, is_traced, to_text
 from nstjax.errors import UserError
+from nstjax.experiment.starts import IN_MEMORY
 from nstjax.images import decoding, examples
 from nstjax.images.masks import Mask
 
@@ -56,7 +57,7 @@ def split_init(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Source | No
     init = settings.get("init")
     if is_file(init) or not isinstance(init, Array | Image.Image | images.Picture):
         return dict(settings), None
-    return {**settings, "init": "array"}, init
+    return {**settings, "init": IN_MEMORY}, init
 
 
 def source_name(source: Any) -> str:
@@ -93,6 +94,15 @@ def open_source(name: str, source: Source, pixel_limit: int) -> images.Picture:
     raise UserError(
         f"{name} must be a path, example:NAME, a Pillow image, or an array [H, W, 3], not {describe(source)}"
     )
+
+
+def check_header(name: str, source: Source, pixel_limit: int) -> None:
+    """Raise if the file of a picture is missing, is no picture or is too large; only its header is read.
+
+    Pictures in memory and examples are passed over. Args and errors are those of ``open_source``.
+    """
+    if is_file(source) and not to_text(name, source).startswith("example:"):
+        images.read_size(to_text(name, source), limit=pixel_limit)
 
 
 def to_mask(name: str, mask: Any) -> Mask:

@@ -1,6 +1,7 @@
 """The pictures that a run can start from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +12,21 @@ from nstjax.experiment.config import Config
 STARTS = ("content", "noise", "mean", "style-mean", "style-statistics")
 """The starts that need no further picture."""
 
+IN_MEMORY = "array"
+"""What the settings say of a picture to start from that was not read from a file."""
+
 _MEAN_COLOUR = np.array([0.485, 0.456, 0.406], np.float32)
 """Mean colour of ImageNet, which networks trained on it see as zero."""
+
+
+def check_init(init: str) -> None:
+    """Raise if the setting ``init`` is none of ``STARTS``, and no file.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if init not in (*STARTS, IN_MEMORY) and not init.startswith("example:") and not Path(init).exists():
+        raise UserError(f"init must be {', '.join(STARTS)} or a picture file, not {init!r}")
 
 
 def make_start(

@@ -3,16 +3,17 @@
 In order, and where to find each step:
 
     1. load the experiment: settings and terms             experiment/experiment.py, and its presets
-    2. read and resize the pictures                        experiment/inputs.py
-    3. choose the weights, settle every open setting       experiment/resolve.py
-    4. split the run into stages, one for each size        runs/stages.py
-    5. create the folder, with all that a resume needs     storage/run_folder.py
-    6. compile                                             runs/compiling.py
-    7. loop over chunks of steps                           runs/loop.py; one step: optimise.py, its loss: objective.py
+    2. choose the weights, settings for their flavour      experiment/choice.py
+    3. read and resize the pictures                        experiment/inputs.py
+    4. settle every open setting                           experiment/resolve.py
+    5. split the run into stages, one for each size        runs/stages.py
+    6. create the folder, with all that a resume needs     storage/run_folder.py
+    7. compile                                             runs/compiling.py
+    8. loop over chunks of steps                           runs/loop.py; one step: optimise.py, its loss: objective.py
        and write metrics, snapshots and checkpoints        runs/writer.py
-    8. save the picture, write the report                  report/
+    9. save the picture, write the report                  report/
 
-``stylize`` does it all, ``run`` does 3 to 8, and ``resume`` reads 1 to 3 from a folder and goes on with 4, 6, 7 and 8.
+``stylize`` does it all, ``run`` does 4 to 9, and ``resume`` reads 1 to 4 from a folder and goes on with 5, 7, 8 and 9.
 """
 
 import contextlib
@@ -29,11 +30,13 @@ from nstjax.arguments import check_kind, to_number, to_text
 from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import record
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import Experiment, load
-from nstjax.experiment.inputs import Inputs, prepare, restore_colours
+from nstjax.experiment.inputs import Inputs, check_sources, prepare, restore_colours
 from nstjax.experiment.randomness import NO_EFFECT, is_random
 from nstjax.experiment.resolve import Resolved, resolve, restore
 from nstjax.experiment.sources import MaskSource, Source, split_init
+from nstjax.network.weights import Choice
 from nstjax.optimise import State
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
@@ -85,27 +88,29 @@ def stylize(
     settings, init = split_init(settings)
     experiment = experiment.replace(**settings)
     masks = {"content_mask": content_mask, "style_masks": style_masks}
+    check_sources(content, style, experiment.config, **masks)
+    experiment, choice = settle(experiment, listener)
     inputs = prepare(content, style, experiment.config, **masks, init=init)
-    return run(experiment, inputs, out=out, listener=listener)
+    return run(experiment, choice, inputs, out=out, listener=listener)
 
 
 @protect_run("choose a smaller --size")
 def run(
     experiment: Experiment,
+    choice: Choice | None,
     inputs: Inputs,
     *,
     out: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
 ) -> Result:
-    """Run an experiment on prepared pictures; see ``stylize``."""
+    """Run what ``settle`` and ``prepare`` return: an experiment, its weights, and its pictures; see ``stylize``."""
     listener = to_listener(listener)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_new()
         if experiment.config.tensorboard:
             tensorboard.check_installed()
-    resolved = resolve(experiment, inputs, listener)
-    inputs = resolved.inputs
+    resolved = resolve(experiment, choice, inputs, listener)
     if any("seed" in changes for changes in experiment.changes) and not is_random(resolved):
         listener.notice(NO_EFFECT)
     stages = _make_stages(experiment, resolved, inputs, listener)

@@ -14,9 +14,10 @@ import numpy as np
 
 from nstjax.callbacks import Listener
 from nstjax.experiment import record
+from nstjax.experiment.choice import SELF_TAUGHT
 from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs
-from nstjax.experiment.resolve import SELF_TAUGHT, Resolved
+from nstjax.experiment.resolve import Resolved
 from nstjax.runs.stages import get_abstract_state
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.contents import checkpoint_steps

@@ -10,7 +10,7 @@ import numpy as np
 
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
-from nstjax.experiment.inputs import Inputs, from_arrays, prepare, replace_start
+from nstjax.experiment.inputs import Inputs, check_sources, from_arrays, prepare, replace_start
 from nstjax.experiment.plan import PICTURES, to_settings
 from nstjax.experiment.sources import Source, source_name
 from nstjax.storage.sweep_folder import Plan
@@ -40,6 +40,16 @@ def _locate(source: Source, number: int) -> PurePath:
     return PurePath(name if isinstance(source, str) else f"{name}-{number}")
 
 
+def check_pictures(
+    pictures: list[list[Any]], config: Config, *, blend: Source | Sequence[Source] = (), init: Any = None, **masks: Any
+) -> None:
+    """Check quickly what ``prepare_members`` will be given; see ``inputs.check_sources``."""
+    contents, styles = pictures
+    for k in range(max(len(contents), len(styles))):
+        content, style = contents[min(k, len(contents) - 1)], styles[min(k, len(styles) - 1)]
+        check_sources(content, [style, *_to_list(blend)], config, **masks)
+
+
 def prepare_members(
     plan: Plan,
     experiment: Experiment,
@@ -58,7 +68,7 @@ def prepare_members(
         options: masks and a start, as ``prepare`` takes them.
     """
     axes = {axis.name: axis.values for axis in plan.axes}
-    further: list[Any] = [*blend] if isinstance(blend, list | tuple) else [blend]
+    further = _to_list(blend)
     prepared: dict[tuple[int, int], Inputs] = {}
     with_start: dict[Any, Inputs] = {}
     inputs = []
@@ -74,6 +84,10 @@ def prepare_members(
             with_start[start] = replace_start(prepared[pair], config)
         inputs.append(with_start[start])
     return inputs
+
+
+def _to_list(blend: Source | Sequence[Source]) -> list[Any]:
+    return [*blend] if isinstance(blend, list | tuple) else [blend]
 
 
 def complete_inputs(plan: Plan, config: Config, known: Mapping[int, Inputs]) -> dict[int, Inputs]:

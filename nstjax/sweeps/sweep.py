@@ -3,13 +3,14 @@
 In order, and where to find each step:
 
     1. list the members: one for each combination         experiment/plan.py
-    2. prepare their pictures                              sweeps/pictures.py
-    3. settle the settings of the first, vary the others   experiment/resolve.py
-    4. compile, choose how many members fit into memory    sweeps/batch.py
-    5. divide the members into groups                      sweeps/groups.py
-    6. create the folders                                  sweeps/groups.py, storage/sweep_folder.py
-    7. run group after group                               runs/loop.py
-    8. draw the grid, write the table and the report       report/
+    2. choose the weights, settings for their flavour      experiment/choice.py
+    3. prepare the pictures of the members                 sweeps/pictures.py
+    4. settle the settings of the first, vary the others   experiment/resolve.py
+    5. compile, choose how many members fit into memory    sweeps/batch.py
+    6. divide the members into groups                      sweeps/groups.py
+    7. create the folders                                  sweeps/groups.py, storage/sweep_folder.py
+    8. run group after group                               runs/loop.py
+    9. draw the grid, write the table and the report       report/
 
 A group is computed together: it has one program, one state, and one folder of checkpoints. Groups do not depend on each
 other. See README.md in this folder.
@@ -29,11 +30,12 @@ from nstjax import report
 from nstjax.arguments import check_kind, to_flag, to_mapping, to_number, to_text, to_tuple
 from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
+from nstjax.experiment.choice import SELF_TAUGHT, settle
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.plan import PICTURES, Axis, to_settings
 from nstjax.experiment.randomness import NO_EFFECT, is_random
-from nstjax.experiment.resolve import SELF_TAUGHT, Resolved, resolve, vary_run
+from nstjax.experiment.resolve import Resolved, resolve, vary_run
 from nstjax.experiment.sources import MaskSource, Source, split_init, to_sources
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
@@ -53,7 +55,7 @@ from nstjax.sweeps.groups import (
     remove_split_groups,
     split_group,
 )
-from nstjax.sweeps.pictures import name_pictures, prepare_members
+from nstjax.sweeps.pictures import check_pictures, name_pictures, prepare_members
 from nstjax.sweeps.restoring import attach_members, restore_members
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
@@ -143,11 +145,10 @@ def sweep(
     if content_mask is not None and any(len(sources) > 1 for sources in pictures):
         raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
     options = {"blend": blend, "content_mask": content_mask, "style_masks": style_masks, "init": init}
-    prepare = functools.partial(prepare_members, **options)
-    inputs = prepare(plan, experiment, pictures)
-    first = resolve(experiment, inputs[0], listener)
-    if first.inputs is not inputs[0]:  # its weights ask for other sizes
-        inputs = prepare(plan, replace(experiment, config=experiment.config_for(first.weights.flavour.name)), pictures)
+    check_pictures(pictures, experiment.config, **options)
+    experiment, choice = settle(experiment, listener)
+    inputs = prepare_members(plan, experiment, pictures, **options)
+    first = resolve(experiment, choice, inputs[0], listener)
     if first.config.weights == SELF_TAUGHT and any(len(sources) > 1 for sources in pictures):
         listener.warning("the network is learnt from the first two pictures and used for all members")
     runs = [

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from conftest import random_weights, smooth_picture
 from PIL import Image
 from quick_run import EXPERIMENT, QUICK, drop_import_times, run_process
 
 from nstjax import images
 from nstjax.cli import main, options
 from nstjax.experiment.config import Config
+from nstjax.network import weights
 
 # Bad input: one line, exit code 2, nothing left behind, JAX not imported.
 
@@ -71,9 +72,18 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def deep_weights(tmp_path_factory):
+    """Write random weights as deep as the default recipe needs."""
+    file = tmp_path_factory.mktemp("weights") / "deep.safetensors"
+    weights.write(file, random_weights("block4_conv1"))
+    return str(file)
+
+
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(workspace, case):
+def test_bad_input_is_one_line_and_leaves_nothing(workspace, deep_weights, monkeypatch, case):
     arguments, message, *writers = BAD[case]
+    monkeypatch.setenv("NSTJAX_WEIGHTS", deep_weights)
     for write in writers:
         write(workspace / "bad.png")
     before = sorted(workspace.rglob("*"))

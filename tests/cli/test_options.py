@@ -64,7 +64,8 @@ def stops_before_compiling(workspace, monkeypatch):
     monkeypatch.setattr("nstjax.cli.runs._join_processes", accept)
     parser = cli._parser()
     monkeypatch.setattr(cli, "_parser", lambda: parser)
-    monkeypatch.setattr(shared, "show_progress", lambda arguments: nullcontext(Listener()))
+    monkeypatch.setattr(shared, "open_terminal", lambda arguments: nullcontext(Listener()))
+    monkeypatch.setattr(shared, "running_jax", lambda arguments, terminal: nullcontext())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -112,7 +112,7 @@ def test_transparency_is_stored_and_has_every_size(workspace):
 def list_warnings(statistic, inputs: Inputs, config: Config) -> list[str]:
     listener = Warnings()
     term = style_term(["relu1_1", "relu2_1"], statistic, layer_sum(mean_squared))
-    warn_about_areas(Objective((term,)), inputs, config, listener)
+    warn_about_areas(Objective((term,)), resize_to_each_size(inputs, config), listener)
     return listener.lines
 
 

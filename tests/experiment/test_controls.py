@@ -126,7 +126,8 @@ def make_style_mask(height, width):
     ],
 )
 def test_masks_and_blends_that_do_not_fit_are_refused(pictures, capsys, arguments, line):
-    assert main(["run", "content.png", "style.png", "--experiment", "quick.py", *arguments]) == 2
+    command = ["run", "content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
+    assert main([*command, *arguments]) == 2
     error = capsys.readouterr().err
     assert line in error and error.count("\n") == 1
     assert not Path("runs").exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from quick_run import EXPERIMENT, QUICK
 
+from nstjax import images
 from nstjax.cli import main
 
 ELSEWHERE = "warning: the loss weights of quick are meant for caffe weights: with torchvision ones"
@@ -39,3 +40,19 @@ def test_a_sweep_says_the_line_once(workspace, capsys):
     Path("quick.py").write_text(EXPERIMENT + 'flavour = "caffe"\n')
     assert main(["sweep", *QUICK[1:], "--steps", "1", "--seed", "0", "1", "--out", "out"]) == 0
     assert capsys.readouterr().err.count(ELSEWHERE) == 1
+
+
+def test_settings_for_a_flavour_may_change_the_size(workspace, capsys):
+    run_quick(capsys, text='flavour = "caffe"\nflavours = {"torchvision": {"size": 20}}\n')
+    assert max(images.read_size("out0/output.png")) == 20
+    run_quick(capsys, "--size", "24", text='flavour = "caffe"\nflavours = {"torchvision": {"size": 20}}\n')
+    assert max(images.read_size("out1/output.png")) == 24
+
+
+def test_weights_without_a_layer_that_the_settings_do_not_name_are_refused(workspace, capsys):
+    text = EXPERIMENT.replace('config.layers["style"]', '("relu3_1",)')
+    Path("quick.py").write_text(text)
+    assert main([*QUICK, "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert "vgg.safetensors: layer relu3_1" in error and "name all layers of the terms" in error
+    assert error.count("\n") == 1 and not Path("out").exists()

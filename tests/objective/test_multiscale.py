@@ -380,12 +380,6 @@ def test_a_flavour_can_change_the_sizes(workspace, init):
     assert swept.members[0].record["pictures"]["start"]["shape"] == [15, 20, 3]
 
 
-def test_a_flavour_cannot_change_the_size_of_the_result(workspace):
-    Path("quick.py").write_text(EXPERIMENT + 'flavours = {"caffe": {"size": 64}}\n')
-    with pytest.raises(UserError, match="settings for caffe weights with another size"):
-        nstjax.load("quick.py")
-
-
 def test_the_command_line_takes_sizes(workspace, capsys):
     Path("quick.py").write_text(EXPERIMENT)
     arguments = ["--size", "32", "--smallest-size", "20", "--size-steps", "2,3", "--size-ratio", "1.6"]

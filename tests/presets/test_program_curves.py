@@ -12,9 +12,8 @@ from references.program_curves import CASES, CURVES, compute_curves, make_narrow
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import load
-from nstjax.experiment.inputs import prepare
 from nstjax.network.weights import write
-from nstjax.runs import stylize
+from nstjax.runs.stylize import stylize
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +36,13 @@ def run_preset(preset, curves, file):
         sizes = {"size": case.sizes[0] if case.sizes else None, "steps": steps[0]}
     start = curves.get(f"{preset}/start")
     if start is not None:
-        sizes |= {"init": "array", "init_deviation": 0.0}
+        sizes |= {"init": start, "init_deviation": 0.0}
     settings = {**(case.settings or {}), **sizes, "weights": file, "log_every": 1}
     settings |= {"snapshots": (), "snapshot_every": None}
     # Those of the caffe flavour, whatever others there may be.
-    experiment = experiment.replace(loss_weights=dict(experiment.config.loss_weights), **settings)
-    inputs = prepare(*make_pictures(case), experiment.config, init=start)
-    return stylize.run(experiment, inputs, listener=Listener()).metrics["total"], steps
+    settings |= {"loss_weights": dict(experiment.config.loss_weights)}
+    result = stylize(*make_pictures(case), experiment=experiment, **settings, listener=Listener())
+    return result.metrics["total"], steps
 
 
 STRICT = {

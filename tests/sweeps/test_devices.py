@@ -157,6 +157,7 @@ def test_features_and_gradients_of_strips_equal_those_of_the_whole(tmp_path):
 
 MEMORY = """
 from nstjax.callbacks import Listener
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.resolve import resolve
@@ -164,7 +165,8 @@ from nstjax.runs import compiling
 for shard in (False, True):
     experiment = load("quick.py").replace(weights="vgg.safetensors", size=None, shard_picture=shard)
     inputs = prepare("large.png", "style.png", experiment.config)
-    program = compiling.compile(resolve(experiment, inputs, Listener()), inputs)
+    resolved = resolve(*settle(experiment, Listener()), inputs, Listener())
+    program = compiling.compile(resolved, inputs)
     print(program.chunk.memory_analysis().temp_size_in_bytes)
 """
 

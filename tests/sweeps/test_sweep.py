@@ -22,6 +22,7 @@ import nstjax
 from nstjax import images
 from nstjax.callbacks import Listener
 from nstjax.cli import main
+from nstjax.experiment.choice import settle
 from nstjax.experiment.experiment import load
 from nstjax.experiment.inputs import prepare
 from nstjax.experiment.record import extend
@@ -152,7 +153,7 @@ def test_one_learnt_network_is_used_for_all_pictures_with_a_warning(workspace):
 def make_members(count, devices=None, **changes):
     experiment = load("quick.py").replace(weights="vgg.safetensors", **changes)
     inputs = prepare("content.png", "style.png", experiment.config)
-    first = resolve(experiment, inputs, Listener())
+    first = resolve(*settle(experiment, Listener()), inputs, Listener())
     changes = [{"loss_weights": {"style": float(10 + k)}} for k in range(count)]
     runs = [vary_run(first, experiment, inputs, change) for change in changes]
     return Members(runs, [inputs] * count, devices or jax.local_devices())

@@ -1,0 +1,34 @@
+"""The objective of an experiment: its terms, checked against its settings."""
+
+from collections.abc import Sequence
+
+from nstjax.errors import UserError
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import Experiment
+from nstjax.objective import Objective
+from nstjax.shaping import normalised_gradient
+from nstjax.system.functions import describe_function
+from nstjax.types import PictureTerm, Term
+
+
+def make_objective(experiment: Experiment, config: Config) -> Objective:
+    """Build the objective from the experiment's terms, which must each have a weight.
+
+    Raises:
+        UserError: the experiment's function fails or returns something else, or the terms and the weights do not fit.
+    """
+    with experiment.error_context():
+        terms = experiment.terms(config)
+    where = describe_function(experiment.terms)
+    if not isinstance(terms, Sequence) or not all(isinstance(term, Term | PictureTerm) for term in terms):
+        came = "None: is its return missing?" if terms is None else type(terms).__name__
+        raise UserError(f"{where} must return a tuple of nstjax.Term or nstjax.PictureTerm objects, not {came}")
+    try:
+        objective = Objective(tuple(terms))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    if missing := [name for name in objective.names if name not in config.loss_weights]:
+        raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
+    if unknown := [name for name in config.loss_weights if name not in objective.names]:
+        raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
+    return objective.with_shaping(normalised_gradient) if config.normalise_gradients else objective
