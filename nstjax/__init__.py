@@ -28,9 +28,10 @@ The rooms; a room imports only from rooms above it:
     network           picture -> features: VGG19 and VGG16, their weights, and a network learnt from the pictures
     experiment        settings, experiment files, prepared pictures; all of it resolved, once, and recorded
     storage           folders of runs and sweeps, checkpoints, status
-    report            contact sheets, curves, and the pages of runs and sweeps
+    reports           contact sheets, curves, and the pages of runs and sweeps
     runs              one run: stylize, resume, the loop over chunks and sizes
     sweeps            many runs as one program, over devices and processes
+    folders           resume, status and report of the folder of a run or of a sweep
     cli               the command line
 
 Four files tell the whole story: statistics, objective, optimise, runs/stylize.
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
     from nstjax.experiment import units
     from nstjax.experiment.config import Config
     from nstjax.experiment.experiment import Experiment, load
+    from nstjax.experiment.inputs import prepare
+    from nstjax.folders import report, resume, status
     from nstjax.losses import layer_mean, layer_sum
     from nstjax.network.load import load_vgg, load_vgg19
     from nstjax.objective import Objective, content_term, style_term
     from nstjax.runs.result import Result
-    from nstjax.runs.stylize import resume, stylize
+    from nstjax.runs.stylize import stylize
     from nstjax.statistics import per_layer
     from nstjax.sweeps.sweep import sweep
     from nstjax.types import PictureTerm, Term
@@ -79,7 +82,10 @@ _HOMES = {
     "load_vgg": "network.load",
     "load_vgg19": "network.load",
     "per_layer": "statistics",
-    "resume": "runs.stylize",
+    "prepare": "experiment.inputs",
+    "report": "folders",
+    "resume": "folders",
+    "status": "folders",
     "style_term": "objective",
     "stylize": "runs.stylize",
     "sweep": "sweeps.sweep",
@@ -104,8 +110,11 @@ __all__ = [
     "optimise",
     "optimisers",
     "per_layer",
+    "prepare",
+    "report",
     "resume",
     "statistics",
+    "status",
     "style_term",
     "stylize",
     "sweep",

@@ -97,6 +97,7 @@ TAKEN = {
     "blend": {"empty"},
     "listener": {"None"},
     "group_size": {"None"},
+    "part": {"None"},
     "source": {"text"},
     "pooling": {"None"},
     "padding": {"None"},

@@ -18,9 +18,10 @@ PACKAGE = Path(nstjax.__file__).parent
 ROOMS = re.findall(r"^    ([a-z]+)  ", nstjax.__doc__ or "", re.MULTILINE)
 """From the foundation up, as the package's docstring lists them: a room imports only from rooms before it."""
 
-WITHOUT_JAX = ["callbacks", "cli", "cli.terminal", "errors", "experiment.config", "experiment.experiment"]
+WITHOUT_JAX = ["callbacks", "cli", "cli.terminal", "errors", "experiment.choice", "experiment.config"]
+WITHOUT_JAX += ["experiment.experiment", "folders"]
 WITHOUT_JAX += ["experiment.inputs", "experiment.plan", "experiment.record", "images", "images.examples"]
-WITHOUT_JAX += ["images.masks", "network.architecture", "network.weights", "report", "storage.contents"]
+WITHOUT_JAX += ["images.masks", "network.architecture", "network.weights", "reports", "storage.contents"]
 WITHOUT_JAX += ["storage.new_folder", "storage.run_folder"]
 WITHOUT_JAX += ["storage.status", "storage.sweep_folder", "storage.tensorboard", "system.files", "system.memory"]
 WITHOUT_JAX += ["system.processes", "system.signals", "system.streams"]

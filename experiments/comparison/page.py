@@ -10,7 +10,7 @@ import numpy as np
 from metrics import LAYERS, Score
 from PIL import Image, ImageOps
 
-from nstjax import report
+from nstjax import reports
 
 Run: TypeAlias = Mapping[str, Any]
 """A line of scores.jsonl."""
@@ -40,7 +40,7 @@ def write_page(folder: Path, about: str) -> None:
         about: text that says how the scores were measured.
     """
     scored = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
-    report.table(folder / "score.csv", [{**identify(run), **compute_figures(run)} for run in scored])
+    reports.table(folder / "score.csv", [{**identify(run), **compute_figures(run)} for run in scored])
     parts = [about, "![The score on the way](score.svg)"]
     ranked: dict[str, dict[str, list[Run]]] = {}
     for network in dict.fromkeys(run["network"] for run in scored):
@@ -138,7 +138,7 @@ def draw_sheet(folder: Path, network: str, pairs: Sequence[str], ranked: Mapping
         rows[recipe] = [make_tile(folder / "runs" / f"{pair}, {network}, {recipe}" / "output.png") for pair in pairs]
     file = tiles / f"{network}.png"
     names = [name.replace("-", " ") for name in rows]  # so that long names are wrapped
-    report.grid(file, column_axis="", columns=pairs, row_axis="", rows=names, pictures=[*rows.values()], width=TILE)
+    reports.grid(file, column_axis="", columns=pairs, row_axis="", rows=names, pictures=[*rows.values()], width=TILE)
     with Image.open(file) as sheet:
         sheet.save(folder / name_sheet(network), quality=75)
 

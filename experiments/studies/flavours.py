@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from nstjax import images, report
+from nstjax import images, reports
 from nstjax.callbacks import Listener
 from nstjax.errors import Failure
 from nstjax.experiment.config import Config
@@ -160,7 +160,7 @@ def draw_sheet(out: Path, size: int, steps: int) -> None:
         rows[name.replace("-", " ")] = [*pictures, None][: len(COLUMNS)]
     sheet = out / "flavours.png"
     pictures = [*rows.values()]
-    report.grid(sheet, column_axis="", columns=COLUMNS, row_axis="", rows=[*rows], pictures=pictures, width=TILE)
+    reports.grid(sheet, column_axis="", columns=COLUMNS, row_axis="", rows=[*rows], pictures=pictures, width=TILE)
     with Image.open(sheet) as picture:
         picture.convert("RGB").save(out / "flavours.jpg", quality=80)
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nstjax.cli import runs, shared, weights
+from nstjax.cli import presets, runs, shared, weights
 from nstjax.errors import Failure, UserError
 from nstjax.system import memory, signals, streams
 from nstjax.system.versions import read_version
@@ -111,24 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     runs.add(commands)
-    presets = commands.add_parser("presets", help="List the experiments that come with nstjax")
-    presets.set_defaults(command=_presets)
+    presets.add(commands)
 
     devices = commands.add_parser("devices", help="Print the devices that JAX sees")
     devices.set_defaults(command=_devices)
 
     weights.add(commands)
     return parser
-
-
-def _presets(arguments: argparse.Namespace) -> int:
-    from nstjax.experiment.experiment import load, presets
-
-    experiments = {name: load(path) for name, path in presets().items()}
-    width = max(map(len, experiments))
-    for name, experiment in experiments.items():
-        print(f"{name:{width}}  {experiment.summary}")
-    return 0
 
 
 def _devices(arguments: argparse.Namespace) -> int:

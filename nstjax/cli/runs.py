@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from nstjax.cli.terminal import Terminal
     from nstjax.runs.result import Result
     from nstjax.sweeps.sweep import SweepResult
-    from nstjax.system.processes import Place
 
 
 def add(commands: Any) -> None:
@@ -87,24 +86,16 @@ def _add_command(
     return parser
 
 
-def _join_processes(arguments: argparse.Namespace) -> "Place":
-    """Meet the other processes. Comes before JAX starts the devices, which the meeting may need for a moment."""
-    from nstjax.system.processes import Place, join
-
-    given = (arguments.coordinator, arguments.processes, arguments.process_index)
-    if not arguments.distributed and given == (None, None, None):
-        return Place()
+def _find_part(arguments: argparse.Namespace) -> str | None:
+    """Return the part of a sweep that is asked for. Comes before JAX starts the devices, which a meeting may need."""
+    from nstjax.system.processes import detect_part, parse_part
 
     def notice(line: str) -> None:
         if not arguments.quiet:
             print(shared.to_line(line), file=sys.stderr)
 
-    return join(notice, coordinator=given[0], processes=given[1], index=given[2])
-
-
-def _check_shared_folder(count: int, arguments: argparse.Namespace) -> None:
-    if count > 1 and not arguments.out:
-        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
+    parse_part(arguments.part)
+    return detect_part(notice) if arguments.distributed else arguments.part
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -159,9 +150,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     experiment = load(arguments.experiment or arguments.preset).replace(**options.read_settings(arguments))
     contents, styles = [arguments.content, *arguments.more_contents], [arguments.style, *arguments.more_styles]
     names = (source_name(arguments.content), source_name(arguments.style), "sweep")
-    _check_shared_folder(arguments.processes or 1, arguments)
-    place = _join_processes(arguments)
-    _check_shared_folder(place.count, arguments)
+    if (arguments.part or arguments.distributed) and not arguments.out:
+        raise UserError("processes that share a sweep need a folder that all of them see: add --out DIR")
+    part = _find_part(arguments)
 
     with (
         shared.open_terminal(arguments) as terminal,
@@ -181,7 +172,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             experiment=experiment,
             out=out,
             group_size=arguments.group_size,
-            place=place,
+            part=part,
             listener=terminal,
         )
         return _show_sweep(result, terminal)
@@ -199,38 +190,39 @@ def _show_sweep(result: "SweepResult", terminal: "Terminal") -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from nstjax import images
-    from nstjax.experiment.record import extend
-    from nstjax.storage.run_folder import RunFolder
     from nstjax.storage.sweep_folder import SweepFolder
 
-    if SweepFolder(arguments.folder).exists():
-        return _resume_sweep(arguments)
-    run = RunFolder(arguments.folder).read_record()
-    if arguments.save:
-        images.check_output(arguments.save, depth=run["config"]["depth"])
-    _check_save(arguments, RunFolder(arguments.folder).read_sources())
-    if arguments.steps is not None:
-        extend(run, arguments.steps)
+    is_sweep = SweepFolder(arguments.folder).exists()
+    if is_sweep and arguments.save:
+        raise UserError("--save takes one result, and a sweep has many: leave --save out")
+    if not is_sweep:
+        _check_resume(arguments)
+    part = _find_part(arguments)
 
     # Starts JAX, so it comes after every check that needs none.
     with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal):
-        from nstjax.runs import stylize
+        from nstjax import folders
+        from nstjax.runs.result import Result
 
-        result = stylize.resume(arguments.folder, steps=arguments.steps, listener=terminal)
-        return _show(result, arguments, terminal)
+        result = folders.resume(arguments.folder, steps=arguments.steps, part=part, listener=terminal)
+        return _show(result, arguments, terminal) if isinstance(result, Result) else _show_sweep(result, terminal)
 
 
-def _resume_sweep(arguments: argparse.Namespace) -> int:
+def _check_resume(arguments: argparse.Namespace) -> None:
+    """Raise if a run cannot be resumed as asked for."""
+    from nstjax import images
+    from nstjax.experiment.record import extend
+    from nstjax.storage.run_folder import RunFolder
+
+    folder = RunFolder(arguments.folder)
+    run = folder.read_record()
+    if arguments.part or arguments.distributed:
+        raise UserError("--part and --distributed divide a sweep, and this is a run: leave them out")
     if arguments.save:
-        raise UserError("--save takes one result, and a sweep has many: leave --save out")
-
-    place = _join_processes(arguments)
-    with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal):
-        from nstjax.sweeps import sweep
-
-        result = sweep.resume(arguments.folder, steps=arguments.steps, place=place, listener=terminal)
-        return _show_sweep(result, terminal)
+        images.check_output(arguments.save, depth=run["config"]["depth"])
+    _check_save(arguments, folder.read_sources())
+    if arguments.steps is not None:
+        extend(run, arguments.steps)
 
 
 def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:
@@ -263,14 +255,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nstjax import report
-    from nstjax.storage.run_folder import RunFolder
-    from nstjax.storage.sweep_folder import SweepFolder
+    from nstjax import folders
+    from nstjax.cli.terminal import Terminal
 
-    sweep = SweepFolder(arguments.folder)
-
-    def warn(line: str) -> None:
-        shared.print_line(f"warning: {line}")
-
-    print(report.write_sweep(sweep, warn) if sweep.exists() else report.write(RunFolder(arguments.folder), warn))
+    with Terminal(quiet=True) as terminal:
+        print(folders.report(arguments.folder, listener=terminal))
     return 0

@@ -66,14 +66,11 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 def add_machines(parser: argparse.ArgumentParser) -> None:
     """Add the options for processes that share a sweep."""
     group = parser.add_argument_group("Several machines", "They share a sweep and its folder.")
+    group = group.add_mutually_exclusive_group()
+    group.add_argument("--part", metavar="I/N", help="Compute the I-th of N parts, such as 2/4 (default: all)")
     group.add_argument(
-        "--distributed", action="store_true", help="Let Slurm, Kubernetes or a TPU pod say which process this is"
+        "--distributed", action="store_true", help="Let Slurm, Kubernetes or a TPU pod say which part this process is"
     )
-    group.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="Address of the first process, where nothing else says it"
-    )
-    group.add_argument("--processes", type=int, metavar="N", help="Number of processes (default: 1)")
-    group.add_argument("--process-index", type=int, metavar="I", help="Index of this process, from 0 (default: 0)")
 
 
 def add_output(parser: argparse.ArgumentParser, *, out: str | None = None, save: bool = False) -> None:

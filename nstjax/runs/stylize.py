@@ -25,7 +25,7 @@ from typing import Any
 
 import jax
 
-from nstjax import report
+from nstjax import reports
 from nstjax.arguments import check_kind, to_number, to_text
 from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Failure, NotWritten, UserError
@@ -206,7 +206,7 @@ def _run_in_folder(
         with write_error_context(folder.output):
             result.save(folder.output)
         if result.ended:
-            report.write(folder, listener.warning)
+            reports.write(folder, listener.warning)
         raise_if_diverged(state, log, folder, stage=stage)
         return result
     except NotWritten as error:

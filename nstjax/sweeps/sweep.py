@@ -26,7 +26,7 @@ from typing import Any, cast
 
 import jax
 
-from nstjax import report
+from nstjax import reports
 from nstjax.arguments import check_kind, to_flag, to_mapping, to_number, to_text, to_tuple
 from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Diverged, Failure, NotWritten, UserError
@@ -60,10 +60,7 @@ from nstjax.sweeps.restoring import attach_members, restore_members
 from nstjax.sweeps.stages import make_group_stages, make_members
 from nstjax.system.files import write_error_context
 from nstjax.system.jax_settings import is_out_of_memory, protect_run
-from nstjax.system.processes import Place
-
-ALONE = Place()
-"""The place of a process that shares the sweep with no other."""
+from nstjax.system.processes import parse_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +94,7 @@ def sweep(
     experiment: str | os.PathLike[str] | Experiment = "default",
     out: str | os.PathLike[str] | None = None,
     group_size: int | None = None,
-    place: Place = ALONE,
+    part: str | None = None,
     listener: Listener | None = None,
     **changes: Any,
 ) -> SweepResult:
@@ -114,7 +111,7 @@ def sweep(
         experiment: a preset's name, an experiment file, or an ``Experiment``.
         out: folder to keep the sweep in; nothing is written without one.
         group_size: number of members that are computed together; by default as many as fit into memory.
-        place: this process among those that share the sweep and its folder; see ``system.processes``.
+        part: "I/N" if N processes share the sweep and its folder, and this is the I-th of them; None for the whole.
         listener: told of progress, with the mean of the losses over the group; can stop the sweep.
         changes: changes to the experiment's ``Config``, for all members.
 
@@ -126,7 +123,7 @@ def sweep(
         experiment = load(experiment)
     out, listener = None if out is None else to_text("out", out), to_listener(listener)
     group_size = None if group_size is None else to_number("group-size", group_size, least=1, whole=True)
-    check_kind("place", place, Place, "a Place")
+    index, count = parse_part(part)
     changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
     pictures = [to_sources("content", content), to_sources("style", style)]
@@ -135,12 +132,14 @@ def sweep(
     axes += [Axis(name, to_tuple(f"vary[{name!r}]", values)) for name, values in to_mapping("vary", vary).items()]
     plan = Plan(tuple(axes), to_flag("paired", paired))
     folder = None if out is None else SweepFolder(out)
-    numbers = range(place.index, len(plan.assignments()), place.count)
+    numbers = range(index, len(plan.assignments()), count)
+    if not numbers:
+        raise UserError(f"part {part} of a sweep of {len(plan.assignments())} is empty: use no more parts than members")
     if folder is not None:
-        folder.check_new(plan, numbers, shared=place.count > 1)
+        folder.check_new(plan, numbers, shared=count > 1)
         if experiment.config.tensorboard:
             tensorboard.check_installed()
-    elif place.count > 1:
+    elif count > 1:
         raise UserError("processes that share a sweep need a folder that all of them can read and write: give out")
     if content_mask is not None and any(len(sources) > 1 for sources in pictures):
         raise UserError("masks need one content picture and one style: begin a sweep for each of the pictures")
@@ -171,8 +170,8 @@ def sweep(
         return SweepResult(plan.assignments(), results, finished, None)
     with folder.lock(listener.warning):
         # Again, since another process may have taken the folder while this one compiled.
-        folder.check_new(plan, numbers, shared=place.count > 1)
-        if place.count == 1:
+        folder.check_new(plan, numbers, shared=count > 1)
+        if count == 1:
             folder.remove_beginning()
         create_folders(folder, plan, groups, runs, inputs, experiment)
     with experiment.error_context():
@@ -185,7 +184,7 @@ def resume(
     *,
     steps: int | None = None,
     experiment: Experiment | None = None,
-    place: Place = ALONE,
+    part: str | None = None,
     listener: Listener | None = None,
 ) -> SweepResult:
     """Continue a sweep, each group from its newest whole checkpoint.
@@ -194,7 +193,7 @@ def resume(
         path: the sweep's folder.
         steps: extends every member to this number of steps in all.
         experiment: supplies the terms if they were made in Python. Terms from a file are read from the folder.
-        place: this process among those that continue the sweep; their number may differ from before.
+        part: "I/N" if N processes continue the sweep, which may be other than before; None for the whole.
         listener: told of progress; can stop the sweep.
 
     Raises:
@@ -204,6 +203,7 @@ def resume(
     listener, folder = to_listener(listener), SweepFolder(to_text("path", path))
     steps = None if steps is None else to_number("steps", steps, least=0, whole=True)
     check_kind("experiment", experiment, Experiment | None, "an Experiment")
+    index, count = parse_part(part)
     plan = folder.read_plan()
     restored = restore_members(folder, plan, listener, steps=steps, experiment=experiment)
     groups, runs, inputs = restored.groups, restored.runs, restored.inputs
@@ -214,7 +214,7 @@ def resume(
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]
     all_groups = [*groups, *make_groups(runs, restored.missing, size, device_count)]
-    selected = all_groups[place.index :: place.count]
+    selected = all_groups[index::count]
     attach_members(restored, folder, [group for group in selected if group in groups], listener)
     new_groups = [group for group in selected if group not in groups]
     create_folders(folder, plan, new_groups, runs, inputs, restored.experiment)
@@ -255,7 +255,7 @@ def _run_groups(
                     waiting = [*split_group(group, members_by_size, runs, folder, listener), *waiting]
         finished = all(isinstance(member, Status) and member.ended for member in read_sweep_status(folder))
         if finished:
-            report.write_sweep(folder, listener.warning)
+            reports.write_sweep(folder, listener.warning)
         return SweepResult(plan.assignments(), results, finished, folder.path)
     except NotWritten as error:
         raise NotWritten(f"{error}; fix that, then run: nstjax resume {shlex.quote(str(folder.path))}") from error

@@ -61,7 +61,7 @@ def stops_before_compiling(workspace, monkeypatch):
 
     monkeypatch.setattr("nstjax.runs.stylize._make_stages", accept)
     monkeypatch.setattr("nstjax.sweeps.sweep.make_members", accept)
-    monkeypatch.setattr("nstjax.cli.runs._join_processes", accept)
+    monkeypatch.setattr("nstjax.cli.runs._find_part", accept)
     parser = cli._parser()
     monkeypatch.setattr(cli, "_parser", lambda: parser)
     monkeypatch.setattr(shared, "open_terminal", lambda arguments: nullcontext(Listener()))

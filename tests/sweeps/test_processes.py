@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,25 +16,18 @@ from nstjax import images
 from nstjax.cli import main
 
 
-def find_free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
 def start_two_processes(*arguments, devices=4):
-    """Start the command line in two processes that meet on the loopback address."""
+    """Start the command line in two processes, each of which computes one of two parts."""
     environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-    meeting = ["--coordinator", f"127.0.0.1:{find_free_port()}", "--processes", "2", "--process-index"]
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "nstjax", *arguments, *meeting, str(index)],
+            [sys.executable, "-m", "nstjax", *arguments, "--part", part],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
         )
-        for index in range(2)
+        for part in ("1/2", "2/2")
     ]
 
 
@@ -88,10 +80,13 @@ def test_one_process_is_killed_the_other_finishes_and_a_resume_does_the_rest(sin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--processes", "2"], "go together"),
-        (["--coordinator", "127.0.0.1:1", "--processes", "2", "--process-index", "2"], "from 0 to 1, not 2"),
+        (["--part", "3/2", "--out", "out"], "part must be I/N with I from 1 to N"),
+        (["--part", "1/2"], "add --out DIR"),
+        (["--part", "3/3", "--out", "out"], "part 3/3 of a sweep of 2 is empty"),
+        (["--part", "1/2", "--distributed", "--out", "out"], "not allowed with argument"),
     ],
 )
-def test_process_options_that_do_not_match_are_refused(workspace, capsys, options, message):
-    assert main(["sweep", *SWEEP, "--style-weight", "1", "2", "--out", "out", *options]) == 2
-    assert message in capsys.readouterr().err
+def test_parts_that_cannot_be_are_refused(workspace, capsys, options, message):
+    assert main(["sweep", *SWEEP, "--style-weight", "1", "2", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not Path("out").exists()

@@ -9,7 +9,7 @@ import nstjax
 
 DRAW = """
 import os
-from nstjax.report.curves import curves
+from nstjax.reports.curves import curves
 curves("curves.svg", {"step": [0, 1], "total": [2.0, 1.0]})
 import matplotlib
 print(os.environ["MPLBACKEND"], matplotlib.get_backend())

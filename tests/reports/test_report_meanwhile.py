@@ -5,7 +5,7 @@ from pathlib import Path
 from quick_run import QUICK
 
 from nstjax.cli import main
-from nstjax.report import run_report, sweep_report
+from nstjax.reports import run_report, sweep_report
 
 PAGES = ("sheet.png", "curves.svg", "report.html")
 SWEEP = ["sweep", *QUICK[1:], "--style-weight", "1", "10"]

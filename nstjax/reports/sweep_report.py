@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment.inputs import format_title
 from nstjax.experiment.plan import format_value
-from nstjax.report import run_report
-from nstjax.report.grid import grid, table
-from nstjax.report.sweep_page import Cell, sweep_page
+from nstjax.reports import run_report
+from nstjax.reports.grid import grid, table
+from nstjax.reports.sweep_page import Cell, sweep_page
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import Status, read_sweep_status
 from nstjax.storage.sweep_folder import Plan, SweepFolder

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from nstjax.report.labels import clean_text, wrap_text
-from nstjax.report.pictures import open_picture
+from nstjax.reports.labels import clean_text, wrap_text
+from nstjax.reports.pictures import open_picture
 from nstjax.system.files import write_whole
 from nstjax.system.plotting import import_matplotlib
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from nstjax.report.pictures import scale_size
-from nstjax.report.sheet import Sheet
+from nstjax.reports.pictures import scale_size
+from nstjax.reports.sheet import Sheet
 
 _TEXT = 16
 """Size of the labels, in pixels."""

@@ -67,7 +67,7 @@ def _load_templates() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("nstjax.report"),
+        loader=PackageLoader("nstjax.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,9 +10,9 @@ from nstjax import images
 from nstjax.callbacks import LogLine
 from nstjax.errors import UserError
 from nstjax.experiment.record import RunRecord, parse_config
-from nstjax.report.contact_sheet import contact_sheet
-from nstjax.report.curves import curves
-from nstjax.report.run_page import page
+from nstjax.reports.contact_sheet import contact_sheet
+from nstjax.reports.curves import curves
+from nstjax.reports.run_page import page
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import Status, format_duration, read_status
 from nstjax.system.files import write_error_context

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nstjax.report.pictures import scale_size
-from nstjax.report.sheet import Sheet, measure_labels
+from nstjax.reports.pictures import scale_size
+from nstjax.reports.sheet import Sheet, measure_labels
 from nstjax.system.files import write_whole
 
 _LARGEST = 6_000

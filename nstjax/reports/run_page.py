@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from nstjax.report.html import Embedded, embed, group_record, write_page
-from nstjax.report.pictures import open_picture
+from nstjax.reports.html import Embedded, embed, group_record, write_page
+from nstjax.reports.pictures import open_picture
 
 _LONG_SIDE = 1_200
 """Largest long side of an embedded picture, in pixels."""
@@ -59,7 +59,7 @@ def page(
         regions: regions of the content picture, [R, H, W]; None if it has none.
         result: the result, [H, W, 3 or 4] in [0, 1]; None if there is none yet.
         snapshots: {step: picture file}.
-        curves: the text of an SVG file, as ``nstjax.report.curves`` writes it; None if nothing is logged yet.
+        curves: the text of an SVG file, as ``nstjax.reports.curves`` writes it; None if nothing is logged yet.
     """
     # Imported here, for those who only import the package.
     from markupsafe import Markup

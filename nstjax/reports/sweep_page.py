@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from nstjax.report.html import Embedded, embed, group_record, write_page
-from nstjax.report.pictures import open_picture
+from nstjax.reports.html import Embedded, embed, group_record, write_page
+from nstjax.reports.pictures import open_picture
 
 _LONG_SIDE = 480
 """Largest long side of an embedded picture, in pixels."""

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from test_run_report import Page
 
-from nstjax.report import Cell, grid, sweep_page, table
+from nstjax.reports import Cell, grid, sweep_page, table
 
 # The grid.
 

@@ -12,7 +12,7 @@ from PIL import Image
 from quick_run import QUICK
 
 from nstjax.cli import main
-from nstjax.report import contact_sheet, curves, page
+from nstjax.reports import contact_sheet, curves, page
 
 
 @pytest.mark.parametrize("size", [(40, 30), (200, 120), (900, 600)])
