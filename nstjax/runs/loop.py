@@ -4,7 +4,6 @@ The same loop serves one run and a group of runs, whose states are stacked along
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from nstjax import optimise
-from nstjax.callbacks import TIMES, Listener, LogLine
+from nstjax.callbacks import Listener, LogLine
 from nstjax.experiment.config import Config
 from nstjax.optimise import State
+from nstjax.runs.journal import Journal
 from nstjax.runs.stages import Stage, find_stage
 from nstjax.runs.stillness import Stillness
 from nstjax.runs.writer import Writer
@@ -56,26 +56,20 @@ def run_loop(
     if steps.max() < config.steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
-    stillness, problem, scale = Stillness(config, count, listener), None, None
-    # A member of a group that diverged before a resume makes no further line.
-    latest: list[LogLine] = [log[-1] if log else {} for log in logs]
-    seconds_per_step = CHUNK_SECONDS
-    # The clocks go on from where the last process stopped.
-    last_line = max((log[-1] for log in logs if log), key=lambda line: line["wall_seconds"], default={})
-    wall_start = time.perf_counter() - last_line.get("wall_seconds", 0)
-    cpu_start = time.process_time() - last_line.get("cpu_seconds", 0)
+    journal = Journal(config, names, logs, listener, writer, count=count)
+    stillness, problem, scale, seconds_per_step = Stillness(config, count, listener), None, None, CHUNK_SECONDS
 
     if count > 1:
         listener.notice(f"the losses shown are means over {count} members")
     listener.started(int(steps.max()), config.steps)
     try:
-        writer.update(state, latest, stage.method)
+        writer.update(state, journal.latest, stage.method)
         while not failed.all() and not listener.wants_to_stop():
             # A member whose step was tried again.
-            behind = (steps < steps.max()) & ~failed
-            if steps.max() == config.steps and not behind.any():
+            has_behind = ((steps < steps.max()) & ~failed).any()
+            if steps.max() == config.steps and not has_behind:
                 break
-            if steps.max() == stage.end and not behind.any():
+            if steps.max() == stage.end and not has_behind:
                 writer.save(state)
                 index += 1
                 stage = stages[index]
@@ -84,50 +78,24 @@ def run_loop(
                 state, problem, scale = stage.resize(state), None, None
                 continue
 
-            # One chunk.
             program = stage.compile()
             problem = problem or program.complete(state)
             chunk_start = time.perf_counter()
             # With no steps, those who are behind catch up.
-            length = 0 if behind.any() else choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
+            length = 0 if has_behind else choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
             state, metrics = jax.block_until_ready(program.chunk(state, problem, np.int32(length)))
             if scale is None and (_per_run(state.failed) & ~failed).any():
                 # Perhaps the lowest loss measures nothing; see ``divergence``. The step is tried again with the scale.
                 scale = program.measure_scale()
                 problem = replace(problem, scale=scale)
                 state = stage.device_put(replace(state, failed=jnp.asarray(failed.reshape(state.failed.shape))))
-            now = time.perf_counter()
-            counts, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
-            seconds_per_step = (now - chunk_start) / max(counts.max(), 1)
-
-            # Its metrics.
-            times = {
-                "seconds_per_step": seconds_per_step,
-                "wall_seconds": now - wall_start,
-                "cpu_seconds": time.process_time() - cpu_start,
-            }
-            # jit returns dictionaries in alphabetical order; people want the terms in the experiment's order.
-            values = {name: np.asarray(metrics[name]).reshape(len(logs), -1) for name in names}
-            logged: dict[int, list[LogLine]] = defaultdict(list)
-            for run, log in enumerate(logs):
-                # A step that diverged changed nothing, but its loss says why.
-                for offset in range(counts[run] + newly_failed[run]):
-                    step = int(steps[run]) + offset
-                    losses = {name: float(array[run, offset]) for name, array in values.items()}
-                    latest[run] = {"step": step, **losses, **times}
-                    if config.is_logged(step) or offset == counts[run]:
-                        log.append(latest[run])
-                        writer.log(run, latest[run])
-                        if run < count:
-                            logged[step].append(latest[run])
-            for step in sorted(logged):
-                listener.logged(_mean(logged[step]))
-            stillness.check(state, steps, values["total"])
-
+            made, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
+            seconds_per_step = (time.perf_counter() - chunk_start) / max(made.max(), 1)
+            journal.add_chunk(metrics, steps, made, newly_failed, seconds_per_step=seconds_per_step)
+            stillness.check(state, steps, _per_run(metrics["total"]).reshape(len(logs), -1))
             steps, failed = _per_run(state.step), _per_run(state.failed)
-            means = {name: value for name, value in _mean(latest[:count]).items() if name not in TIMES}
-            listener.advanced(int(steps.max()), means)
-            writer.update(state, latest, stage.method)
+            listener.advanced(int(steps.max()), journal.get_losses())
+            writer.update(state, journal.latest, stage.method)
         writer.save(state)
     finally:
         listener.finished()
@@ -136,13 +104,6 @@ def run_loop(
 
 def _per_run(values: Any) -> np.ndarray:
     return np.atleast_1d(np.asarray(values))
-
-
-def _mean(lines: list[LogLine]) -> LogLine:
-    """Return the mean over the runs that have made a step."""
-    known = [line for line in lines if line]
-    first = known[0] if known else {}
-    return {name: type(value)(np.mean([line[name] for line in known])) for name, value in first.items()}
 
 
 def choose_chunk_length(config: Config, step: int, end: int, seconds_per_step: float) -> int:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,29 +18,36 @@ from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
+class Stage(Protocol):
     """One size of a run, or of a group of runs that are computed together.
 
-    Args:
+    Attributes:
         shape: (H, W) of the picture.
         end: number of steps of the run after which the stage ends.
         method: the method at this size.
         abstract_state: a state of this stage, with ``ShapeDtypeStruct`` leaves.
-        make_initial_state: makes the state before step 0; called for the first stage only.
-        resize: turns the last state of the stage before into the first state of this one.
-        device_put: puts a state that was read from a checkpoint on the devices.
-        compile: returns the program; compiles it at the first call.
     """
 
     shape: tuple[int, int]
     end: int
     method: Method
     abstract_state: State
-    make_initial_state: Callable[[], State]
-    resize: Callable[[State], State]
-    device_put: Callable[[State], State]
-    compile: Callable[[], Program]
+
+    def make_initial_state(self) -> State:
+        """Make the state before step 0; called for the first stage only."""
+        ...
+
+    def resize(self, state: State) -> State:
+        """Turn the last state of the stage before into the first state of this one."""
+        ...
+
+    def device_put(self, state: State) -> State:
+        """Put a state that was read from a checkpoint on the devices."""
+        ...
+
+    def compile(self) -> Program:
+        """Return the program, which is compiled at the first call."""
+        ...
 
 
 def find_stage(stages: Sequence[Stage], step: int) -> int:
@@ -56,7 +63,50 @@ def get_abstract_state(stages: Sequence[Stage], step: int) -> State:
     return stages[find_stage(stages, step)].abstract_state
 
 
-def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Resolved, Inputs], Program]) -> list[Stage]:
+class RunStage:
+    """One size of a single run; see ``Stage``.
+
+    Args:
+        run: the run, at this size.
+        pictures: its pictures at this size.
+        end: number of steps of the run after which the stage ends.
+        before: the method at the size before; at the first size, that of the run.
+        last: whether this is the last size.
+        compile_size: compiles the run at one size.
+    """
+
+    def __init__(
+        self,
+        run: Resolved,
+        pictures: Inputs,
+        end: int,
+        *,
+        before: Method,
+        last: bool,
+        compile_size: Callable[[Resolved, Inputs], Program],
+    ):
+        self._run, self._pictures, self._last = run, pictures, last
+        self._resize = jax.jit(make_resize(before, run.method, pictures, run.config, last=last))
+        self.shape, self.end, self.method = get_shape(pictures), end, run.method
+        self.abstract_state = compiling.make_abstract_state(run, pictures)
+        self.compile = functools.cache(functools.partial(compile_size, run, pictures))
+
+    def make_initial_state(self) -> State:
+        """Make the state before step 0."""
+        return self.device_put(compiling.make_initial_state(self._run, self._pictures))
+
+    def resize(self, state: State) -> State:
+        """Turn the last state of the stage before into the first state of this one."""
+        return self._resize(state, find_details(self._run.config, self._pictures, last=self._last))
+
+    def device_put(self, state: State) -> State:
+        """Put a state on the devices."""
+        return compiling.device_put(state, self._run, self._pictures)
+
+
+def make_stages(
+    resolved: Resolved, inputs: Inputs, compile_size: Callable[[Resolved, Inputs], Program]
+) -> list[RunStage]:
     """Make the stages of one run.
 
     Args:
@@ -64,23 +114,13 @@ def make_stages(resolved: Resolved, inputs: Inputs, compile_size: Callable[[Reso
         inputs: its pictures.
         compile_size: compiles the run at one size.
     """
-    sizes = [(resize_run(resolved, pictures), pictures) for pictures in resize_to_each_size(inputs, resolved.config)]
-    stages: list[Stage] = []
-    for end, (run, pictures) in zip(resolved.config.size_ends, sizes, strict=True):
-        before, last = stages[-1].method if stages else run.method, run is sizes[-1][0]
-        resize = jax.jit(make_resize(before, run.method, pictures, run.config, last=last))
-        stages.append(
-            Stage(
-                shape=get_shape(pictures),
-                end=end,
-                method=run.method,
-                abstract_state=compiling.make_abstract_state(run, pictures),
-                make_initial_state=functools.partial(_make_initial_state, run, pictures),
-                resize=functools.partial(resize, details=find_details(run.config, pictures, last=last)),
-                device_put=functools.partial(compiling.device_put, resolved=run, inputs=pictures),
-                compile=functools.cache(functools.partial(compile_size, run, pictures)),
-            )
-        )
+    levels = resize_to_each_size(inputs, resolved.config)
+    stages: list[RunStage] = []
+    for end, pictures in zip(resolved.config.size_ends, levels, strict=True):
+        run = resize_run(resolved, pictures)
+        before = stages[-1].method if stages else run.method
+        last = pictures is levels[-1]
+        stages.append(RunStage(run, pictures, end, before=before, last=last, compile_size=compile_size))
     return stages
 
 
@@ -122,7 +162,3 @@ def make_resize(
 def find_details(config: Config, pictures: Inputs, *, last: bool) -> Array | None:
     """Return the details of the content that are added at the change to the size of `pictures`; None for none."""
     return find_finest_details(jnp.asarray(pictures.content)) if config.content_details and not last else None
-
-
-def _make_initial_state(resolved: Resolved, pictures: Inputs) -> State:
-    return compiling.device_put(compiling.make_initial_state(resolved, pictures), resolved, pictures)

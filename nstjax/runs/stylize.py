@@ -176,7 +176,7 @@ def resume(
         return _run_in_folder(folder, resolved, inputs, stages, listener)
 
 
-def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> list[Stage]:
+def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> Sequence[Stage]:
     def compile_size(resolved: Resolved, inputs: Inputs) -> Program:
         listener.compiling()
         with experiment.error_context():
@@ -187,7 +187,7 @@ def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, lis
 
 
 def _run_in_folder(
-    folder: RunFolder, resolved: Resolved, inputs: Inputs, stages: list[Stage], listener: Listener
+    folder: RunFolder, resolved: Resolved, inputs: Inputs, stages: Sequence[Stage], listener: Listener
 ) -> Result:
     """Run from the newest checkpoint, or from step 0, to the end, and write everything to the folder."""
     config = resolved.config

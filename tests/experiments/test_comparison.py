@@ -96,13 +96,14 @@ def test_the_page_shows_finished_and_failed_runs(tmp_path, monkeypatch, capsys):
 
 def test_a_recipe_that_takes_too_long_is_shortened_at_each_size(monkeypatch):
     class Probe:
-        def __init__(self, experiment, *_, **__):
+        def __init__(self, *_, experiment, **__):
             seconds = [0.1, 0.4][: len(experiment.config.size_steps)]
             self.metrics = {"seconds_per_step": np.repeat(seconds, compare_presets.PROBE)}
 
-    monkeypatch.setattr(compare_presets.stylize, "run", Probe)
+    monkeypatch.setattr(compare_presets.stylize, "stylize", Probe)
+    pair = compare_presets.Pair("pictures", "content.png", "style.png")
     two = compare_presets.load("tutorial").replace(sizes=(64, 128), size_steps=(100, 50))  # 30 seconds
     one = compare_presets.load("tutorial").replace(size=64, steps=150)  # 15 seconds
-    assert compare_presets.fit_steps(two, None, (one, None), 2.0) == (100, 50)
-    assert compare_presets.fit_steps(two, None, (one, None), 1.0) == (50, 25)
-    assert compare_presets.fit_steps(one, None, (two, None), 1.0) == (150,)
+    assert compare_presets.fit_steps(two, one, pair, 2.0) == (100, 50)
+    assert compare_presets.fit_steps(two, one, pair, 1.0) == (50, 25)
+    assert compare_presets.fit_steps(one, two, pair, 1.0) == (150,)

@@ -1,6 +1,6 @@
 """A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-This makes one kill at each place of a run, and one of a sweep through two sizes that is read meanwhile; the study
+This makes one kill at each place of a run, and two of a sweep through two sizes that is read meanwhile; the study
 ``experiments/studies/kill_and_resume.py`` makes many, of more kinds of runs.
 """
 
@@ -27,7 +27,7 @@ PLACES = {
         "result",
         "report",
     ],
-    "watched sweep": ["change of size"],
+    "watched sweep": ["checkpoint", "change of size"],
 }
 
 
@@ -37,7 +37,7 @@ def test_a_run_killed_at_every_place_ends_with_the_same_bytes(tmp_path, kind):
     images.save(tmp_path / "style.png", smooth_picture(44, 36, seed=1))
     pictures = [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
     command = [sys.executable, str(SCRIPT), *pictures, "--out", str(tmp_path / "runs"), "--size", "40"]
-    command += ["--kind", kind, "--each", "1", "--random", "0", "--steps", "160"]
+    command += ["--kind", kind, "--each", "1", "--random", "0", "--steps", "80"]
     command += [word for place in PLACES[kind] for word in ("--place", place)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

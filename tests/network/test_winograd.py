@@ -41,7 +41,7 @@ def test_a_convolution_equals_float64(shape, channels, padding):
     assert isinstance(prepared, convolution.Winograd)
     mode = {"zero": "constant", "reflect": "reflect"}[padding]
     expected = convolve64(x, kernel, 0.0, mode=mode)
-    y = convolution.apply(jnp.asarray(x), prepared, padding=padding)
+    y = jax.jit(convolution.apply, static_argnames="padding")(jnp.asarray(x), prepared, padding=padding)
     assert y.shape == expected.shape and y.dtype == jnp.float32
     assert relative_error(y, expected) < 5e-6  # a few more roundings than a direct sum, which has 1e-6
 
@@ -55,17 +55,18 @@ def test_its_gradient_equals_that_of_direct_convolution(shape, padding):
     for backend in ("direct", "winograd"):
         prepared = convolution.prepare(kernel, backend=backend)
 
-        def product(x, prepared=prepared):
+        @jax.jit
+        def product(x, prepared):
             return jnp.vdot(convolution.apply(x, prepared, padding=padding), direction)
 
-        gradients[backend] = jax.grad(product)(jnp.asarray(x))
+        gradients[backend] = jax.jit(jax.grad(product))(jnp.asarray(x), prepared)
     assert relative_error(gradients["winograd"], gradients["direct"]) < 5e-6  # as above
 
 
 def test_the_gradient_of_the_kernel_equals_finite_differences():
     x, kernel = map(jnp.asarray, make_example(5, 6, 64, 128))
     prepared = convolution.prepare(np.asarray(kernel), backend="winograd")
-    gradient = jax.grad(lambda prepared: jnp.sum(convolution.apply(x, prepared) ** 2))(prepared)
+    gradient = jax.jit(jax.grad(lambda prepared: jnp.sum(convolution.apply(x, prepared) ** 2)))(prepared)
     nudge = 1e-2 * jnp.ones_like(prepared.kernel[2])
     kernel = [*prepared.kernel[:2], prepared.kernel[2] + nudge, *prepared.kernel[3:]]
     moved = dataclasses.replace(prepared, kernel=kernel)
@@ -85,8 +86,9 @@ def test_the_gradient_needs_no_second_transformed_kernel():
 def test_a_batch_equals_its_members():
     x, kernel = make_example(6, 9, 64, 128)
     prepared = convolution.prepare(kernel, backend="winograd")
-    both = jax.vmap(lambda x: convolution.apply(x, prepared))(jnp.stack([x, x[::-1]]))
-    np.testing.assert_allclose(both[1], convolution.apply(jnp.asarray(x[::-1]), prepared), rtol=1e-4, atol=1e-5)
+    apply = jax.jit(convolution.apply)
+    both = jax.jit(jax.vmap(convolution.apply, (0, None)))(jnp.stack([x, x[::-1]]), prepared)
+    np.testing.assert_allclose(both[1], apply(jnp.asarray(x[::-1]), prepared), rtol=1e-4, atol=1e-5)
 
 
 def test_few_channels_are_convolved_directly():

@@ -241,7 +241,7 @@ def test_settings_that_exclude_each_other_are_refused(changes, message):
 
 def test_a_first_size_too_small_for_the_layers_is_refused(workspace):
     with pytest.raises(UserError, match=r"too small for layer relu2_1"):
-        nstjax.stylize("content.png", "style.png", experiment="quick.py", sizes=(1, 32))
+        run_quick(None, sizes=(1, 32))
 
 
 # Whole runs.

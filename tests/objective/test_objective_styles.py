@@ -160,7 +160,7 @@ def test_a_region_that_pooling_drops_has_zero_weights():
     weights = objective.guides(NETWORK, guides)
     assert weights["relu1_1"][1].max() > 0 and not weights["relu2_1"][1].any()
     targets = objective.targets(NETWORK, content=CONTENT, style=CONTENT, style_guides=[guides])
-    gradient = jax.grad(lambda x: value(objective, targets, picture=x, guides=weights)[0])(OTHER)
+    gradient = jax.jit(jax.grad(lambda x: value(objective, targets, picture=x, guides=weights)[0]))(OTHER)
     assert jnp.isfinite(gradient).all() and gradient.any()
 
 
@@ -376,6 +376,7 @@ def test_shaping_sees_weights_under_vmap():
     targets = objective.targets(NETWORK, content=CONTENT, style=STYLES, blend=[[1.0, 0.0], [1.0, 2.0]])
     guides = objective.guides(NETWORK, halves(CONTENT, at=12))
 
+    @jax.jit
     def gradient(weight):
         weights = {"content": 0.0, "style": weight, "tv": 0.0}
         return jax.grad(lambda x: value(objective, targets, picture=x, guides=guides, weights=weights)[0])(OTHER)

@@ -1,6 +1,7 @@
 """Presets of other systems compared with the systems' formulas, in float64: see ``references/gram_family.py``."""
 
 import dataclasses
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -56,19 +57,29 @@ def set_up(preset, dtype):
     )
 
 
+@functools.partial(jax.jit, static_argnames="objective")
+def differentiate(network, targets, weights, picture, row, *, objective):
+    """Return the gradient of a weighted sum of the total and of the weighted terms, and the values of the terms."""
+
+    def weighted_sum(x):
+        total, parts = objective(x, network=network, targets=targets, weights=weights)
+        return row @ jnp.stack([total, *(weights[name] * parts[name] for name in objective.names)]), parts
+
+    return jax.grad(weighted_sum, has_aux=True)(picture)
+
+
 def evaluate(preset, *, dtype="float64", loss_weights=None):
     """Return the entries of a reference, computed from the preset: "terms", "weights", "values", "gradient", …."""
     with jax.enable_x64(dtype == "float64"):
         experiment, objective, network, (picture, content, style) = set_up(preset, dtype)
         weights = loss_weights or experiment.config.loss_weights
-        targets = objective.targets(network, content=content, style=style)
+        targets = jax.jit(objective.targets)(network, content=content, style=style)
 
-        def losses(x):
-            total, parts = objective(x, network=network, targets=targets, weights=weights)
-            return jnp.stack([total, *(weights[name] * parts[name] for name in objective.names)]), parts
-
-        losses, pull, parts = jax.vjp(losses, picture, has_aux=True)
-        gradient, *term_gradients = (np.asarray(pull(row)[0]) for row in jnp.eye(len(losses), dtype=dtype))
+        arguments = network, targets, {name: jnp.asarray(weight, dtype) for name, weight in weights.items()}, picture
+        rows = jnp.eye(len(objective.names) + 1, dtype=dtype)
+        results = [differentiate(*arguments, row, objective=objective) for row in rows]
+    parts = results[0][1]
+    gradient, *term_gradients = (np.asarray(gradient) for gradient, _ in results)
     term_gradients = np.array(term_gradients, np.float64)
     return {
         "terms": [*objective.names],
@@ -131,8 +142,8 @@ def test_a_changed_weight_of_a_layer_is_detected(preset):
     with jax.enable_x64(True):
         _, objective, network, (picture, content, style) = set_up(preset, "float64")
         (term,) = (term for term in objective.terms if term.name == "style")
-        targets = objective.targets(network, content=content, style=style)
-        x = term.statistic(network.features(picture, term.layers))
+        targets = jax.jit(objective.targets)(network, content=content, style=style)
+        x = jax.jit(lambda network, x: term.statistic(network.features(x, term.layers)))(network, picture)
         assert isinstance(term.distance, LayerSum) and set(x) == set(term.layers) - {"input"}
         weights = dict(term.distance.weights or dict.fromkeys(x, 1.0))
         value = term.distance(x, targets["style"])

@@ -164,16 +164,16 @@ def test_terms_and_weights_equal_the_sources(reference):
     assert weights == {name: weight for name, (weight, _) in expected.items()}
     network = narrow_vgg19(flavour=experiment.flavour, pooling=experiment.config.pooling, precision="highest")
     objective = Objective(tuple(experiment.terms(experiment.config)))
-    targets = objective.targets(network, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
-    targets = objective.complete_targets(targets, network, jnp.asarray(START))
+    targets = jax.jit(objective.targets)(network, content=jnp.asarray(CONTENT), style=jnp.asarray(STYLE))
+    targets = jax.jit(objective.complete_targets)(targets, network, jnp.asarray(START))
 
     @jax.jit
-    def evaluate(x):
+    def evaluate(network, targets, x):
         return jax.value_and_grad(
             lambda x: objective(x, network=network, targets=targets, weights=weights, key=KEY), has_aux=True
         )(x)
 
-    (_, values), gradient = evaluate(jnp.asarray(PICTURE))
+    (_, values), gradient = evaluate(network, targets, jnp.asarray(PICTURE))
     assert jnp.isfinite(gradient).all() and jnp.any(gradient != 0)
     for name, (_, value) in expected.items():
         # Differences of similar float32 features: the relative error of 1e-6 is amplified.

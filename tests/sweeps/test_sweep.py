@@ -6,9 +6,6 @@ import errno
 import json
 import re
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -331,28 +328,6 @@ def test_a_resumed_sweep_equals_the_one_that_was_not_stopped(swept, capsys):
     assert main(["resume", "parts"]) == 0
     assert read_content(parts) == read_content(whole)
     assert (parts / "grid.png").read_bytes() == (whole / "grid.png").read_bytes()
-
-
-def test_a_sweep_killed_again_and_again_equals_the_one_that_was_not_killed(workspace):
-    options = ["--style-weight", "1", "10", "100", "--group-size", "2", "--checkpoint-every", "3", "--snapshots", "5"]
-    arguments = [*SWEEP, *options, "--steps", "60", "--horizon", "60", "--log-every", "7"]
-    assert main([*arguments, "--out", "whole"]) == 0
-    command, kills, seen = [*arguments, "--out", "killed"], 0, 0
-    while True:
-        process = subprocess.Popen([sys.executable, "-m", "nstjax", *command], stderr=subprocess.PIPE)
-        # Killed when it has written two more checkpoints.
-        while process.poll() is None and sum(newest := find_newest_checkpoints("killed")) < seen + 6:
-            time.sleep(0.002)
-        process.kill()
-        process.communicate()
-        if process.returncode == 0:
-            break
-        kills, seen = kills + 1, sum(newest)
-        if Path("killed/sweep.json").exists():
-            command = ["resume", "killed"]
-    assert kills >= 3
-    assert read_content("killed") == read_content("whole")
-    assert Path("killed/grid.png").read_bytes() == Path("whole/grid.png").read_bytes()
 
 
 def test_a_sweep_can_be_extended(swept):
