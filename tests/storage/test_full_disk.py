@@ -80,7 +80,9 @@ def test_a_run_resumes_after_the_disk_was_full(workspace, small_disk, capsys, mo
     line = f"nstjax: cannot write {message}.*: No space left on device; fix that, then run: nstjax resume {out}"
     assert re.fullmatch(line, error), error
     warning = "nstjax: warning: cannot write .*: No space left on device; trying again with the next checkpoint"
-    assert [bool(re.fullmatch(warning, line)) for line in warnings] == [True] * (kind != "the result"), warnings
+    assert all(re.fullmatch(warning, line) for line in warnings), warnings
+    # One warning for each time that the disk is found full: an old checkpoint that goes may make room once.
+    assert len(warnings) in ((0,) if kind == "the result" else (1, 2)), warnings
     # The disk is still full: the same error again, and nothing is lost.
     monkeypatch.setattr(target, method, original)
     assert main(["resume", str(out), "--quiet"]) == 1
