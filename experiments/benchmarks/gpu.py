@@ -78,7 +78,16 @@ def list_parts(out: Path, *, rehearse: bool) -> list[Part]:
             180,
             [
                 script(
-                    "step.py", *PICTURES, *step, choose(size, 64), "--peers", *peers, "--out", str(runs / f"{size}.md")
+                    "step.py",
+                    *PICTURES,
+                    *step,
+                    "--recipes",
+                    "tutorial",
+                    choose(size, 64),
+                    "--peers",
+                    *peers,
+                    "--out",
+                    str(runs / f"{size}.md"),
                 )
                 for size in (1024, 512)
             ],

@@ -22,10 +22,10 @@ sys.path.append(str(Path(__file__).with_name("peers")))
 
 import roofline
 from nstjax_peer import NstjaxPeer  # pyright: ignore[reportMissingImports]
-from step import NETWORK, draw_parameters, prepare_pictures, write_task
+from peers.recipe import RECIPES
+from step import draw_parameters, prepare_pictures, write_task
 
 from nstjax import optimise
-from nstjax.network.architecture import VGG19
 
 STEPS = 5
 
@@ -83,7 +83,9 @@ def main() -> None:
     peer = NstjaxPeer()
     with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task.npz"
-        write_task(task, draw_parameters(), prepare_pictures("example:portrait", "example:brushwork", arguments.size))
+        parameters, layers = draw_parameters(), RECIPES["tutorial"]
+        inputs = prepare_pictures("example:portrait", "example:brushwork", arguments.size)
+        write_task(task, parameters, inputs, layers)
         peer.load(str(task), jax.default_backend(), backend="direct", dtype=arguments.dtype)
     program = optimise.run_chunk.lower(peer.state, peer.problem, np.int32(0), method=peer.method).compile().as_text()
     assert program is not None
@@ -95,8 +97,8 @@ def main() -> None:
     busy = sum(map(sum, times.values()))
     calls = sum(map(len, times.values()))
     height, width, _ = peer.start.shape
-    shapes = {name: VGG19.kernel_shape(name) for name in NETWORK}
-    rate = roofline.count_operations(height, width, shapes) / seconds
+    shapes = {name: kernel.shape for name, (kernel, _) in parameters.items()}
+    rate = roofline.count_operations(height, width, shapes, layers.style_layers) / seconds
     arithmetic = "bfloat16" if arguments.dtype == "bfloat16" else "tf32"
     share = rate / roofline.measure_matrix_rate(arithmetic, jax.devices()[0])
     print(

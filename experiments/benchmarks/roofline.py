@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from peers import recipe
 
 from nstjax.network.architecture import parse_layer
 
 
-def count_operations(height: int, width: int, shapes: Mapping[str, Sequence[int]]) -> int:
+def count_operations(height: int, width: int, shapes: Mapping[str, Sequence[int]], style_layers: Sequence[str]) -> int:
     """Count the floating-point operations of a step by the direct method; a multiply-add counts as two.
 
     Counted are convolutions and their gradients with respect to the input, and Gram matrices F F^T and their gradients
@@ -22,12 +21,13 @@ def count_operations(height: int, width: int, shapes: Mapping[str, Sequence[int]
         height: height of the picture.
         width: width of the picture.
         shapes: {convolution: [3, 3, in, out]}.
+        style_layers: the convolutions whose Gram matrices are compared.
     """
     products = 0
     for name, (rows, columns, channels_in, channels_out) in shapes.items():
         halvings = parse_layer(name).halvings
         position_products = rows * columns * channels_in * channels_out
-        if name in recipe.STYLE_LAYERS:
+        if name in style_layers:
             position_products += channels_out**2
         products += (height >> halvings) * (width >> halvings) * position_products
     return 2 * 2 * products

@@ -14,13 +14,14 @@ products. Peak memory is the resident memory of the process, imports and compila
 device. The gradient at the start is compared with PyTorch's in float64.
 
 If JAX has a GPU, the part of step_gpu.py follows. Without --weights the network is random (He et al. 2015), which
-changes no figure except the losses. On two CPU cores the default takes about half an hour.
+changes no figure except the losses. On two CPU cores the default takes about an hour.
 """
 
 import argparse
 import datetime
 import functools
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -46,7 +47,8 @@ from nstjax.network.weights import find
 from nstjax.system import devices
 from nstjax.system.files import open_atomic
 
-NETWORK = VGG19.convolutions_to(recipe.CONTENT_LAYER)
+DEEPEST = recipe.RECIPES["tutorial"].content_layer
+"""The deepest layer of all recipes."""
 
 Parameters = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -67,7 +69,7 @@ def draw_parameters(seed: int = 0) -> Parameters:
     Reference: He et al., "Delving Deep into Rectifiers", 2015.
     """
     generator, parameters = np.random.default_rng(seed), {}
-    for name in NETWORK:
+    for name in VGG19.convolutions_to(DEEPEST):
         shape = VGG19.kernel_shape(name)
         kernel = generator.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:3])))
         parameters[name] = (kernel, np.zeros(shape[3], np.float32))
@@ -80,21 +82,26 @@ def read_parameters(source: str) -> Parameters:
     Raises:
         UserError: there are none, or their flavour is not the recipe's.
     """
-    weights = find(source, layers=NETWORK)
+    weights = find(source, layers=[DEEPEST])
     if weights.flavour.name != "caffe":
         raise UserError(f"expected weights of the caffe flavour, but {source} has the flavour {weights.flavour.name}")
-    return {name: weights.parameters[name] for name in NETWORK}
+    return {name: weights.parameters[name] for name in VGG19.convolutions_to(DEEPEST)}
 
 
 def prepare_pictures(content: str, style: str, size: int) -> Inputs:
     """Prepare both pictures with a long side of ``size``, and a start: the content with a tenth of noise mixed in."""
-    layers = {"content": (recipe.CONTENT_LAYER,), "style": recipe.STYLE_LAYERS}
+    layers = {"content": (DEEPEST,)}
     return prepare(content, style, Config(layers=layers, size=size, enlarge=True, init_noise=0.1))
 
 
-def write_task(path: Path, parameters: Parameters, inputs: Inputs) -> None:
+def write_task(path: Path, parameters: Parameters, inputs: Inputs, layers: recipe.Recipe) -> None:
     """Write the .npz that every peer loads; see peers/recipe.py."""
-    arrays: dict[str, Any] = {"content": inputs.content, "style": inputs.style, "start": inputs.start}
+    arrays: dict[str, Any] = {
+        "content": inputs.content,
+        "style": inputs.style,
+        "start": inputs.start,
+        **layers._asdict(),
+    }
     for name, (kernel, bias) in parameters.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
     np.savez(path, **arrays)
@@ -105,23 +112,26 @@ def measure_size(
     setup: Setup,
     parameters: Parameters,
     inputs: Inputs,
+    name: str,
     *,
     rates: Mapping[str, float],
     rounds: int,
     steps: int,
 ) -> tuple[str, list[PeerRun]]:
-    """Measure one size; return its section of the report and the measurements."""
-    write_task(setup.task, parameters, inputs)
+    """Measure one recipe at one size; return its section of the report and the measurements."""
+    layers = recipe.RECIPES[name]
+    parameters = {layer: parameters[layer] for layer in VGG19.convolutions_to(layers.content_layer)}
+    write_task(setup.task, parameters, inputs, layers)
     comparison = compare_peers(peers, setup, rounds=rounds, steps=steps)
     (height, width, _), (style_height, style_width, _) = inputs.content.shape, inputs.style.shape
-    shapes = {name: kernel.shape for name, (kernel, _) in parameters.items()}
-    operations = roofline.count_operations(height, width, shapes)
+    shapes = {layer: kernel.shape for layer, (kernel, _) in parameters.items()}
+    operations = roofline.count_operations(height, width, shapes, layers.style_layers)
     limits = [
-        f"{name} {rate / 1e9:,.1f} GFLOP/s, so no direct method below {operations / rate:.4g} s"
-        for name, rate in rates.items()
+        f"{arithmetic} {rate / 1e9:,.1f} GFLOP/s, so no direct method below {operations / rate:.4g} s"
+        for arithmetic, rate in rates.items()
     ]
     lines = [
-        f"## {max(height, width)} pixels, {setup.device.upper()}",
+        f"## {max(height, width)} pixels, {setup.device.upper()}, layers of the {name} recipe",
         f"Picture {width}x{height}, style {style_width}x{style_height}; {rounds} rounds of {steps} steps. A step is "
         f"{operations / 1e9:,.2f} GFLOP; the rate of matrix products is {'; '.join(limits)}.",
         *comparison.notes,
@@ -136,7 +146,19 @@ def measure_size(
 def describe_machine() -> list[str]:
     """Describe the processor, the memory and the devices, one line each."""
     memory = psutil.virtual_memory().total / 2**30
-    return [f"{devices.processor_name()}, {memory:.0f} GiB of memory", *devices.describe_devices()]
+    sets = ", ".join(list_instruction_sets()) or "unknown"
+    processor = f"{devices.processor_name()}, {memory:.0f} GiB of memory, instruction sets: {sets}"
+    return [processor, *devices.describe_devices()]
+
+
+def list_instruction_sets() -> list[str]:
+    """List the instruction sets for arithmetic on vectors and matrices that the processor has; none if unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []  # not on Linux
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return [flag for flag in flags if re.match(r"(fma|avx2|avx512|avx_vnni|amx|asimd|bf16|sve|sme)", flag)]
 
 
 def describe_versions(runs: Sequence[PeerRun]) -> list[str]:
@@ -162,6 +184,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("content", help="a file, or example:portrait")
     parser.add_argument("style", help="a file, or example:brushwork")
     parser.add_argument("--weights", help="a VGG19 of the caffe flavour, as nstjax weights lists or converts them")
+    parser.add_argument("--recipes", nargs="+", default=["tutorial", "default"], choices=recipe.RECIPES)
     parser.add_argument("--sizes", type=int, nargs="*", default=[256, 384, 512], help="long sides in pixels")
     parser.add_argument(
         "--gpu-sizes", type=int, nargs="*", default=[256, 512, 1024, 2048], help="long sides in pixels, on a GPU"
@@ -192,11 +215,12 @@ def run_benchmark(
     def measure(peers: Sequence[Peer], setup: Setup, size: int, rates: Mapping[str, float]) -> None:
         chosen = [peer for peer in peers if not arguments.peers or peer.name in arguments.peers]
         inputs = prepare_pictures(arguments.content, arguments.style, size)
-        section, size_runs = measure_size(chosen, setup, parameters, inputs, rates=rates, **timing)
-        print(section, "\n", flush=True)
-        sections.append(section)
-        runs.extend(size_runs)
-        publish(sections, runs)
+        for name in arguments.recipes:
+            section, size_runs = measure_size(chosen, setup, parameters, inputs, name, rates=rates, **timing)
+            print(section, "\n", flush=True)
+            sections.append(section)
+            runs.extend(size_runs)
+            publish(sections, runs)
 
     if arguments.sizes:
         rates = {"float32": roofline.measure_matrix_rate("float32", jax.devices("cpu")[0])}

@@ -78,8 +78,8 @@ class Config:
     match_colour: Literal["none", "content", "style"] = _colour(
         "none", "Picture that first takes on the colours of the other one: none, content or style"
     )
-    colour_map: Literal["monge", "cholesky", "pca", "symmetric", "histogram"] = _colour(
-        "monge", "How to match colours: monge, cholesky, pca, symmetric or histogram"
+    colour_map: Literal["monge", "cholesky", "pca", "histogram"] = _colour(
+        "monge", "How to match colours: monge, cholesky, pca or histogram"
     )
     luminance: bool = _colour(False, "Transfer the luminance of the style alone; the colours of the content stay")
     keep_colours: Literal["none", "yiq", "lab", "oklab"] = _colour(

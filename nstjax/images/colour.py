@@ -29,11 +29,10 @@ def match_colour(source: Array, target: Array, *, method: str = "monge") -> Arra
     - "monge": the linear map that moves colours least (``monge_map``).
     - "cholesky": ``T = L_target L_source^-1`` from the Cholesky factors; depends on the order of the channels.
     - "pca": ``T = target^1/2 source^-1/2``: whitens along the source's axes, colours along the target's.
-    - "symmetric": the Monge map with another treatment of flat pictures.
     - "histogram": matches the whole histogram of each sRGB channel instead of the covariance (``match_histogram``).
       It has no noise floor: noise is stretched like everything else.
 
-    Flat pictures: "monge" raises small variances to one 8-bit step; "cholesky", "pca" and "symmetric" add 1e-5 to
+    Flat pictures: "monge" raises small variances to one 8-bit step; "cholesky" and "pca" add 1e-5 to
     the diagonal of both covariances, as Gatys et al. do. So a flat picture has a map too, and the map from a picture
     to itself is the identity. The covariance of the result is off by the same amount.
 
@@ -119,17 +118,10 @@ def _pca_map(source_covariance: _Matrix, target_covariance: _Matrix) -> _Matrix:
     return _power(target, 0.5, least=0) @ _power(source, -0.5, least=0)
 
 
-def _symmetric_map(source_covariance: _Matrix, target_covariance: _Matrix) -> _Matrix:
-    source, target = _add_variance(source_covariance, target_covariance)
-    root, inverse_root = _power(source, 0.5, least=0), _power(source, -0.5, least=0)
-    return inverse_root @ _power(root @ target @ root, 0.5, least=0) @ inverse_root
-
-
 _MAPS: dict[str, Callable[[_Matrix, _Matrix], _Matrix]] = {
     "monge": monge_map,
     "cholesky": _cholesky_map,
     "pca": _pca_map,
-    "symmetric": _symmetric_map,
 }
 
 MATCHING_METHODS: tuple[str, ...] = (*_MAPS, "histogram")

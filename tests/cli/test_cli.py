@@ -359,7 +359,7 @@ def test_help_lists_every_setting(capsys):
         option = "--" + field.name.replace("_", "-")
         assert f" {option} " in text or f" {option}, " in text, option
         assert f" {field.metadata['group']}: " in text
-    assert "How to match colours: monge, cholesky, pca, symmetric or histogram (default: monge)" in text
+    assert "How to match colours: monge, cholesky, pca or histogram (default: monge)" in text
     assert f"(default: {images.PIXEL_LIMIT:,})" in text
 
 

@@ -21,7 +21,8 @@ from interleaved import PeerRun
 from peers import processes, recipe
 from peers.processes import Peer, Setup
 
-PARAMETERS = random_parameters(recipe.CONTENT_LAYER)
+LAYERS = recipe.RECIPES["tutorial"]
+PARAMETERS = random_parameters(LAYERS.content_layer)
 
 
 def gram(x):
@@ -29,13 +30,13 @@ def gram(x):
     return rows.T @ rows / len(rows)
 
 
-def loss64(inputs):
-    """Return the recipe's loss at the start, in float64."""
+def loss64(inputs, layers):
+    """Return a recipe's loss at the start, in float64."""
     x, content, style = (
         features64(PARAMETERS, FLAVOURS["caffe"], picture) for picture in (inputs.start, inputs.content, inputs.style)
     )
-    content_loss = np.mean((x[recipe.CONTENT_LAYER] - content[recipe.CONTENT_LAYER]) ** 2)
-    style_loss = np.mean([np.mean((gram(x[layer]) - gram(style[layer])) ** 2) for layer in recipe.STYLE_LAYERS])
+    content_loss = np.mean((x[layers.content_layer] - content[layers.content_layer]) ** 2)
+    style_loss = np.mean([np.mean((gram(x[layer]) - gram(style[layer])) ** 2) for layer in layers.style_layers])
     picture = inputs.start.astype(np.float64)
     variation = sum(np.abs(np.diff(picture, axis=axis)).sum() for axis in (0, 1))
     return 1e4 * content_loss + 1e-2 * style_loss + 30 * variation
@@ -66,21 +67,24 @@ def test_the_command_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     assert re.search(r"^odd is left out: .*unknown convolution backend 'odd'", written, re.MULTILINE)
 
     # The first loss is the recipe's.
-    [run] = measured
-    np.testing.assert_allclose(run.first_loss, loss64(benchmark.prepare_pictures(content, style, 32)), rtol=1e-4)
+    run, other = measured
+    inputs = benchmark.prepare_pictures(content, style, 32)
+    np.testing.assert_allclose(run.first_loss, loss64(inputs, LAYERS), rtol=1e-4)
+    np.testing.assert_allclose(other.first_loss, loss64(inputs, recipe.RECIPES["default"]), rtol=1e-4)
     assert run.last_loss < run.first_loss and len(run.seconds) == 2
 
     # The table holds the measurements.
     lines = [line.strip("| ").split(" | ") for line in written.splitlines() if line.startswith("|")]
     row = dict(zip(lines[0], lines[2], strict=True))
-    assert len(lines) == 3 and row["peer"] == "nstjax direct" and row["time / PyTorch"] == "–"
+    assert len(lines) == 6 and row["peer"] == "nstjax direct" and row["time / PyTorch"] == "–"
     shapes = {name: kernel.shape for name, (kernel, _) in PARAMETERS.items()}
-    operations = roofline.count_operations(27, 32, shapes)
+    operations = roofline.count_operations(27, 32, shapes, LAYERS.style_layers)
     seconds = np.median(run.seconds)
     np.testing.assert_allclose(float(row["s a step"]), seconds, rtol=1e-3)
     np.testing.assert_allclose(float(row["GFLOP/s"]), operations / seconds / 1e9, atol=0.06)
     np.testing.assert_allclose(float(row["loss after 4"]), run.last_loss, rtol=1e-5)
     assert float(row["peak memory, MiB"]) > 50 and float(row["start-up, s"]) > 0
+    assert "pixels, CPU, layers of the default recipe" in written and "instruction sets: " in written
     assert f"nstjax: python {sys.version.split()[0]}" in written and "experiments/benchmarks/step.py" in written
 
 
@@ -88,7 +92,7 @@ def test_operations_of_three_layers_are_counted():
     shapes = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 64), "block2_conv1": (3, 3, 64, 128)}
     # At 7x5: 35 (3*3*3*64 + 64*64) + 35 * 3*3*64*64, and at the 3x2 left by the pooling 6 (3*3*64*128 + 128*128)
     # products; each is a multiplication and an addition, forward and back.
-    assert roofline.count_operations(5, 7, shapes) == 4 * (203_840 + 1_290_240 + 540_672)
+    assert roofline.count_operations(5, 7, shapes, LAYERS.style_layers) == 4 * (203_840 + 1_290_240 + 540_672)
 
 
 @pytest.mark.parametrize("first_loss", [1.01, float("nan")])

@@ -1,5 +1,6 @@
 """The peer of nstjax: see recipe.py and serving.py."""
 
+import functools
 import platform
 import time
 from importlib.metadata import version
@@ -17,40 +18,35 @@ from nstjax.network.vgg import VGG
 from nstjax.objective import Objective
 from nstjax.types import PictureTerm, Targets, Term
 
-OBJECTIVE = Objective(
-    (
-        Term(
-            "content",
-            (recipe.CONTENT_LAYER,),
-            statistics.per_layer(statistics.feature_map),
-            losses.layer_mean(losses.mean_squared),
-            target="content",
-        ),
-        Term(
-            "style",
-            recipe.STYLE_LAYERS,
-            statistics.per_layer(statistics.gram),
-            losses.layer_mean(losses.mean_squared),
-            target="style",
-        ),
-        PictureTerm("variation", losses.total_variation_l1),
+
+def make_objective(content_layer: str, style_layers: tuple[str, ...]) -> Objective:
+    """Make the objective of the recipe at the given layers."""
+    maps, grams = statistics.per_layer(statistics.feature_map), statistics.per_layer(statistics.gram)
+    mean = losses.layer_mean(losses.mean_squared)
+    return Objective(
+        (
+            Term("content", (content_layer,), maps, mean, target="content"),
+            Term("style", style_layers, grams, mean, target="style"),
+            PictureTerm("variation", losses.total_variation_l1),
+        )
     )
-)
+
+
 WEIGHTS = {"content": recipe.CONTENT_WEIGHT, "style": recipe.STYLE_WEIGHT, "variation": recipe.VARIATION_WEIGHT}
 
 
-@jax.jit
-def targets(network: VGG, content: jax.Array, style: jax.Array) -> Targets:
+@functools.partial(jax.jit, static_argnames="objective")
+def targets(network: VGG, content: jax.Array, style: jax.Array, *, objective: Objective) -> Targets:
     """Compute the targets of the terms."""
-    return OBJECTIVE.targets(network, content=content, style=style)
+    return objective.targets(network, content=content, style=style)
 
 
-@jax.jit
-def gradient(picture: jax.Array, problem: optimise.Problem) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames="objective")
+def gradient(picture: jax.Array, problem: optimise.Problem, *, objective: Objective) -> tuple[jax.Array, jax.Array]:
     """Return the (loss, gradient) of a picture."""
 
     def loss(picture: jax.Array) -> jax.Array:
-        return OBJECTIVE(picture, network=problem.network, targets=problem.targets, weights=problem.loss_weights)[0]
+        return objective(picture, network=problem.network, targets=problem.targets, weights=problem.loss_weights)[0]
 
     return jax.value_and_grad(loss)(picture)
 
@@ -66,14 +62,15 @@ class NstjaxPeer:
             layers = [name.removesuffix("/kernel") for name in data.files if name.endswith("/kernel")]
             parameters = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in layers}
             content, style, self.start = (jnp.asarray(data[name]) for name in ("content", "style", "start"))
+            objective = make_objective(str(data["content_layer"]), tuple(map(str, data["style_layers"])))
         # As runs set it.
         precision = "highest" if options.get("precision") == "highest" else "high"
         jax.config.update("jax_default_matmul_precision", precision)
         network = VGG(parameters, FLAVOURS["caffe"], **options)
         weights = {name: jnp.float32(weight) for name, weight in WEIGHTS.items()}
-        self.problem = optimise.Problem(network, targets(network, content, style), weights)
+        self.problem = optimise.Problem(network, targets(network, content, style, objective=objective), weights)
         adam = optimisers.adam(beta1=recipe.BETA1, beta2=recipe.BETA2, epsilon=recipe.EPSILON)
-        self.method = optimise.Method(OBJECTIVE, adam, clamp=True)
+        self.method = optimise.Method(objective, adam, clamp=True)
         self.state = optimise.init(self.method, self.start, learning_rate=recipe.LEARNING_RATE, key=jax.random.key(0))
         versions = {name: version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy")}
         return {"versions": {"python": platform.python_version(), **versions}}
@@ -90,7 +87,7 @@ class NstjaxPeer:
 
     def gradient(self, path: str) -> dict[str, Any]:
         """Write the gradient at the start, from a program that is compiled here."""
-        loss, array = gradient(self.start, self.problem)
+        loss, array = gradient(self.start, self.problem, objective=self.method.objective)
         np.save(path, np.asarray(array))
         return {"loss": float(loss)}
 

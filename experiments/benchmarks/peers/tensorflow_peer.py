@@ -31,6 +31,7 @@ class TensorFlowPeer:
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise RuntimeError("this TensorFlow sees no GPU")
         data = np.load(path)
+        self.content_layer, self.style_layers = str(data["content_layer"]), [*map(str, data["style_layers"])]
         self.parameters = {
             name: (
                 tf.Variable(data[f"{name}/kernel"], trainable=False),
@@ -39,9 +40,9 @@ class TensorFlowPeer:
             for name in (key.removesuffix("/kernel") for key in data.files if key.endswith("/kernel"))
         }
         content, style, self.start = (tf.constant(data[name][None]) for name in ("content", "style", "start"))
-        self.content = self.compute_features(content)[recipe.CONTENT_LAYER]
+        self.content = self.compute_features(content)[self.content_layer]
         features = self.compute_features(style)
-        self.style = {name: gram(features[name]) for name in recipe.STYLE_LAYERS}
+        self.style = {name: gram(features[name]) for name in self.style_layers}
         self.x = tf.Variable(self.start)
         self.moments = [tf.Variable(tf.zeros_like(self.start), trainable=False) for _ in range(2)]
         self.count: Any = tf.Variable(tf.zeros(()), trainable=False)
@@ -56,7 +57,7 @@ class TensorFlowPeer:
             if name.endswith("conv1") and name != "block1_conv1":
                 x = tf.nn.max_pool2d(x, 2, 2, "VALID")
             x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
-            if name in (recipe.CONTENT_LAYER, *recipe.STYLE_LAYERS):
+            if name in (self.content_layer, *self.style_layers):
                 features[name] = x
         return features
 
@@ -65,7 +66,7 @@ class TensorFlowPeer:
         with tf.GradientTape() as tape:
             tape.watch(picture)
             features = self.compute_features(picture)
-            content = tf.reduce_mean((features[recipe.CONTENT_LAYER] - self.content) ** 2)
+            content = tf.reduce_mean((features[self.content_layer] - self.content) ** 2)
             style = tf.add_n(
                 [tf.reduce_mean((gram(features[name]) - target) ** 2) for name, target in self.style.items()]
             )

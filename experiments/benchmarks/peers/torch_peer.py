@@ -41,6 +41,7 @@ class TorchPeer:
         torch.backends.cudnn.allow_tf32 = dtype == "tf32"
         torch.backends.cudnn.benchmark = True  # shapes never change here
         data = np.load(path)
+        self.content_layer, self.style_layers = str(data["content_layer"]), [*map(str, data["style_layers"])]
         # Autocast would convert float32 kernels in every step; here they are converted once.
         network_dtype = torch.bfloat16 if self.half else self.dtype
         self.parameters = {}
@@ -51,9 +52,9 @@ class TorchPeer:
         self.mean = torch.tensor(recipe.MEAN_BGR, dtype=self.dtype, device=self.device).view(1, 3, 1, 1)
         content, style, self.start = (self.make_picture(data[name]) for name in ("content", "style", "start"))
         with torch.no_grad():
-            self.content = self.compute_features(content)[recipe.CONTENT_LAYER]
+            self.content = self.compute_features(content)[self.content_layer]
             features = self.compute_features(style)
-            self.style = {name: gram(features[name]) for name in recipe.STYLE_LAYERS}
+            self.style = {name: gram(features[name]) for name in self.style_layers}
         self.x = self.start.clone().requires_grad_()
         self.adam = torch.optim.Adam(
             [self.x], lr=recipe.LEARNING_RATE, betas=(recipe.BETA1, recipe.BETA2), eps=recipe.EPSILON
@@ -75,14 +76,14 @@ class TorchPeer:
                 if name.endswith("conv1") and name != "block1_conv1":
                     x = F.max_pool2d(x, 2)
                 x = F.relu(F.conv2d(x, kernel, bias, padding=1), inplace=True)
-                if name in (recipe.CONTENT_LAYER, *recipe.STYLE_LAYERS):
+                if name in (self.content_layer, *self.style_layers):
                     features[name] = x.to(self.dtype)
         return features
 
     def compute_loss(self, picture: Any) -> Any:
         """Return the loss of a picture."""
         features = self.compute_features(picture)
-        content = (features[recipe.CONTENT_LAYER] - self.content).square().mean()
+        content = (features[self.content_layer] - self.content).square().mean()
         style = sum((gram(features[name]) - target).square().mean() for name, target in self.style.items())
         return (
             recipe.CONTENT_WEIGHT * content
