@@ -58,7 +58,7 @@ def list_parts(out: Path, *, rehearse: bool) -> list[Part]:
         return [str(HERE / name), *arguments]
 
     runs = out / "runs"
-    step = ["--sizes", "--rounds", choose(7, 1), "--steps", choose(20, 1), "--gpu-sizes"]
+    step = ["--recipes", "tutorial", "--sizes", "--rounds", choose(7, 1), "--steps", choose(20, 1), "--gpu-sizes"]
     peers = ["nstjax bf16", "PyTorch bf16", "PyTorch compiled bf16"]
     resume = ["--size", choose(256, 48), "--steps", choose(1500, 60)]
     run = [*NSTJAX, "run", *PICTURES]
@@ -78,16 +78,7 @@ def list_parts(out: Path, *, rehearse: bool) -> list[Part]:
             180,
             [
                 script(
-                    "step.py",
-                    *PICTURES,
-                    *step,
-                    "--recipes",
-                    "tutorial",
-                    choose(size, 64),
-                    "--peers",
-                    *peers,
-                    "--out",
-                    str(runs / f"{size}.md"),
+                    "step.py", *PICTURES, *step, choose(size, 64), "--peers", *peers, "--out", str(runs / f"{size}.md")
                 )
                 for size in (1024, 512)
             ],

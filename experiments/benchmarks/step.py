@@ -158,7 +158,8 @@ def list_instruction_sets() -> list[str]:
     except OSError:
         return []  # not on Linux
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return [flag for flag in flags if re.match(r"(fma|avx2|avx512|avx_vnni|amx|asimd|bf16|sve|sme)", flag)]
+    sets = r"fma|avx2|avx_vnni|avx512f|avx512_(bf16|fp16|vnni)|amx_\w+|asimd|bf16|i8mm|sve2?|sme2?"
+    return [flag for flag in flags if re.fullmatch(sets, flag)]
 
 
 def describe_versions(runs: Sequence[PeerRun]) -> list[str]:
