@@ -159,7 +159,7 @@ class RunFolder:
         """
         if not self.config.exists():
             if (self.path / "sweep.json").exists():
-                how = f"continue it with nstjax resume {self.path}, or in Python with resume from nstjax.sweeps.sweep"
+                how = f"continue it with nstjax resume {self.path}, or in Python with nstjax.resume"
                 raise UserError(f"{self.path} holds a sweep, not a run: {how}")
             raise UserError(f"no run in {self.path}: expected a folder made by nstjax run or nstjax sweep")
         return record.read(self.config)
