@@ -10,8 +10,6 @@ from pathlib import Path
 os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the time is spent in compiling programs that run once. What LLVM would optimise in them is not under test.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Many tests compile the same small programs; the cache shares them between all tests and processes.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
