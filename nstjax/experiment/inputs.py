@@ -146,7 +146,7 @@ def check_sources(
     style_masks: MaskSource | Sequence[MaskSource] = (),
     pixel_limit: int = images.PIXEL_LIMIT,
 ) -> None:
-    """Check quickly what ``prepare`` will be given, before weights are looked for: its arguments and errors.
+    """Check quickly what ``prepare`` will be given, before weights are looked for. Arguments are those of ``prepare``.
 
     Raises:
         UserError: a file of the content or of a style is missing or is no picture, or the numbers of styles, shares and
@@ -238,6 +238,7 @@ def replace_start(inputs: Inputs, config: Config, *, pixel_limit: int = images.P
     visible = [list_visible(images.Picture(*style)) for style in zip(first.styles, alphas, strict=True)]
     init = inputs.init
     if init is None and config.init not in STARTS:
+        check_init(config.init)
         init = open_source("init", config.init, pixel_limit).rgb
     return dataclasses.replace(inputs, start=make_start(first.content, visible, init, config))
 

@@ -13,7 +13,7 @@ STARTS = ("content", "noise", "mean", "style-mean", "style-statistics")
 """The starts that need no further picture."""
 
 IN_MEMORY = "array"
-"""What the settings say of a picture to start from that was not read from a file."""
+"""The setting ``init`` of a run whose start was handed over in memory."""
 
 _MEAN_COLOUR = np.array([0.485, 0.456, 0.406], np.float32)
 """Mean colour of ImageNet, which networks trained on it see as zero."""

@@ -16,7 +16,7 @@ SLURM = {
     "SLURM_LOCALID": "0",
     "SLURM_STEP_NUM_NODES": "1",
 }
-"""What Slurm tells the only process of a job."""
+"""Variables that Slurm sets for the only process of a job."""
 
 
 def test_a_part_is_counted_from_one():
