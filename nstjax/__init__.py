@@ -18,6 +18,7 @@ The rooms; a room imports only from rooms above it:
     losses            (statistic, target) -> scalar, and the losses on pictures
     shaping           gradients of one loss at a time, rescaled
     blending          several styles, and regions -> what a style term is compared with
+    tiling            statistics of a picture that is too large to be computed at once, tile by tile
     targets           targets that are made by functions of the content and the style
     objective         terms -> targets, total and parts
     divergence        when the loss of a run counts as lost

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from nstjax.errors import UserError
+from nstjax.losses.lifting import call_distance
 from nstjax.losses.results import check_statistic
 from nstjax.statistics import is_sum_over_positions
-from nstjax.types import Features, Guides, PictureLike, RegionGuides, Term
+from nstjax.types import Features, Guides, Key, PictureLike, RegionGuides, Scalar, Term
 
 Region: TypeAlias = int | None
 """The index of a region in the guides; None is the whole picture."""
@@ -113,8 +114,8 @@ def has_exact_blends(term: Term) -> bool:
     return is_sum_over_positions(term.statistic) and not callable(term.target)
 
 
-def check_guides(term: Term, features: Features, target: PyTree, guides: Guides | None) -> None:
-    """Raise unless there are guides exactly if the target has regions, and they fit the regions and the features."""
+def check_guides(term: Term, target: PyTree, guides: Guides | None) -> None:
+    """Raise unless there are guides exactly if the target has regions, and as many as it has."""
     regional = isinstance(target, Mixture) and None not in target.regions
     if guides is None:
         if regional:
@@ -123,18 +124,59 @@ def check_guides(term: Term, features: Features, target: PyTree, guides: Guides 
     if not regional:
         raise ValueError(f"the target of term {term.name!r} has no regions: give targets style_guides, or blend rows")
     for layer in term.layers:
-        expected = (len(target.regions), *features[layer].shape[:2])
-        if guides[layer].shape != expected:
-            raise UserError(f"the guides at {layer} must be {[*expected]}, not {[*guides[layer].shape]}")
+        if len(guides[layer]) != len(target.regions):
+            raise UserError(
+                f"the guides at {layer} must have {len(target.regions)} regions, as the target has, "
+                f"not {len(guides[layer])}"
+            )
 
 
-def compute_statistic(term: Term, features: Features, guides: Guides | None, region: Region) -> PyTree:
-    """Return the statistic of a term in one region, or in the whole picture."""
+def check_guide_shapes(guides: Guides, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise unless the guides have the height and width of the map, (h, w, …), of each of these layers."""
+    for layer, (h, w, *_) in shapes.items():
+        if guides[layer].shape[1:] != (h, w):
+            expected = [len(guides[layer]), h, w]
+            raise UserError(f"the guides at {layer} must be {expected}, not {[*guides[layer].shape]}")
+
+
+def measure(term: Term, features: Features, guides: Guides | None, regions: Sequence[Region]) -> dict[Region, PyTree]:
+    """Return the statistic of a term in each of the given regions; the region None is the whole picture.
+
+    Raises:
+        UserError: the guides do not fit the feature maps, or the statistic does not consist of arrays.
+    """
     maps = {layer: features[layer] for layer in term.layers}
-    if region is None or guides is None:
-        return check_statistic(term.statistic(maps), term.statistic)
-    weights = {layer: guides[layer][region] for layer in term.layers}
-    return check_statistic(term.statistic(maps, weights=weights), term.statistic)
+    statistics = {}
+    for region in regions:
+        options = {}
+        if region is not None and guides is not None:
+            check_guide_shapes(guides, {layer: x.shape for layer, x in maps.items()})
+            options = {"weights": {layer: guides[layer][region] for layer in term.layers}}
+        statistics[region] = check_statistic(term.statistic(maps, **options), term.statistic)
+    return statistics
+
+
+def list_regions(target: PyTree) -> tuple[Region, ...]:
+    """List the regions, each once, in which a target wants the statistic of a picture."""
+    return tuple(dict.fromkeys(target.regions)) if isinstance(target, Mixture) else (None,)
+
+
+def compare(term: Term, statistics: Mapping[Region, PyTree], target: PyTree, key: Key | None) -> Scalar:
+    """Return the distance of a term's statistic from its target; for a ``Mixture``, the weighted sum over targets.
+
+    Args:
+        term: the term.
+        statistics: the statistic in each of ``list_regions(target)``.
+        target: the target of the term.
+        key: random key; needed only if the distance draws random numbers.
+    """
+    if not isinstance(target, Mixture):
+        return call_distance(term.distance, statistics[None], target, key)
+    value = jnp.float32(0)
+    for m, (t, region) in enumerate(zip(target.targets, target.regions, strict=True)):
+        target_key = None if key is None else jax.random.fold_in(key, m)
+        value += target.shares[m] * call_distance(term.distance, statistics[region], t, target_key)
+    return value
 
 
 def combine_targets(term: Term, shares: Shares, statistics: Sequence[Mapping[Region, PyTree]]) -> PyTree:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from nstjax.objective import Network, Objective
-from nstjax.types import Guides, Picture, Scalar, Targets
+from nstjax.objective import Objective
+from nstjax.types import Guides, Network, Picture, Scalar, Targets
 
 RATIO = 1000.0
 """Ratio of the loss to its lowest value so far above which a run has diverged."""

@@ -13,29 +13,32 @@ Targets and weights are traced: new values compile nothing, and ``jax.vmap`` swe
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from nstjax import blending
 from nstjax.arguments import check_kind, to_names, to_tuple
-from nstjax.blending import Blend, Mixture, Region
+from nstjax.blending import Blend, Region
 from nstjax.errors import UserError
 from nstjax.losses.contract import check_term, error_context, takes_start
-from nstjax.losses.lifting import call_distance
 from nstjax.losses.results import check_scalar
 from nstjax.statistics import feature_map, is_sum_over_positions, per_layer
 from nstjax.targets import PicturePair, complete_targets, make_target
+from nstjax.tiling.grid import make_grid
+from nstjax.tiling.measuring import Measured, check_tiling, measure_by_tiles
 from nstjax.types import (
     Alpha,
     AnyTerm,
     Distance,
     Features,
+    GuidedNetwork,
     Guides,
     Key,
     MapStatistic,
+    Network,
     Picture,
     PictureLike,
     PictureTerm,
@@ -70,36 +73,21 @@ def style_term(layers: Sequence[str], statistic: MapStatistic, distance: Distanc
     return Term("style", to_names("layers", layers), per_layer(statistic), distance, target="style")
 
 
-@runtime_checkable
-class Network(Protocol):
-    """A network whose features the terms see: ``VGG``, or any object with this method."""
-
-    def features(self, picture: Picture, layers: tuple[str, ...]) -> Features:
-        """Return the feature maps of the given layers, {layer: [h, w, c]}."""
-        ...
-
-
-@runtime_checkable
-class GuidedNetwork(Network, Protocol):
-    """A network that also carries region guides to its layers, as ``VGG`` does; needed only for regions."""
-
-    def guides(self, guides_RxHxW: Float[Array, "regions height width"], layers: tuple[str, ...]) -> Guides:
-        """Return the position weights of each region at the given layers, {layer: [R, h, w]}."""
-        ...
-
-
 @dataclass(frozen=True)
 class Objective:
     """A sum of terms.
 
     Args:
         terms: terms with different names.
+        tile: most pixels of a tile in each direction, for pictures that are too large to be computed at once; None for
+            the whole picture. The values are the same but for rounding; see ``tiling.measuring``.
 
     Raises:
         UserError: there are no terms, two terms have one name, or a term is not what ``Term`` says or cannot be hashed.
     """
 
     terms: tuple[AnyTerm, ...]
+    tile: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "terms", to_tuple("terms", self.terms))
@@ -210,17 +198,22 @@ class Objective:
             UserError: the guides do not fit the picture's size or the targets' regions, or a term is not a scalar.
             ValueError: a key or guides are missing, or there are guides and the targets have no regions.
         """
-        features = network.features(picture, self.layers) if network is not None and self.layers else {}
+        wanted = {}
+        for term in self.terms:
+            if isinstance(term, Term):
+                with error_context(term):
+                    if term.target == "style":
+                        blending.check_guides(term, targets[term.name], guides)
+                    wanted[term] = blending.list_regions(targets[term.name])
+        measured = self._measure(network, picture, wanted, guides, weights)
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
             with error_context(term):
                 if isinstance(term, Term):
-                    maps = _apply_shaping(term, features, weights)
                     term_key = None if key is None else jax.random.fold_in(key, index)
-                    value = _evaluate_term(term, maps, targets[term.name], term_key, guides)
+                    parts[term.name] = blending.compare(term, measured[term.name], targets[term.name], term_key)
                 else:
-                    value = check_scalar(term.loss(picture), term.loss)
-            parts[term.name] = value
+                    parts[term.name] = check_scalar(term.loss(picture), term.loss)
         total = sum((weights[name] * value for name, value in parts.items()), jnp.float32(0))
         return total, parts
 
@@ -236,7 +229,7 @@ class Objective:
     def with_shaping(self, shaping: Shaping | None) -> "Objective":
         """Return a copy in which every ``Term`` has the given gradient shaping; None removes it."""
         terms = (replace(term, shaping=shaping) if isinstance(term, Term) else term for term in self.terms)
-        return Objective(tuple(terms))
+        return replace(self, terms=tuple(terms))
 
     def guides(self, network: Network, guides_RxHxW: RegionGuides) -> Guides:
         """Return region guides at the layers of the style terms, as ``__call__`` takes them.
@@ -272,20 +265,43 @@ class Objective:
         terms = self._terms_with_target(target)
         if not terms:
             return {}
-        features = network.features(picture, _unique_layers(terms))
         visible = guides_RxHxW if alpha_HxW is None or guides_RxHxW is not None else alpha_HxW[None]
         guides = None if visible is None else self.guides(network, visible)
-        statistics = {}
-        for term in terms:
+        if guides_RxHxW is not None:
+            return self._measure(network, picture, dict.fromkeys(terms, tuple(regions)), guides)
+        # The style of every region is that of the whole picture, of whose transparency the guides are the one region.
+        leaves_out = {term: guides is not None and is_sum_over_positions(term.statistic) for term in terms}
+        wanted = {term: (0 if leaves_out[term] else None,) for term in terms}
+        measured = self._measure(network, picture, wanted, guides)
+        return {term.name: dict.fromkeys(regions, measured[term.name][wanted[term][0]]) for term in terms}
+
+    def _measure(
+        self,
+        network: Network | None,
+        picture: Picture,
+        wanted: Mapping[Term, tuple[Region, ...]],
+        guides: Guides | None,
+        weights: Mapping[str, float | Scalar] | None = None,
+    ) -> Measured:
+        """Return the statistics of a picture, {term name: {region: statistic}}, in the regions wanted.
+
+        The weights of the terms are needed where gradients are shaped.
+        """
+        layers = _unique_layers(wanted)
+        if network is None or not layers:
+            return {}
+        if self.tile is not None:
+            local = check_tiling(wanted, network)
+            grid = make_grid(local, layers, picture.shape, self.tile)
+            if grid.count > 1:
+                return measure_by_tiles(local, picture, wanted, guides, grid)
+        features = network.features(picture, layers)
+        measured = {}
+        for term, regions in wanted.items():
             with error_context(term):
-                if guides_RxHxW is None:
-                    weights = guides if is_sum_over_positions(term.statistic) else None
-                    whole = blending.compute_statistic(term, features, weights, 0)
-                    statistics[term.name] = dict.fromkeys(regions, whole)
-                else:
-                    parts = {region: blending.compute_statistic(term, features, guides, region) for region in regions}
-                    statistics[term.name] = parts
-        return statistics
+                shaped = features if weights is None else _apply_shaping(term, features, weights)
+                measured[term.name] = blending.measure(term, shaped, guides, regions)
+        return measured
 
 
 def _unique_layers(terms: Iterable[Term]) -> tuple[str, ...]:
@@ -298,19 +314,3 @@ def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float |
     if term.shaping is None:
         return maps
     return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}
-
-
-def _evaluate_term(term: Term, features: Features, target: PyTree, key: Key | None, guides: Guides | None) -> Scalar:
-    """Return ``distance(statistic(features), target)``; for a ``Mixture``, the weighted sum over its targets."""
-
-    if term.target == "style":
-        blending.check_guides(term, features, target, guides)
-    if not isinstance(target, Mixture):
-        return call_distance(term.distance, blending.compute_statistic(term, features, None, None), target, key)
-    regions = dict.fromkeys(target.regions)
-    statistics = {region: blending.compute_statistic(term, features, guides, region) for region in regions}
-    value = jnp.float32(0)
-    for m, (t, region) in enumerate(zip(target.targets, target.regions, strict=True)):
-        target_key = None if key is None else jax.random.fold_in(key, m)
-        value += target.shares[m] * call_distance(term.distance, statistics[region], t, target_key)
-    return value

@@ -24,9 +24,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from nstjax import divergence
 from nstjax.divergence import has_diverged
 from nstjax.errors import UserError
-from nstjax.objective import Network, Objective
+from nstjax.objective import Objective
 from nstjax.parameterisation import PIXELS, Parameterisation, Pixels
-from nstjax.types import Guides, Key, Picture, Scalar, Targets
+from nstjax.types import Guides, Key, Network, Picture, Scalar, Targets
 
 CHUNK = 256
 """Maximum number of steps in one call of ``run_chunk``, and the length of its metrics."""

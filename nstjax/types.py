@@ -6,7 +6,7 @@ A statistic and a distance are plain functions: a lambda, a function or a frozen
 Nothing needs to inherit from the protocols below; they say what the package calls, with which arguments.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -47,6 +47,44 @@ They are of mean 1, or all 0 where pooling has dropped the region."""
 
 Targets: TypeAlias = dict[str, Any]
 """The targets of an objective, ``{term name: statistic of the term's target picture}``."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network whose features the terms see: ``VGG``, or any object with this method."""
+
+    def features(self, picture: Picture, layers: tuple[str, ...]) -> Features:
+        """Return the feature maps of the given layers, {layer: [h, w, c]}."""
+        ...
+
+
+@runtime_checkable
+class GuidedNetwork(Network, Protocol):
+    """A network that also carries region guides to its layers, as ``VGG`` does; needed only for regions."""
+
+    def guides(self, guides_RxHxW: RegionGuides, layers: tuple[str, ...]) -> Guides:
+        """Return the position weights of each region at the given layers, {layer: [R, h, w]}."""
+        ...
+
+
+@runtime_checkable
+class LocalNetwork(Protocol):
+    """A network whose features depend on a bounded neighbourhood, so that tiles can be computed: ``VGG`` is one.
+
+    A map of stride s has ``length // s`` positions along a side, and position p belongs to the pixels from ``p s`` on.
+    """
+
+    def features(self, picture: Picture, layers: tuple[str, ...]) -> Features:
+        """Return the feature maps of the given layers, {layer: [h, w, c]}."""
+        ...
+
+    def stride(self, layer: str) -> int:
+        """Return the number of pixels along a side that belong to one position of a layer."""
+        ...
+
+    def reach(self, layers: Iterable[str]) -> int:
+        """Return the most pixels that a position of these layers sees beyond its own, in any direction."""
+        ...
 
 
 @runtime_checkable

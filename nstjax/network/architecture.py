@@ -75,6 +75,24 @@ class Architecture:
             raise UserError(f"{self.name} has no layer {name}, but {' and '.join(others)} has: use its weights")
         return tuple(step for step in self.sequence[: self.sequence.index(step) + 1] if step in self.convolutions)
 
+    def reach(self, name: str) -> int:
+        """Return the most pixels that a position of a layer sees beyond its own square, in any direction.
+
+        The square of position p has the pixels from ``p s`` to ``p s + s - 1``, for the layer's stride s.
+
+        Raises:
+            UserError: the network has no such layer.
+        """
+        first = last = 0  # of the positions that position 0 sees, from the layer down to the picture
+        convolutions = self.convolutions_to(name)
+        step = parse_layer(name).step
+        for earlier in reversed(self.sequence[: self.sequence.index(step) + 1]):
+            if earlier in convolutions:
+                first, last = first - 1, last + 1
+            else:
+                first, last = 2 * first, 2 * last + 1
+        return max(-first, last - (find_stride(name) - 1))
+
 
 VGG19 = Architecture("VGG19", ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)))
 VGG16 = Architecture("VGG16", ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)))
@@ -129,6 +147,11 @@ def find_deepest_step(names: Iterable[str]) -> str | None:
     """Return the last step that a network must run to yield these layers; None if it need not run at all."""
     steps = {parse_layer(name).step for name in names if name != "input"}
     return max(steps, key=VGG19.sequence.index, default=None)
+
+
+def find_stride(name: str) -> int:
+    """Return the number of pixels along a side that belong to one position of a layer; 1 for ``input``."""
+    return 1 if name == "input" else 2 ** parse_layer(name).halvings
 
 
 def find_smallest_side(names: Iterable[str]) -> int:

@@ -26,6 +26,7 @@ from nstjax.network.architecture import (
     Pooling,
     find_deepest_step,
     find_smallest_side,
+    find_stride,
     parse_layer,
 )
 from nstjax.types import FeatureMap, Features, Guides, PictureLike, RegionGuides
@@ -151,6 +152,14 @@ class VGG(nnx.Module):
             features |= block_features
         wide = {name: x.astype(_widen(x.dtype)) for name, x in features.items()}
         return {name: wide[aliases.get(name) or name] for name in names}
+
+    def stride(self, layer: str) -> int:
+        """Return the number of pixels along a side that belong to one position of a layer."""
+        return find_stride(layer)
+
+    def reach(self, layers: Iterable[str]) -> int:
+        """Return the most pixels that a position of these layers sees beyond its own, in any direction."""
+        return max((self.architecture.reach(name) for name in layers if name != "input"), default=0)
 
     def guides(self, guides_RxHxW: RegionGuides, layers: Iterable[str]) -> Guides:
         """Return position weights ``T^2 / mean(T^2)``, for T the region guides, pooled to each layer.

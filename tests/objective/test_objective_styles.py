@@ -314,8 +314,8 @@ def test_guides_that_do_not_fit_the_picture_or_the_targets_raise():
         value(objective, regional)
     with pytest.raises(ValueError, match="has no regions"):
         value(objective, plain, guides=objective.guides(NETWORK, guides))
-    for wrong in (guides[:1], guides[:, :20]):
-        with pytest.raises(UserError, match=r"guides at relu1_1 must be \[2, 25, 31\]"):
+    for wrong, line in ((guides[:1], "must have 2 regions"), (guides[:, :20], r"must be \[2, 25, 31\]")):
+        with pytest.raises(UserError, match=f"guides at relu1_1 {line}"):
             value(objective, regional, guides=objective.guides(NETWORK, wrong))
     with pytest.raises(UserError, match=r"\[R, H, W\].*not \[25, 31\]"):
         objective.guides(NETWORK, guides[0])

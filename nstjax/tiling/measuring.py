@@ -1,0 +1,235 @@
+"""Statistics of a picture by tiles: exactly those of the whole picture, in the memory of one tile.
+
+A statistic that is a sum over positions is the sum of its tiles' parts. Each tile is computed in a window of the
+picture that reaches ``halo`` pixels further, as far as the network looks, and only the positions of the tile itself
+count. Windows never leave the picture: at its borders the network pads as it pads the whole picture. All windows have
+one shape, so that one program computes them all.
+
+The gradient goes over the tiles a second time, with the gradient of the whole picture's statistics, and adds up what
+every window contributes. A halo of one reach is therefore enough for the gradient too.
+
+Reference: Galerne, Raad, Lezama and Morel, "Scaling Painting Style Transfer", 2022, whose blocks have margins twice as
+wide, since they keep the inner part of each block's gradient alone.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, PyTree
+
+from nstjax import blending
+from nstjax.blending import Region
+from nstjax.errors import UserError
+from nstjax.losses.contract import error_context
+from nstjax.statistics import is_sum_over_positions
+from nstjax.system.functions import describe_function
+from nstjax.tiling.counts import find_powers
+from nstjax.tiling.grid import Grid
+from nstjax.types import Features, Guides, LocalNetwork, Picture, PictureTerm, Term
+
+Measured: TypeAlias = dict[str, dict[Region, PyTree]]
+"""Statistics of one picture, ``{term name: {region: statistic}}``."""
+
+
+def check_tiling(terms: Iterable[Term | PictureTerm], network: Any) -> LocalNetwork:
+    """Return the network; raise unless the terms can be evaluated by tiles.
+
+    Raises:
+        UserError: names the first term that cannot, and what can.
+    """
+    advice = "use --tile none, a smaller picture, or a statistic that is a sum over positions, such as gram or moments"
+    for term in terms:
+        if isinstance(term, PictureTerm):
+            continue
+        if callable(term.target):
+            raise UserError(
+                f"the term {term.name!r} cannot be computed by tiles, as a function makes its target: {advice}"
+            )
+        if term.target == "style" and not is_sum_over_positions(term.statistic):
+            statistic = getattr(term.statistic, "statistic", term.statistic)
+            raise UserError(
+                f"the term {term.name!r} cannot be computed by tiles, as its statistic {describe_function(statistic)} "
+                f"needs all positions at once: {advice}"
+            )
+        if term.shaping is not None:
+            raise UserError(
+                f"the term {term.name!r} cannot be computed by tiles with normalise-gradients, which needs the "
+                "gradient at all positions: use --no-normalise-gradients, or --tile none"
+            )
+    if not isinstance(network, LocalNetwork):
+        raise UserError(
+            f"{type(network).__name__} cannot be computed by tiles: give it methods stride(layer) and reach(layers)"
+        )
+    return network
+
+
+def measure_by_tiles(
+    network: LocalNetwork,
+    picture: Picture,
+    wanted: Mapping[Term, tuple[Region, ...]],
+    guides: Guides | None,
+    grid: Grid,
+) -> Measured:
+    """Return the statistics of terms in regions of a picture, as ``blending.measure`` does for the whole picture.
+
+    Statistics that are no sums over positions, as those of content terms, are taken of whole maps, which are put
+    together from the tiles.
+
+    Args:
+        network: the network whose features the terms see.
+        picture: [H, W, 3].
+        wanted: the regions in which the statistic of each term is asked for.
+        guides: position weights of the regions at the layers of the terms.
+        grid: the tiles of the picture, for all layers of the terms.
+    """
+    summed = {term: regions for term, regions in wanted.items() if is_sum_over_positions(term.statistic)}
+    others = {term: regions for term, regions in wanted.items() if term not in summed}
+    layers = tuple(dict.fromkeys(layer for term in summed for layer in term.layers))
+    collected = tuple(dict.fromkeys(layer for term in others for layer in term.layers if layer != "input"))
+    evaluation = _Evaluation(tuple(summed.items()), collected, grid)
+    if guides is not None:
+        blending.check_guide_shapes(guides, {layer: evaluation.shape(layer, network, whole=True) for layer in layers})
+    accumulated: Any = _accumulate(evaluation, picture, network, guides)
+    sums, parts = accumulated
+    whole: Features = {"input": picture, **parts}
+    return sums | {term.name: blending.measure(term, whole, None, regions) for term, regions in others.items()}
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """The static part of an evaluation.
+
+    Args:
+        summed: terms whose statistics are sums over positions, with their regions.
+        collected: layers whose whole maps are put together.
+        grid: the tiles.
+    """
+
+    summed: tuple[tuple[Term, tuple[Region, ...]], ...]
+    collected: tuple[str, ...]
+    grid: Grid
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are looked at, each once."""
+        return tuple(dict.fromkeys([layer for term, _ in self.summed for layer in term.layers] + [*self.collected]))
+
+    def measure(self, window: Array, network: LocalNetwork, guides: Guides | None, place: Array) -> tuple[Any, Any]:
+        """Return the parts of the sums that belong to one tile, and the maps of its window."""
+        features = network.features(window, self.layers)
+        sums: Measured = {}
+        for term, regions in self.summed:
+            with error_context(term):
+                maps = {layer: features[layer] for layer in term.layers}
+                weights = {layer: self.mask(layer, network, place).astype(jnp.float32) for layer in maps}
+                factors = self.count_ratios(term, maps, network)
+                sums[term.name] = {}
+                for region in regions:
+                    of_region = weights
+                    if region is not None and guides is not None:
+                        parts = {layer: self.crop(guides[layer][region], layer, network, place) for layer in maps}
+                        of_region = {layer: weights[layer] * parts[layer] for layer in maps}
+                    statistic = term.statistic(maps, weights=of_region)
+                    sums[term.name][region] = jax.tree.map(jnp.multiply, statistic, factors)
+        return sums, {layer: features[layer] for layer in self.collected}
+
+    def shape(self, layer: str, network: LocalNetwork, *, whole: bool) -> tuple[int, int]:
+        """Return the (height, width) of a layer's map, of the whole picture or of a window."""
+        stride = network.stride(layer)
+        height, width = ((cut.length if whole else cut.window) // stride for cut in (self.grid.rows, self.grid.columns))
+        return height, width
+
+    def mask(self, layer: str, network: LocalNetwork, place: Array) -> Bool[Array, "h w"]:
+        """Return which positions of a window's map belong to its tile."""
+        stride = network.stride(layer)
+        sides = []
+        for size, (start, first, end) in zip(self.shape(layer, network, whole=False), place, strict=True):
+            at = jnp.arange(size) + start // stride
+            sides.append((at >= first // stride) & (at < end // stride))
+        return sides[0][:, None] & sides[1]
+
+    def crop(self, whole: Array, layer: str, network: LocalNetwork, place: Array) -> Array:
+        """Return the part of a layer's whole map [h, w, …] that lies in a window."""
+        stride, shape = network.stride(layer), self.shape(layer, network, whole=False)
+        return _crop(whole, place[:, 0] // stride, shape)
+
+    def count_ratios(self, term: Term, maps: Features, network: LocalNetwork) -> PyTree:
+        """Return, for each leaf of a term's statistic, what it is divided by in a window over that in the picture."""
+        channels = tuple((layer, x.shape[-1]) for layer, x in maps.items())
+        ratios = {
+            layer: np.prod(self.shape(layer, network, whole=False)) / np.prod(self.shape(layer, network, whole=True))
+            for layer in maps
+        }
+        powers, structure = find_powers(term.statistic, channels)
+        leaves = [np.prod([ratios[layer] ** power for layer, power in leaf.items()]) for leaf in powers]
+        return jax.tree.unflatten(structure, [np.float32(leaf) for leaf in leaves])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _accumulate(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
+    """Return the sums over all tiles, and the whole maps, {layer: [h, w, c]}."""
+    table = jnp.asarray(evaluation.grid.table)
+
+    def measure(k: Any) -> Any:
+        window = _crop(picture, table[k, :, 0], evaluation.grid.window)
+        return evaluation.measure(window, network, guides, table[k])
+
+    def add_tile(k: Any, totals: Any) -> Any:
+        sums, maps = totals
+        more, parts = measure(k)
+        sums = jax.tree.map(jnp.add, sums, more)
+        for layer, part in parts.items():
+            start = table[k, :, 0] // network.stride(layer)
+            mask = evaluation.mask(layer, network, table[k])[..., None]
+            kept = jnp.where(mask, part, _crop(maps[layer], start, part.shape))
+            maps = maps | {layer: _put(maps[layer], kept, start)}
+        return sums, maps
+
+    sums, parts = jax.eval_shape(measure, 0)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+    maps = {
+        layer: jnp.zeros((*evaluation.shape(layer, network, whole=True), part.shape[-1]), part.dtype)
+        for layer, part in parts.items()
+    }
+    return lax.fori_loop(0, len(table), add_tile, (zeros, maps))
+
+
+def _accumulate_forward(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None):
+    return _accumulate(evaluation, picture, network, guides), (picture, network, guides)
+
+
+def _accumulate_backward(evaluation: _Evaluation, residuals: tuple[Array, Any, Any], cotangents: tuple[Any, Any]):
+    picture, network, guides = residuals
+    d_sums, d_maps = cotangents
+    table = jnp.asarray(evaluation.grid.table)
+
+    def add_tile(k: Any, gradient: Array) -> Array:
+        start = table[k, :, 0]
+        window = _crop(picture, start, evaluation.grid.window)
+        _, pull = jax.vjp(lambda window: evaluation.measure(window, network, guides, table[k]), window)
+        d_parts = {}
+        for layer, d_map in d_maps.items():
+            mask = evaluation.mask(layer, network, table[k])[..., None]
+            d_parts[layer] = jnp.where(mask, evaluation.crop(d_map, layer, network, table[k]), 0)
+        (d_window,) = pull((d_sums, d_parts))
+        return _put(gradient, _crop(gradient, start, window.shape) + d_window, start)
+
+    return lax.fori_loop(0, len(table), add_tile, jnp.zeros_like(picture)), None, None
+
+
+_accumulate.defvjp(_accumulate_forward, _accumulate_backward)
+
+
+def _crop(whole: Array, start: Any, shape: Sequence[int]) -> Array:
+    rest = whole.shape[2:]
+    return lax.dynamic_slice(whole, (start[0], start[1], *(0 for _ in rest)), (*shape[:2], *rest))
+
+
+def _put(whole: Array, part: Array, start: Any) -> Array:
+    return lax.dynamic_update_slice(whole, part, (start[0], start[1], *(0 for _ in whole.shape[2:])))
