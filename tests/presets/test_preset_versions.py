@@ -20,7 +20,7 @@ PINNED = {
     "gatys-controls": (3, "4cdb545efa5b11ad", "749a29f2077f5522"),
     "gatys-pytorch": (3, "88759310bea954b9", "749a29f2077f5522"),
     "keras-example": (2, "6d2f3273a47c123d", "aac93266f3dbf547"),
-    "li-wand": (3, "041852f14fca4040", "cb84c9d7c1f96878"),
+    "li-wand": (3, "e0c57119f9c9aec2", "cb84c9d7c1f96878"),
     "long-run": (2, "6b23f25968ef0fdb", "c41111a446988e6c"),
     "neural-style": (3, "019aece527527a95", "f2de47bf40dda75f"),
     "neural-style-pt": (3, "05d1def86ce21bc2", "f2de47bf40dda75f"),
