@@ -15,7 +15,7 @@ config = nstjax.Config(
     layers={"content": ("relu2_1",), "style": ("relu1_1", "relu2_1")},
     loss_weights={"content": 1.0, "style": 1.0, "tv": 0.1},
     steps=8,
-    size=32,
+    sizes=(32,),
 )
 
 def terms(config):

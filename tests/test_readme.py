@@ -95,10 +95,10 @@ def test_commands(command, capsys):
 
 def make_short(arguments):
     """Make a run or a sweep small, short, and no deeper than the weights at hand."""
-    arguments = [{"128": "20", "200,100": "1", "128,256,512": "16,32"}.get(word, word) for word in arguments]
+    arguments = [{"128:512": "20:32", "200,100": "1,1", "128,256,512": "16,32"}.get(word, word) for word in arguments]
     if "--sizes" not in arguments:
         arguments += ["--size", "32"]
-    if "--size-steps" not in arguments:
+    if "1,1" not in arguments:
         arguments += ["--steps", "2", "--snapshots", "2"]
     arguments += ["--weights", "vgg.safetensors"]
     if "--experiment" not in arguments:

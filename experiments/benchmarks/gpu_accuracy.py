@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     arguments = parser.parse_args()
     experiment = load("default").replace(
-        weights=arguments.weights, size=arguments.size, smallest_size=None, init_noise=0.3, convolution="direct"
+        weights=arguments.weights, sizes=arguments.size, init_noise=0.3, convolution="direct"
     )
     pictures = arguments.content, arguments.style
     expected = evaluate_on(jax.devices("cpu")[0], experiment.replace(precision="highest"), *pictures)

@@ -91,7 +91,7 @@ def read_parameters(source: str) -> Parameters:
 def prepare_pictures(content: str, style: str, size: int) -> Inputs:
     """Prepare both pictures with a long side of ``size``, and a start: the content with a tenth of noise mixed in."""
     layers = {"content": (DEEPEST,)}
-    return prepare(content, style, Config(layers=layers, size=size, enlarge=True, init_noise=0.1))
+    return prepare(content, style, Config(layers=layers, sizes=(size,), enlarge=True, init_noise=0.1))
 
 
 def write_task(path: Path, parameters: Parameters, inputs: Inputs, layers: recipe.Recipe) -> None:

@@ -43,7 +43,7 @@ def time_steps(chunk: Callable[..., Any], state: Any, problem: Any, steps: int) 
 def load_experiment(weights: str, size: int, layers: str) -> Experiment:
     """Load the ``default`` preset with given weights and layers (``term=layer,layer;term=layer``)."""
     layers_of = {part.split("=")[0]: tuple(part.split("=")[1].split(",")) for part in layers.split(";")}
-    return load("default").replace(weights=weights, size=size, smallest_size=None, layers=layers_of)
+    return load("default").replace(weights=weights, sizes=size, layers=layers_of)
 
 
 def measure_rows(

@@ -89,7 +89,7 @@ def crop_square(picture: np.ndarray) -> np.ndarray:
 
 def write_networks(pair: Pair, real: weights.Weights, folder: Path, size: int, names: list[str]) -> dict[str, str]:
     """Write the weights of the networks, down to the deepest layer of all recipes; return {network: file}."""
-    inputs = prepare(pair.content, pair.style, Config(size=size))
+    inputs = prepare(pair.content, pair.style, Config(sizes=(size,)))
     files = {}
     for name in names:
         files[name] = str(folder / f"{pair.name}, {name}.safetensors")
@@ -113,7 +113,7 @@ def load_recipe(name: str, file: str, size: int) -> Experiment:
 def measure_times(experiment: Experiment, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Return a recipe's (steps, seconds per step), at each of its sizes."""
     config = experiment.config
-    probe = experiment.replace(size_steps=(PROBE,) * len(config.every_size), snapshots=(), log_every=1)
+    probe = experiment.replace(steps=(PROBE,) * len(config.every_size), snapshots=(), log_every=1)
     result = stylize.stylize(pair.content, pair.style, experiment=probe, listener=Listener())
     times = result.metrics["seconds_per_step"]
     steps = np.diff([0, *config.size_ends])
@@ -144,7 +144,7 @@ def run_and_score(
     """Run a recipe, and score its picture at each of PARTS."""
     snapshots = {round(part * sum(steps)) for part in PARTS[:-1]} - {0, sum(steps)}
     begun = time.perf_counter()
-    shortened = experiment.replace(size_steps=steps, snapshots=tuple(snapshots), log_every=1)
+    shortened = experiment.replace(steps=steps, snapshots=tuple(snapshots), log_every=1)
     result = stylize.stylize(pair.content, pair.style, experiment=shortened, out=out, listener=Listener())
     seconds = time.perf_counter() - begun
     end_times = np.cumsum(result.metrics["seconds_per_step"])
@@ -166,7 +166,7 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
     steps: dict[tuple[Any, ...], tuple[int, ...]] = {}
     for pair in make_pairs(arguments.content, arguments.style):
         files = write_networks(pair, real, folder, arguments.size, arguments.networks)
-        pictures = prepare(pair.content, pair.style, Config(size=arguments.size))
+        pictures = prepare(pair.content, pair.style, Config(sizes=(arguments.size,)))
         scorer = metrics.Scorer(build(real, precision="highest"), pictures.content, pictures.style)
         for name, picture in (("content", pictures.content), ("style", pictures.style)):
             images.save(folder / f"{pair.name}, {name}.png", picture)
@@ -178,7 +178,7 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
             out = folder / "runs" / f"{pair.name}, {network}, {experiment.name}"
             shutil.rmtree(out, ignore_errors=True)  # left by an interrupted comparison
             layers = [parse_layer(name).step for name in experiment.config.layers.get("style", ()) if name != "input"]
-            line = {**key, "layers": layers, "own_steps": experiment.config.steps}
+            line = {**key, "layers": layers, "own_steps": experiment.config.total_steps}
             try:
                 inputs = prepare(pair.content, pair.style, experiment.config)
                 work = (recipe, network, inputs.content.shape, inputs.style.shape)

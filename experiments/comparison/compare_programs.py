@@ -86,19 +86,13 @@ def make_task(preset: str, case: Case, network: weights.Weights) -> Task:
 
 def run_preset(preset: str, case: Case, task: Task, file: Path, start: np.ndarray | None, **settings: Any) -> Run:
     """Run a preset on the pictures of a task, from a start if one is given."""
-    steps = case.preset_steps
-    sizes: dict[str, Any] = {"sizes": case.sizes, "size_steps": steps}
-    if case.pixels:
-        sizes = {"steps": steps[0]}
-    elif len(case.sizes) == 1:
-        sizes = {"size": case.sizes[0], "steps": steps[0]}
-    elif "size" in case.settings:
-        sizes = {"size_steps": steps}
+    sizes = {} if case.pixels else {"sizes": case.sizes}
     if start is not None:
         settings = {"init": start, "init_deviation": 0.0, **settings}
-    changes = {**case.settings, **sizes, "weights": str(file), "log_every": 1, "snapshots": (), **settings}
+    settings = {**sizes, "steps": case.preset_steps, **case.settings, "snapshots": (), **settings}
     pictures = task.content, task.style
-    result = stylize.stylize(*pictures, experiment=preset, **changes, snapshot_every=None, listener=Listener())
+    changes = {"weights": str(file), "log_every": 1, "snapshot_every": None, **settings}
+    result = stylize.stylize(*pictures, experiment=preset, **changes, listener=Listener())
     return Run([float(value) for value in result.metrics["total"]], start, result.picture)
 
 

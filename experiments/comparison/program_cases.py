@@ -14,7 +14,7 @@ class Case:
         content: aspect of the content, height and width.
         style: aspect of the style.
         pixels: long sides of the content and the style as they are given, for presets that keep them.
-        settings: settings of the preset that are neither sizes nor steps.
+        settings: further settings of the preset, and sizes if it has a range of them.
         chaotic: whether roundings grow to differences of several percent on the way, as in L-BFGS without a line
             search and in one that stops elsewhere.
         sees_last: whether the program's result is the picture that its last evaluation sees, so that the preset makes
@@ -60,7 +60,7 @@ class Purpose:
 CASES = {
     "strotss": Case((64, 128), (20, 10), draws=True),
     "nnst": Case((64, 128), (60, 40), leaves_out=frozenset({"corners"})),
-    "style-transfer-pytorch": Case((64, 91), (60, 20), settings={"smallest_size": 64, "size": 91}),
+    "style-transfer-pytorch": Case((64, 91), (60, 20), settings={"sizes": "64:91"}),
     "neural-style-pt": Case((128,), (60,), chaotic=True, sees_last=True),
     "gatys-pytorch": Case((48, 96), (60, 20), chaotic=True),
     "tensorflow-tutorial": Case((128,), (60,)),

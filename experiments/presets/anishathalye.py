@@ -24,7 +24,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 5.0, "style": 500.0, "tv": 100.0},
-    size=None,
+    sizes=(),
     size_by="width",
     enlarge=True,
     resampling="bicubic",

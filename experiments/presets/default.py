@@ -16,10 +16,8 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1"),
     },
     loss_weights={"content": 0.4, "style": 1.0, "tv": 0.2, "range": 5.0},
-    size=384,
-    smallest_size=128,
-    size_ratio=2.0,
-    size_steps=(100, 80),
+    sizes="128:384:2",
+    steps=(100, 80),
     match_colour="content",
     parameterisation="fourier",
     learning_rate=0.06,
@@ -29,7 +27,7 @@ config = nstjax.Config(
 )
 
 # Judged by eye: a self-taught network needs a stronger content term.
-flavours = {"self-taught": {"loss_weights": {"content": 0.5}, "smallest_size": None}}
+flavours = {"self-taught": {"loss_weights": {"content": 0.5}, "sizes": (384,)}}
 
 version = 3
 

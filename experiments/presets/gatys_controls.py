@@ -21,9 +21,7 @@ import nstjax
 
 gatys = nstjax.load("gatys-pytorch")
 
-config = gatys.config.replace(
-    sizes=(512, 1024), size_by="area", size_steps=(499, 199), enlarge=False, resampling="gaussian"
-)
+config = gatys.config.replace(sizes=(512, 1024), size_by="area", steps=(499, 199), enlarge=False, resampling="gaussian")
 
 flavour, flavours = gatys.flavour, gatys.flavours
 

@@ -23,7 +23,7 @@ config = nstjax.Config(
         "style": ("input", "block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 2.5e-8, "style": 1e-6, "tv": 1e-6},
-    size=400,
+    sizes=(400,),
     size_by="height",
     enlarge=True,
     resampling="nearest",

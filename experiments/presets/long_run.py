@@ -27,7 +27,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 1.0, "style": 1e4, "tv": 10.0},
-    size=512,
+    sizes=(512,),
     steps=30_000,
     learning_rate=0.001,
     snapshots=(3_000, 9_000, 17_000, 23_000, 30_000),

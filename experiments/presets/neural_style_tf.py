@@ -29,7 +29,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 5.0, "style": 1e4, "tv": 1e-3},
-    size=512,
+    sizes=(512,),
     resampling="area",
     pooling="average",
     optimiser="lbfgs",

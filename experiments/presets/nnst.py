@@ -40,10 +40,8 @@ config = nstjax.Config(
         )
     },
     loss_weights={"style": 1.0},
-    size=512,
-    smallest_size=64,
-    size_ratio=2.0,
-    size_steps=(200,),
+    sizes="64:512:2",
+    steps=(200,),
     enlarge=True,
     resampling="bilinear-aliased",
     parameterisation="laplacian",

@@ -19,7 +19,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 1.0, "style": 1e3},
-    size=500,
+    sizes=(500,),
     size_by="short",
     enlarge=True,
     resampling="bilinear",

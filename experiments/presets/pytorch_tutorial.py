@@ -25,7 +25,7 @@ config = nstjax.Config(
         "style": ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"),
     },
     loss_weights={"content": 1.0, "style": 1e6},
-    size=512,
+    sizes=(512,),
     size_by="short",
     enlarge=True,
     resampling="bilinear",

@@ -28,7 +28,7 @@ config = nstjax.Config(
         )
     },
     loss_weights={"style": 1.0},
-    size=None,
+    sizes=(),
     pooling="average",
     padding="reflect",
     init="style-mean",

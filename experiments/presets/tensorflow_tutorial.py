@@ -19,7 +19,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1"),
     },
     loss_weights={"content": 1e4, "style": 1e-2, "tv": 30.0},
-    size=512,
+    sizes=(512,),
     enlarge=True,
     resampling="bilinear-aliased",
     learning_rate=0.02,

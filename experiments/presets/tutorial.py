@@ -20,7 +20,7 @@ config = nstjax.Config(
         "style": ("block1_conv1", "block3_conv1", "block5_conv1"),
     },
     loss_weights={"content": 10.0, "style": 1000.0},
-    size=512,
+    sizes=(512,),
     steps=50,
     learning_rate=0.7 / 255,
     epsilon=1e-7 * 255,

@@ -30,7 +30,7 @@ CONTROLS = [
     ("a style per region", f"--blend {GLASS} --content-mask {MASK} --style-masks white black"),
     ("smaller strokes", "--style-scale 0.5"),
     ("larger strokes", "--style-scale 1.6"),
-    ("coarse to fine", "--smallest-size 128 --size-ratio 1.4142 --size-steps 60,30"),
+    ("coarse to fine", "--sizes 128:256 --steps 60,30"),
     ("luminance alone", "--luminance --match-colour none"),
     ("colours kept, OkLab", "--keep-colours oklab"),
     ("style recoloured", "--match-colour style --colour-map histogram"),
@@ -42,7 +42,7 @@ CONTROLS = [
     ("more of the style", "--style-weight 5"),
     (
         "Wasserstein-2 style",
-        "--preset style-transfer-pytorch --size-steps 60,40 "
+        "--preset style-transfer-pytorch --steps 60,40 "
         "--layers 'content=relu4_1;style=relu1_1,relu2_1,relu3_1,relu4_1'",
     ),
 ]
@@ -100,16 +100,22 @@ def main() -> None:
     images.save(out / GLASS, draw_glass())
     images.save(out / MASK, draw_mask(*portrait.shape[:2]))
     learnt = out / "weights.safetensors"
-    inputs = prepare(CONTENT, [STYLE, str(out / GLASS)], Config(size=arguments.size))
+    inputs = prepare(CONTENT, [STYLE, str(out / GLASS)], Config(sizes=(arguments.size,)))
     weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0))
     results = [("content", inputs.content), *zip(("style", "second style"), inputs.styles, strict=True)]
     results.append(("regions", images.read(out / MASK).rgb))
     lines = ["# Each control at work", "", "![Small pictures in a grid, each under its name](controls.jpg)", ""]
-    lines += [f"`nstjax run {CONTENT} {STYLE} --size {arguments.size}` with", "", "| picture | options |", "|---|---|"]
+    lines += [
+        f"`nstjax run {CONTENT} {STYLE} --size {arguments.size}` (if no `--sizes` takes its place) with",
+        "",
+        "| picture | options |",
+        "|---|---|",
+    ]
     for name, options in CONTROLS:
         folder = out / name.replace(" ", "-").replace(",", "")
         words = [str(out / word) if word in (GLASS, MASK) else word for word in shlex.split(options)]
-        command = ["run", CONTENT, STYLE, "--size", str(arguments.size), "--weights", str(learnt), *words]
+        size = [] if "--sizes" in words else ["--size", str(arguments.size)]
+        command = ["run", CONTENT, STYLE, *size, "--weights", str(learnt), *words]
         code = nstjax.cli.main([*command, "--out", str(folder), "--quiet"])
         if code:
             raise SystemExit(code)

@@ -141,7 +141,7 @@ def measure_gradients(
 
 def draw_sheet(out: Path, size: int, steps: int) -> None:
     """Run each preset that has loss weights for torchvision's flavour, without and with them, and draw the results."""
-    inputs = prepare(CONTENT, STYLE, Config(size=size))
+    inputs = prepare(CONTENT, STYLE, Config(sizes=(size,)))
     learnt = out / "self-taught.safetensors"
     if not learnt.exists():
         weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0, deepest="block5_conv3"))
@@ -169,7 +169,7 @@ def shorten(experiment: Experiment, steps: int) -> Experiment:
     """Return the experiment with at most so many steps, in proportion at each of its sizes, and without snapshots."""
     counts = np.diff([0, *experiment.config.size_ends])
     counts = np.ceil(counts * min(1, steps / counts.sum())).astype(int)
-    return experiment.replace(size_steps=tuple(counts.tolist()), snapshots=(), snapshot_every=None)
+    return experiment.replace(steps=tuple(counts.tolist()), snapshots=(), snapshot_every=None)
 
 
 def draw_picture(experiment: Experiment, file: Path) -> Path | None:
@@ -194,8 +194,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80, help="most steps of a picture (default: 80)")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     arguments = parser.parse_args()
-    pictures = [prepare(path, STYLE, Config(size=256)).content for path in arguments.picture]
-    inputs = prepare(CONTENT, STYLE, Config(size=256))
+    pictures = [prepare(path, STYLE, Config(sizes=(256,))).content for path in arguments.picture]
+    inputs = prepare(CONTENT, STYLE, Config(sizes=(256,)))
     caffe = weights.read(Path(arguments.caffe))
     reached = VGG19.convolutions_to(caffe.deepest)
     layers = [layer for layer in VGG16.convolutions if layer in reached]

@@ -63,17 +63,17 @@ class Kind:
             steps: number of steps of the study.
         """
         at_each_size = max(20, round(self.steps * steps))
-        options = self.options.format(smallest=size // 2).split()
+        options = self.options.format(size=size, smallest=size // 2).split()
         parts = {"checkpoint": 40, "snapshot": 20, "log": 80}
         intervals = [
             text for name, part in parts.items() for text in (f"--{name}-every", str(at_each_size // part or 1))
         ]
-        return [self.command, *options, "--size", str(size), "--size-steps", str(at_each_size), *intervals]
+        return [self.command, *options, "--steps", f"{at_each_size},", *intervals]
 
 
-_COARSE_TO_FINE = "--preset default --smallest-size {smallest} --size-ratio 1.41"
-_LONG = "--preset long-run --snapshots none"
-_SWEEP = "--preset default --smallest-size {smallest} --style-weight 0.3 1 3 --init noise --group-size 2"
+_COARSE_TO_FINE = "--preset default --sizes {smallest}:{size}:1.41"
+_LONG = "--preset long-run --size {size} --snapshots none"
+_SWEEP = "--preset default --sizes {smallest}:{size}:2 --style-weight 0.3 1 3 --init noise --group-size 2"
 
 KINDS = {
     "one size": Kind("run", _LONG, 1.0, RUN),

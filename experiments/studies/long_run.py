@@ -46,7 +46,7 @@ def main() -> None:
         values = read_terms(result, arguments.sweep_steps)
         print(f"| {weight:.0e} | {values['style']:.4g} | {values['content']:.4g} | {values['tv']:.4g} |", flush=True)
 
-    print(f"\none run of {config.steps} steps:\n\n| step | style | content | tv |\n|---|---|---|---|")
+    print(f"\none run of {config.total_steps} steps:\n\n| step | style | content | tv |\n|---|---|---|---|")
     result = nstjax.stylize(arguments.content, arguments.style, out=arguments.out, **common)
     for step in config.snapshots:
         values = read_terms(result, step)

@@ -64,8 +64,7 @@ def main() -> None:
     layers = {part.split("=")[0]: tuple(part.split("=")[1].split(",")) for part in arguments.layers.split(";")}
     experiment = load("default").replace(
         weights=arguments.weights,
-        size=arguments.size,
-        smallest_size=None,
+        sizes=arguments.size,
         steps=arguments.steps,
         layers=layers,
         init_noise=0.05,

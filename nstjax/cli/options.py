@@ -40,6 +40,8 @@ def add(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
         groups[title].add_argument("--" + field.name.replace("_", "-"), **_make_option(field), **nargs)
         if field.name == "loss_weights":
             _add_weights(groups[title], more)
+        if field.name == "sizes":
+            _add_size(groups[title])
 
 
 def _add_weights(group: Any, more: dict[str, Any]) -> None:
@@ -52,6 +54,12 @@ def _add_weights(group: Any, more: dict[str, Any]) -> None:
     if more:
         help = "Several weights of any terms, such as tv=0.1,1 content=1,2 (default: none)"
         group.add_argument("--vary", type=_parse_axis, nargs="+", default=[], metavar="TERM=W,W,…", help=help)
+
+
+def _add_size(group: Any) -> None:
+    """Add the short option for the size of the result."""
+    help = "Size of the result: the sizes change in proportion, and a range ends there (default: that of --sizes)"
+    group.add_argument("--size", type=_parse_optional, default=argparse.SUPPRESS, metavar="N", help=help)
 
 
 def _make_option(field: dataclasses.Field) -> dict[str, Any]:
@@ -70,13 +78,16 @@ def _describe_default(field: dataclasses.Field) -> str:
         return ""
     if isinstance(default, bool):
         return f" (default: {'on' if default else 'off'})"
+    if isinstance(default, tuple):
+        return f" (default: {','.join(map(str, default))})"
     return f" (default: {default:.4g})" if isinstance(default, float) else f" (default: {default})"
 
 
 def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were given, for ``Config.replace``."""
     given = {name: _unwrap(value) for name, value in vars(arguments).items() if not _is_several(value)}
-    changes = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
+    names = [*(field.name for field in dataclasses.fields(Config)), "size"]
+    changes = {name: given[name] for name in names if name in given}
     weights = {term: given[f"{term}_weight"] for term in _SHORTHANDS if f"{term}_weight" in given}
     if weights:
         changes["loss_weights"] = {**changes.get("loss_weights", {}), **weights}
@@ -116,6 +127,8 @@ def _choose_parser(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]
         return lambda text: {term: _parse_number(value) for term, value in _split_pairs(text, ",").items()}, "TERM=W,…"
     if field.name == "layers":
         return lambda text: {t: tuple(v.split(",")) for t, v in _split_pairs(text, ";").items()}, "TERM=LAYER,…;…"
+    if field.metadata["convert"]:
+        return str, {"sizes": "N,…|N:N", "steps": "N|N,…"}[field.name]
     if field.type == tuple[int, ...]:
         return lambda text: _parse_several(text, _parse_whole), "N,…"
     if field.type == tuple[float, ...]:
@@ -125,7 +138,7 @@ def _choose_parser(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]
     if field.type is int or (list_choices(field) and isinstance(field.default, int)):
         return _parse_whole, "N"
     if field.type == int | None:
-        return lambda text: None if text == "none" else _parse_whole(text), "N"
+        return _parse_optional, "N"
     return str, "NAME" if list_choices(field) else "NAME|FILE"
 
 
@@ -145,6 +158,10 @@ def _parse_number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a number, not {text!r}") from None
+
+
+def _parse_optional(text: str) -> int | None:
+    return None if text == "none" else _parse_whole(text)
 
 
 def _parse_whole(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment, load, presets
+from nstjax.experiment.sizes import format_steps
 
 
 def add(commands: Any) -> None:
@@ -43,10 +44,7 @@ def describe(experiment: Experiment) -> Iterator[str]:
 def format_options(config: Config) -> list[str]:
     """Return the options of ``nstjax run`` that turn the default settings into these."""
     default = Config()
-    implied = {"size"} if config.sizes else set()
-    implied |= {"steps"} if config.size_steps else set()
-    names = [field.name for field in dataclasses.fields(config) if field.name not in implied]
-    values = {name: getattr(config, name) for name in names}
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return [format_option(name, value) for name, value in values.items() if value != getattr(default, name)]
 
 
@@ -55,7 +53,7 @@ def format_option(name: str, value: Any) -> str:
     option = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{option}" if value else f"--no-{option}"
-    return f"--{option} {shlex.quote(_format_value(value))}"
+    return f"--{option} {shlex.quote(format_steps(value) if name == 'steps' else _format_value(value))}"
 
 
 def _format_value(value: Any) -> str:

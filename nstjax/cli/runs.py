@@ -227,12 +227,14 @@ def _check_resume(arguments: argparse.Namespace) -> None:
 
 def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:
     """Print where the result is, and how to continue a run that was stopped; return the exit code."""
+    from nstjax.experiment.record import count_steps
+
     assert result.folder is not None
     if arguments.save:
         result.save(arguments.save)
     print(f"picture: {arguments.save or result.folder / 'output.png'}")
     print(f"run: {result.folder}")
-    steps = result.record["config"]["steps"]
+    steps = count_steps(result.record)
     if result.steps < steps and terminal.signal is not None:
         message = f"stopped after {result.steps:,} of {steps:,} steps"
         shared.print_line(f"{message}; to go on: nstjax resume {shlex.quote(str(result.folder))}")

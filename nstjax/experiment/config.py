@@ -7,13 +7,13 @@ names, no arrays and no functions. This module imports no array library, so a mi
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from nstjax.errors import UserError
 from nstjax.experiment.settings import check_together, setting, to_setting
+from nstjax.experiment.sizes import change_steps, list_sizes, scale_sizes, share_steps, to_size, to_sizes, to_steps
 from nstjax.network.architecture import find_smallest_side, parse_layer
 
 # Each declares a setting in the group of this title, under which `nstjax run --help` shows it.
@@ -52,21 +52,15 @@ class Config:
         None, "Size of the style picture in pixels, or 'none' (default: none, --style-scale decides)", least=1
     )
 
-    size: int | None = _size(
-        512, "Size of the result in pixels, as --size-by measures it; 'none' keeps the content picture's size", least=1
+    sizes: tuple[int, ...] | str = _size(
+        (512,),
+        "Sizes in pixels, as --size-by measures them, from coarse to fine: 512, or 128,256,512, or a range, 128:512, "
+        "each of whose sizes is sqrt(2) times the one before, or, as in 128:512:2, another multiple of it; "
+        "'none' keeps the content picture's size",
+        convert=to_sizes,
     )
     size_by: Literal["long", "short", "height", "width", "area"] = _size(
         "long", "Side that a size measures: long, short, height, width, or area (the square root of the area)"
-    )
-    sizes: tuple[int, ...] = _size(
-        (), "Sizes from coarse to fine, such as 128,256,512, instead of --size; or 'none' (default: none)", least=1
-    )
-    smallest_size: int | None = _size(
-        None, "First of several sizes, which grow up to --size; 'none' for a single size (default: none)", least=1
-    )
-    size_ratio: float = _size(math.sqrt(2), "Ratio of successive sizes from --smallest-size to --size", least=1.01)
-    size_steps: tuple[int, ...] = _size(
-        (), "Steps at each size, such as 200,100; the last number repeats (default: equal shares of --steps)", least=0
     )
     enlarge: bool = _size(False, "Enlarge pictures that are smaller than their size")
     smaller_from: Literal["largest", "original"] = _size("largest", "Make smaller pictures from: largest or original")
@@ -110,7 +104,11 @@ class Config:
     clamp: bool = _start(False, "Clip the picture to [0, 1] after each step (pixels only)")
     seed: int = _start(0, "Seed of all random numbers", least=0, most=2**63 - 1)
 
-    steps: int = _optimiser(500, "Number of steps, of all sizes together", least=0)
+    steps: int | tuple[int, ...] = _optimiser(
+        500,
+        "Number of steps of all sizes together; or at each size, as in 200,100, where the last number repeats",
+        convert=to_steps,
+    )
     optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")
     learning_rate: float = _optimiser(
         0.02, "Learning rate, for pixels on the [0, 1] scale; L-BFGS has --step-length instead", least=0
@@ -184,27 +182,7 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, to_setting(field, getattr(self, field.name)))
         object.__setattr__(self, "snapshots", tuple(sorted(set(self.snapshots))))
-        self._settle_sizes()
         check_together(self)
-
-    def _settle_sizes(self) -> None:
-        """Set ``size`` to the last of several sizes, and ``steps`` to the sum of the steps at each."""
-        if self.sizes:
-            if self.smallest_size is not None:
-                raise UserError("sizes and smallest-size exclude each other: both say which size is the first")
-            if list(self.sizes) != sorted(self.sizes):
-                raise UserError(f"sizes must go from coarse to fine, not {[*self.sizes]}")
-            object.__setattr__(self, "size", self.sizes[-1])
-        if self.smallest_size is not None and (self.size is None or self.smallest_size > self.size):
-            raise UserError(f"smallest-size {self.smallest_size} needs a size that is no smaller, not {self.size}")
-        if self.size_steps:
-            if len(self.size_steps) > len(self.every_size):
-                raise UserError(
-                    f"size-steps gives steps for {len(self.size_steps)} sizes, but there are {len(self.every_size)}"
-                )
-            object.__setattr__(self, "steps", self.size_ends[-1])
-        if self.shard_picture and len(self.every_size) > 1:
-            raise UserError(f"shard-picture takes one size, not {[*self.every_size]}: add --sizes {self.size}")
 
     @property
     def takes_fixed_steps(self) -> bool:
@@ -219,39 +197,49 @@ class Config:
 
     @property
     def every_size(self) -> tuple[int | None, ...]:
-        """The sizes that a run goes through, from coarse to fine."""
-        if self.sizes:
-            return self.sizes
-        if self.smallest_size is None or self.size is None:
-            return (self.size,)
-        size, smallest = self.size, self.smallest_size
-        downwards = (round(size / self.size_ratio**power) for power in itertools.count())
-        return tuple(itertools.takewhile(lambda smaller: smaller >= smallest, downwards))[::-1]
+        """The sizes that a run goes through, from coarse to fine; None is the content picture's."""
+        return list_sizes(self.sizes)
+
+    @property
+    def size(self) -> int | None:
+        """The size of the result; None for the content picture's."""
+        return self.every_size[-1]
+
+    @property
+    def steps_by_size(self) -> tuple[int, ...]:
+        """The number of steps at each size."""
+        return share_steps(self.steps, len(self.every_size))
 
     @property
     def size_ends(self) -> tuple[int, ...]:
         """The number of steps made when each size ends."""
-        count = len(self.every_size)
-        steps = self.size_steps or (self.steps // count,) * count
-        steps += steps[-1:] * (count - len(steps))
-        ends = tuple(itertools.accumulate(steps))
-        return ends if self.size_steps else (*ends[:-1], self.steps)
+        return tuple(itertools.accumulate(self.steps_by_size))
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps of all sizes together."""
+        return sum(self.steps_by_size)
 
     def replace(self, **settings: Any) -> "Config":
         """Return a copy with some settings replaced; mappings are merged into the present ones.
+
+        Args:
+            settings: the new values. ``size`` is short for ``sizes``: the sizes change in proportion to the last, and a
+                range ends there. A number of steps is shared in the present proportions, if the settings have steps
+                for each size. Snapshots that a shorter run does not reach are left out.
 
         Raises:
             UserError: no such setting, a term that the experiment does not have, or a bad value.
         """
         known = {field.name: field for field in dataclasses.fields(self)}
         for name in settings:
-            if name not in known:
-                raise UserError(f"no setting {name!r}: expected one of {', '.join(sorted(known))}")
+            if name not in (*known, "size"):
+                raise UserError(f"no setting {name!r}: expected one of {', '.join(sorted([*known, 'size']))}")
+        if "size" in settings:
+            if "sizes" in settings:
+                raise UserError("size and sizes exclude each other: the last of sizes is the size of the result")
+            settings["sizes"] = scale_sizes(self.sizes, to_size(settings.pop("size")))
         settings = {name: to_setting(known[name], value) for name, value in settings.items()}
-        if "steps" in settings and settings.get("size_steps"):
-            raise UserError("steps (in all) and size-steps (at each size) exclude each other: give one of them")
-        if "size" in settings and settings.get("sizes"):
-            raise UserError("size and sizes exclude each other: the last of sizes is the size of the result")
         for name, value in settings.items():
             present = getattr(self, name)
             if isinstance(present, Mapping):
@@ -259,27 +247,11 @@ class Config:
                     if term not in present:
                         raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(present) or 'none'}")
                 settings[name] = {**present, **value}
-        # sizes and smallest_size exclude each other: the one given replaces the other.
-        if settings.get("smallest_size") is not None and self.sizes:
-            settings.setdefault("sizes", ())
-        if settings.get("sizes") and self.smallest_size is not None:
-            settings.setdefault("smallest_size", None)
-        if self.sizes and "size" in settings and "sizes" not in settings:
-            # A run of another size goes through the same number of sizes.
-            size = settings["size"]
-            settings["sizes"] = tuple(round(size * old / self.sizes[-1]) for old in self.sizes) if size else ()
-        if self.smallest_size and "size" in settings and "smallest_size" not in settings:
-            size = settings["size"]
-            settings["smallest_size"] = min(self.smallest_size, size) if size else None
-        if "steps" in settings and "size_steps" not in settings:
-            settings["size_steps"] = ()
-        if "steps" in settings and "snapshots" not in settings:
-            # A shortened run keeps the snapshots that it reaches.
-            settings["snapshots"] = tuple(step for step in self.snapshots if step <= settings["steps"])
-        if self.size_steps and "size_steps" not in settings:
-            sizes = dataclasses.replace(self, **settings, size_steps=()).every_size
-            # The first entry belongs to the first size: with fewer sizes, the last entries go.
-            settings["size_steps"] = self.size_steps[: len(sizes)]
+        count = len(list_sizes(settings.get("sizes", self.sizes)))
+        settings["steps"] = change_steps(self.steps, settings.get("steps"), count)
+        if "snapshots" not in settings:
+            total = sum(share_steps(settings["steps"], count))
+            settings["snapshots"] = tuple(step for step in self.snapshots if step <= total)
         return dataclasses.replace(self, **settings)
 
     def is_snapshot(self, step: int) -> bool:
@@ -290,7 +262,7 @@ class Config:
     def is_logged(self, step: int) -> bool:
         """Return whether the losses before the update of this step are logged; ``log_every`` must be set."""
         assert self.log_every is not None
-        return step % self.log_every == 0 or step == self.steps - 1
+        return step % self.log_every == 0 or step == self.total_steps - 1
 
     @property
     def every_layer(self) -> tuple[str, ...]:

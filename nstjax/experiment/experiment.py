@@ -89,9 +89,15 @@ class Experiment:
 
     def config_for(self, flavour: str) -> Config:
         """Return the settings for weights of a flavour; changes by ``replace`` take precedence over the flavour's."""
-        config = self.config.replace(**self.flavours.get(flavour, {}))
-        for settings in self.changes:
-            config = config.replace(**settings)
+        settings = dict(self.flavours.get(flavour, {}))
+        if not settings:
+            return self.config
+        if any("sizes" in change for change in self.changes):
+            # Fewer sizes on the way to those that were asked for would take the steps of the others with them.
+            settings = {name: value for name, value in settings.items() if name not in ("size", "sizes")}
+        config = self.config.replace(**settings)
+        for change in self.changes:
+            config = config.replace(**change)
         return config
 
     @property

@@ -19,7 +19,7 @@ from nstjax.system.plain_data import convert, parse_json
 
 RunRecord: TypeAlias = dict[str, Any]
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the record's format. A record of another one is refused: the nstjax that wrote it resumes its run."""
 
 
@@ -210,33 +210,39 @@ def parse_config(record: RunRecord) -> Config:
         raise UserError(f"the run has a setting that it cannot have: {error}") from None
     if unset := [name for name in ("horizon", "log_every", "pooling", "padding") if getattr(config, name) is None]:
         raise UserError(f"the run has a setting that it cannot have: {unset[0]} is null")
+    if isinstance(config.sizes, str) or config.steps != config.steps_by_size:
+        raise UserError(
+            "the run has a setting that it cannot have: sizes and steps must be lists, with steps for each size"
+        )
     return config
 
 
+def count_steps(record: RunRecord) -> int:
+    """Return the number of steps of the run, of all sizes together."""
+    return sum(record["config"]["steps"])
+
+
 def extend(record: RunRecord, steps: int) -> RunRecord:
-    """Return the record with more steps and nothing else changed: a schedule still ends at its original step.
+    """Return the record with more steps at the last size; a schedule still ends at its original step.
 
     Raises:
         UserError: fewer steps than the record has.
     """
-    present = record["config"]["steps"]
+    present = count_steps(record)
     if steps < present:
         raise UserError(f"a run can be extended, not cut: it has {present:,} steps, and --steps asks for {steps:,}")
     longer = copy.deepcopy(record)
-    longer["config"]["steps"] = steps
-    if size_steps := longer["config"]["size_steps"]:
-        size_steps[-1] += steps - present
+    longer["config"]["steps"][-1] += steps - present
     return seal(longer)
 
 
 def identity(record: RunRecord) -> str:
     """Return a checksum of everything that a state depends on.
 
-    The total number of steps and the other members of a sweep are left out.
+    The number of steps at the last size and the other members of a sweep are left out.
     """
     config = record["config"]
-    open_ended = {"steps": None, "size_steps": config["size_steps"][:-1]}
-    return digest({**record, "config": {**config, **open_ended}, "sweep": None})
+    return digest({**record, "config": {**config, "steps": config["steps"][:-1]}, "sweep": None})
 
 
 def to_plain_data(config: Config) -> dict[str, Any]:

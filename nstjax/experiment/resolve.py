@@ -1,7 +1,6 @@
 """Resolution of a run: a config and its pictures -> the run with every open choice made, and its record."""
 
 import dataclasses
-import itertools
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from nstjax.experiment.experiment import Experiment
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
 from nstjax.experiment.notices import warn_about_areas
 from nstjax.experiment.record import RunRecord
+from nstjax.experiment.sizes import share_steps
 from nstjax.experiment.terms import make_objective
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
@@ -88,7 +88,7 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
         raise UserError(f"{weights.reference}: {error}; {advice}") from error
     levels = resize_to_each_size(inputs, config)
     warn_about_areas(objective, levels, listener)
-    config = _drop_equal_sizes(config, levels, listener)
+    config = _settle_sizes(config, levels, listener)
     config = dataclasses.replace(config, convolution=_choose_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
@@ -98,13 +98,9 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
         weights=weights.reference or SELF_TAUGHT,
         pooling=network.pooling,
         padding=network.padding,
-        horizon=config.horizon or max(config.steps, 1),
-        log_every=config.log_every or max(config.steps // 20, 1),
+        horizon=config.horizon or max(config.total_steps, 1),
+        log_every=config.log_every or max(config.total_steps // 20, 1),
     )
-    if len(config.every_size) > 1:
-        # Fixed here, so that a run can be extended: additional steps are made at the last size.
-        ends = (0, *config.size_ends)
-        config = dataclasses.replace(config, size_steps=tuple(b - a for a, b in itertools.pairwise(ends)))
     method = _make_method(objective, config, inputs)
     return Resolved(config, method, network, choice, _make_record(experiment, config, inputs, choice))
 
@@ -184,24 +180,25 @@ def _choose_convolution(config: Config, inputs: Inputs) -> str:
         return config.convolution
     height, width, _ = inputs.content.shape
     possible = jax.default_backend() == "cpu" and config.dtype == "float32" and not config.shard_picture
-    return "winograd" if possible and config.steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
+    return "winograd" if possible and config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
 
 
-def _drop_equal_sizes(config: Config, levels: list[Inputs], listener: Listener) -> Config:
-    """Return the settings without the sizes that a small content picture does not reach."""
+def _settle_sizes(config: Config, levels: list[Inputs], listener: Listener) -> Config:
+    """Return the settings with every size and its steps, but those that a small content picture does not reach."""
     shapes = [level.content.shape[:2] for level in levels]
     different = [k for k, shape in enumerate(shapes) if k == 0 or shape != shapes[k - 1]]
-    if len(different) == len(shapes):
-        return config
-    height, width = shapes[-1]
-    listener.warning(
-        f"the content picture has {width}x{height} pixels: only {len(different)} of {len(shapes)} sizes differ, and "
-        "the others are left out; use --enlarge to reach them"
-    )
-    ends = (0, *config.size_ends)
-    steps = tuple(ends[k + 1] - ends[k] for k in different) if config.size_steps else ()
+    if len(different) < len(shapes):
+        height, width = shapes[-1]
+        listener.warning(
+            f"the content picture has {width}x{height} pixels: only {len(different)} of {len(shapes)} sizes differ, "
+            "and the others are left out; use --enlarge to reach them"
+        )
+    if isinstance(config.steps, int):
+        steps = share_steps(config.steps, len(different))
+    else:
+        steps = tuple(config.steps_by_size[k] for k in different)
     sizes = tuple(size for k in different if (size := config.every_size[k]) is not None)
-    return dataclasses.replace(config, sizes=sizes, smallest_size=None, size_steps=steps)
+    return dataclasses.replace(config, sizes=sizes, steps=steps)
 
 
 def _make_method(objective: Objective, config: Config, inputs: Inputs) -> Method:

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nstjax.arguments import (
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from nstjax.experiment.config import Config
 
 
-def setting(group: str, default: Any, help: str, *, least: float | None = None, most: int | None = None) -> Any:
+def setting(
+    group: str,
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    most: int | None = None,
+    convert: Callable[[Any], Any] | None = None,
+) -> Any:
     """Declare a setting as a field of a dataclass.
 
     Args:
@@ -36,11 +44,13 @@ def setting(group: str, default: Any, help: str, *, least: float | None = None, 
             says what happens by default; the help shows any other default after the phrase.
         least: smallest value; of several values, the smallest of each.
         most: largest value; None for the largest number in int32, or in float32.
+        convert: checks a value, also a text of the command line, and returns it as plain data; None for what the type
+            of the field asks for.
 
     Returns:
         A dataclass field with all of this in its metadata.
     """
-    metadata = {"group": group, "help": help, "least": least, "most": most}
+    metadata = {"group": group, "help": help, "least": least, "most": most, "convert": convert}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -59,6 +69,8 @@ def to_setting(field: dataclasses.Field, value: Any) -> Any:
         UserError: the value, or one of several values, is not of the setting's kind, or out of its range.
     """
     option, kind = field.name.replace("_", "-"), field.type
+    if convert := field.metadata["convert"]:
+        return convert(value)
     if value is None and types.NoneType in typing.get_args(kind):
         return None
     if choices := list_choices(field):
@@ -103,14 +115,17 @@ def check_together(config: "Config") -> None:
             raise UserError(f"{name.replace('_', '-')} must be below 1, not {getattr(config, name):g}")
     if config.init_noise > 1:
         raise UserError(f"init-noise must be at most 1, not {config.init_noise:g}")
-    if config.steps > LARGEST_INTEGER:  # the sum of size_steps
-        raise UserError(f"steps must be at most {LARGEST_INTEGER:,}, not {config.steps:,}")
+    if config.total_steps > LARGEST_INTEGER:
+        raise UserError(f"steps must be at most {LARGEST_INTEGER:,} at all sizes together, not {config.total_steps:,}")
+    if config.shard_picture and len(config.every_size) > 1:
+        raise UserError(f"shard-picture takes one size, not {[*config.every_size]}: add --sizes {config.size}")
     for name in config.every_layer:
         if name != "input":
             parse_layer(name)
     snapshots, shares = config.snapshots, config.blend_shares
-    if snapshots and not 0 <= snapshots[0] <= snapshots[-1] <= config.steps:
-        raise UserError(f"snapshots must lie between 0 and {config.steps}, the number of steps, not {[*snapshots]}")
+    if snapshots and not 0 <= snapshots[0] <= snapshots[-1] <= config.total_steps:
+        between = f"between 0 and {config.total_steps}, the number of steps"
+        raise UserError(f"snapshots must lie {between}, not {[*snapshots]}")
     if shares and not (min(shares) >= 0 < sum(shares)):
         raise UserError(f"blend-shares must be 0 or more, and at least one above 0, not {[*shares]}")
     if config.shard_picture and config.parameterisation != "pixels":

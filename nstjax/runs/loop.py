@@ -53,7 +53,7 @@ def run_loop(
     stage = stages[index]
     state = stage.make_initial_state() if restored is None else stage.device_put(restored)
     steps, failed = _per_run(state.step), _per_run(state.failed)
-    if steps.max() < config.steps:
+    if steps.max() < config.total_steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
     journal = Journal(config, names, logs, listener, writer, count=count)
@@ -61,13 +61,13 @@ def run_loop(
 
     if count > 1:
         listener.notice(f"the losses shown are means over {count} members")
-    listener.started(int(steps.max()), config.steps)
+    listener.started(int(steps.max()), config.total_steps)
     try:
         writer.update(state, journal.latest, stage.method)
         while not failed.all() and not listener.wants_to_stop():
             # A member whose step was tried again.
             has_behind = ((steps < steps.max()) & ~failed).any()
-            if steps.max() == config.steps and not has_behind:
+            if steps.max() == config.total_steps and not has_behind:
                 break
             if steps.max() == stage.end and not has_behind:
                 writer.save(state)

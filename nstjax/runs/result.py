@@ -12,7 +12,7 @@ import numpy as np
 from nstjax import images, optimise
 from nstjax.callbacks import LogLine
 from nstjax.experiment.inputs import Inputs, restore_colours
-from nstjax.experiment.record import RunRecord
+from nstjax.experiment.record import RunRecord, count_steps
 from nstjax.experiment.resolve import Resolved
 from nstjax.optimise import Method, State
 from nstjax.storage.run_folder import RunFolder
@@ -44,7 +44,7 @@ class Result:
     @property
     def ended(self) -> bool:
         """True if all steps are made or the loss has diverged."""
-        return self.diverged or self.steps == self.record["config"]["steps"]
+        return self.diverged or self.steps == count_steps(self.record)
 
     def save(self, path: str | os.PathLike[str], *, depth: int | None = None) -> Path:
         """Write the picture as PNG, JPEG, WebP or TIFF, by its extension. A PNG carries the resolved configuration.

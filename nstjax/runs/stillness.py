@@ -25,7 +25,7 @@ class Stillness:
     """
 
     def __init__(self, config: Config, runs: int, listener: Listener):
-        self._limit, self._listener = min(STEPS, config.steps), listener
+        self._limit, self._listener = min(STEPS, config.total_steps), listener
         self._still = np.zeros(runs, int)
         self._warned = np.zeros(runs, bool)
 

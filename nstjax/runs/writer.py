@@ -97,10 +97,10 @@ class FolderWriter(Writer):
         self._checkpoints.remove_leftovers()
         state = self._checkpoints.restore(get_abstract_state, listener.warning)
         step = self._saved_step = 0 if state is None else _get_step(state)
-        if step == self._config.steps:
+        if step == self._config.total_steps:
             listener.notice(f"all {step:,} steps are already made; ask for more with --steps")
         elif step:
-            listener.notice(f"continuing from step {step:,} of {self._config.steps:,}")
+            listener.notice(f"continuing from step {step:,} of {self._config.total_steps:,}")
         elif any(folder.metrics.exists() for folder in self._folders if folder):
             listener.warning("there is no checkpoint: starting again at step 0")
         # A member of a group that has diverged made fewer steps than the others.

@@ -23,8 +23,8 @@ def read(path: Path, config: Config) -> list[LogLine]:
         for line in lines:
             if other := names ^ line.keys():
                 raise ValueError(f"step {line['step']} {'lacks' if other <= names else 'has'} {min(other)}")
-            if not 0 <= line["step"] < config.steps:
-                raise ValueError(f"it has step {line['step']}, and the run has {config.steps:,}")
+            if not 0 <= line["step"] < config.total_steps:
+                raise ValueError(f"it has step {line['step']}, and the run has {config.total_steps:,}")
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

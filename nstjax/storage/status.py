@@ -68,7 +68,7 @@ def read_status(folder: RunFolder) -> Status:
     checkpoint = max(written, default=None)
     return Status(
         step=int(max(newest["step"], checkpoint or 0)),
-        steps=config.steps,
+        steps=config.total_steps,
         losses={name: value for name, value in newest.items() if name not in (*TIMES, "failed")},
         seconds_per_step=newest.get("seconds_per_step"),
         checkpoint=checkpoint,

@@ -59,7 +59,7 @@ def restore_members(
         raise UserError(f"no {lost} is left in {folder.path}: begin the sweep again with another --out")
     attached = {number: run_record for number, run_record in records.items() if "taken_out" not in run_record}
     # A process that extended the sweep may have been killed before it had written every record.
-    longest = max((run_record["config"]["steps"] for run_record in attached.values()), default=0)
+    longest = max((record.count_steps(run_record) for run_record in attached.values()), default=0)
     end = longest if steps is None else steps
     records |= {number: record.extend(run_record, end) for number, run_record in attached.items()}
     known = dict(zip(run_folders, share_arrays([*pictures.values()]), strict=True))

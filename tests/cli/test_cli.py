@@ -199,7 +199,7 @@ def test_a_run_leaves_its_folder(workspace, capsys):
     assert len(printed) == 4
     assert all(f"total {line['total']:.5g}" in text for line, text in zip(metrics, printed, strict=True))
     record = json.loads(Path("out/config.json").read_text())
-    assert record["config"]["steps"] == 8 and record["config"]["pooling"] == "max"
+    assert record["config"]["steps"] == [8] and record["config"]["pooling"] == "max"
     assert record["weights"]["deepest"] == "block2_conv1" and len(record["weights"]["sha256"]) == 64
     with Image.open("out/output.png") as output:
         # Pictures are passed on, so they contain no path of this machine.

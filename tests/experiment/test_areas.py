@@ -67,20 +67,20 @@ def test_the_target_of_a_sum_is_that_of_the_visible_pixels():
 
 
 def test_transparent_areas_take_no_part_in_colours(pictures):
-    config = Config(size=16, match_colour="content")
+    config = Config(sizes=16, match_colour="content")
     for changes in ({}, {"colour_map": "histogram"}, {"luminance": True, "match_colour": "none"}):
         settings = config.replace(**changes)
         hidden = prepare("content.png", images.Picture(STYLE, ALPHA), settings.replace(size=None))
         alone = prepare("content.png", STYLE[:, :12], settings.replace(size=None))
         np.testing.assert_allclose(hidden.content, alone.content, atol=1e-6)
         np.testing.assert_allclose(hidden.style[:, :12], alone.style, atol=1e-6)
-    inputs = prepare(images.Picture(STYLE, ALPHA), CONTENT, Config(size=None, match_colour="content"))
-    visible = prepare(STYLE[:, :12], CONTENT, Config(size=None, match_colour="content"))
+    inputs = prepare(images.Picture(STYLE, ALPHA), CONTENT, Config(sizes=None, match_colour="content"))
+    visible = prepare(STYLE[:, :12], CONTENT, Config(sizes=None, match_colour="content"))
     np.testing.assert_allclose(inputs.content[:, :12], visible.content, atol=1e-6)
     np.testing.assert_allclose(
         inputs.content[:, 12:], np.broadcast_to(visible.content.mean((0, 1)), (36, 16, 3)), atol=1e-5
     )
-    noise = Config(size=None, init="style-statistics")
+    noise = Config(sizes=None, init="style-statistics")
     np.testing.assert_allclose(
         prepare("content.png", images.Picture(STYLE, ALPHA), noise).start,
         prepare("content.png", STYLE[:, :12], noise).start,
@@ -122,7 +122,7 @@ def channel_means(features_HxWxC):
 
 
 def test_what_is_no_sum_says_that_transparent_areas_take_part(workspace):
-    config = Config(size=None)
+    config = Config(sizes=None)
     inputs = prepare("content.png", images.Picture(STYLE, ALPHA), config)
     (line,) = list_warnings(channel_means, inputs, config)
     assert line.startswith("the transparent areas of the style take part in style, in the mean colour of the rest")
@@ -137,7 +137,7 @@ def test_masks_leave_transparent_areas_out(pictures):
     half = np.zeros((30, 40, 3), np.float32)
     half[:, 20:] = 1
     images.save("mask.png", half)
-    config = Config(size=None)
+    config = Config(sizes=None)
     inputs = prepare(
         "content.png", ["half.png", "style.png"], config, content_mask="mask.png", style_masks=["style-mask.png"] * 2
     )
@@ -164,11 +164,11 @@ def test_regions_that_are_too_small_are_named_with_their_sizes(pictures):
     config, masks = Config(sizes=(16, 40)), {"content_mask": guide, "style_masks": [style]}
     (line,) = list_warnings(gram, prepare("content.png", "style.png", config, **masks), config)
     assert line.startswith("region 2 of 2 (in the order of their colours) is too small in the content at 16x12:")
-    assert not list_warnings(gram, prepare("content.png", "style.png", Config(size=40), **masks), Config(size=40))
+    assert not list_warnings(gram, prepare("content.png", "style.png", Config(sizes=40), **masks), Config(sizes=40))
     guide[1, 29, 39], guide[1, 28, 0] = 0, 1
     guide[0] = 1 - guide[1]
     odd = guide[:, :29], smooth_picture(29, 40)  # pooling drops the last row
-    config = Config(size=40)
+    config = Config(sizes=40)
     (line,) = list_warnings(
         gram, prepare(odd[1], "style.png", config, content_mask=odd[0], style_masks=[style]), config
     )

@@ -16,8 +16,8 @@ from nstjax.objective import Objective
     ("settings", "message"),
     [
         ({"steps": -1}, "steps must be at least 0, not -1"),
-        ({"size": 2.5}, "size must be a whole number, not 2.5"),
-        ({"size": 0}, "size must be at least 1"),
+        ({"sizes": 2.5}, "sizes must be a whole number, not 2.5"),
+        ({"sizes": 0}, "sizes must be at least 1"),
         ({"learning_rate": float("nan")}, "learning-rate must be a finite number"),
         ({"beta1": 1.0}, "beta1 must be below 1"),
         ({"pooling": "sum"}, "pooling must be one of max, average, l2"),

@@ -167,12 +167,12 @@ def test_a_statistic_that_is_not_a_sum_refuses_masks(pictures):
 
 def test_the_result_gets_the_colours_of_the_content(pictures):
     plain, coloured = run(), run(keep_colours="oklab")
-    content = prepare("content.png", "style.png", Config(size=32)).content
+    content = prepare("content.png", "style.png", Config(sizes=32)).content
     np.testing.assert_allclose(coloured.picture, images.keep_colours(plain.picture, content, space="oklab"), atol=1e-6)
 
 
 def test_only_the_luminance_is_transferred(pictures):
-    inputs = prepare("content.png", "style.png", Config(size=32, luminance=True))
+    inputs = prepare("content.png", "style.png", Config(sizes=32, luminance=True))
     for picture in (inputs.content, inputs.style, inputs.start):
         np.testing.assert_array_equal(picture[..., 0], picture[..., 2])
     np.testing.assert_allclose(
@@ -187,8 +187,8 @@ def test_only_the_luminance_is_transferred(pictures):
 @pytest.mark.parametrize("which", ["content", "style"])
 @pytest.mark.parametrize("method", images.MATCHING_METHODS)
 def test_colours_are_matched_when_the_inputs_are_prepared(pictures, which, method):
-    plain = prepare("content.png", "style.png", Config(size=32))
-    matched = prepare("content.png", "style.png", Config(size=32, match_colour=which, colour_map=method))
+    plain = prepare("content.png", "style.png", Config(sizes=32))
+    matched = prepare("content.png", "style.png", Config(sizes=32, match_colour=which, colour_map=method))
     source, target = (plain.content, plain.style) if which == "content" else (plain.style, plain.content)
     expected = images.match_colour(source, target, method=method)
     np.testing.assert_allclose(matched.content if which == "content" else matched.style, expected, atol=1e-6)
@@ -247,7 +247,7 @@ def test_all_controls_work_together(pictures):
     arguments = [
         *("content.png", "style.png", "--blend", "other.png", "--experiment", "quick.py"),
         *("--weights", "vgg.safetensors", "--content-mask", "mask.png", "--style-masks", "style-mask.png", "white"),
-        *("--sizes", "20,32", "--size-steps", "3,2", "--learning-rate", "0.01", "--parameterisation", "laplacian"),
+        *("--sizes", "20,32", "--steps", "3,2", "--learning-rate", "0.01", "--parameterisation", "laplacian"),
         *("--match-colour", "style", "--colour-map", "pca", "--keep-colours", "yiq", "--style-scale", "0.8"),
         *("--blend-shares", "2,1", "--keep", "average", "--init-deviation", "0.01", "--init", "mean"),
     ]

@@ -17,7 +17,7 @@ SMOOTH = '''"""Total variation alone, which compiles in no time."""
 import nstjax
 
 config = nstjax.Config(
-    loss_weights={"tv": 1.0}, sizes=(20, 32), size_steps=(0, 1), learning_rate=1e-6, resampling="bilinear"
+    loss_weights={"tv": 1.0}, sizes=(20, 32), steps=(0, 1), learning_rate=1e-6, resampling="bilinear"
 )
 
 def terms(config):

@@ -97,12 +97,12 @@ def test_the_page_shows_finished_and_failed_runs(tmp_path, monkeypatch, capsys):
 def test_a_recipe_that_takes_too_long_is_shortened_at_each_size(monkeypatch):
     class Probe:
         def __init__(self, *_, experiment, **__):
-            seconds = [0.1, 0.4][: len(experiment.config.size_steps)]
+            seconds = [0.1, 0.4][: len(experiment.config.steps)]
             self.metrics = {"seconds_per_step": np.repeat(seconds, compare_presets.PROBE)}
 
     monkeypatch.setattr(compare_presets.stylize, "stylize", Probe)
     pair = compare_presets.Pair("pictures", "content.png", "style.png")
-    two = compare_presets.load("tutorial").replace(sizes=(64, 128), size_steps=(100, 50))  # 30 seconds
+    two = compare_presets.load("tutorial").replace(sizes=(64, 128), steps=(100, 50))  # 30 seconds
     one = compare_presets.load("tutorial").replace(size=64, steps=150)  # 15 seconds
     assert compare_presets.fit_steps(two, one, pair, 2.0) == (100, 50)
     assert compare_presets.fit_steps(two, one, pair, 1.0) == (50, 25)

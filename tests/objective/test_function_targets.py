@@ -107,7 +107,7 @@ def terms(config):
         nstjax.PictureTerm("tv", nstjax.losses.total_variation_mean_squared),
     )
 """
-SIZES = {"sizes": (20, 32), "size_steps": (5, 4), "log_every": 1, "snapshot_every": 2, "weights": "vgg.safetensors"}
+SIZES = {"sizes": (20, 32), "steps": (5, 4), "log_every": 1, "snapshot_every": 2, "weights": "vgg.safetensors"}
 
 
 @pytest.fixture

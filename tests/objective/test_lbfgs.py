@@ -150,7 +150,7 @@ TOTAL_VARIATION = '''"""Total variation alone, whose steps are a hundred times t
 import nstjax
 
 config = nstjax.Config(
-    loss_weights={"tv": 1.0}, size=16, steps=3, optimiser="lbfgs", line_search=False, step_length=100.0,
+    loss_weights={"tv": 1.0}, sizes=16, steps=3, optimiser="lbfgs", line_search=False, step_length=100.0,
     learning_rate=100.0, log_every=1,
 )
 

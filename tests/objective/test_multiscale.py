@@ -25,7 +25,7 @@ from nstjax.parameterisation import Fourier, LaplacianPyramid, Pixels
 from nstjax.types import PictureTerm
 
 SMALL, LARGE = (12, 15), (17, 21)
-PYRAMID = {"sizes": (20, 32), "size_steps": (5, 4)}
+PYRAMID = {"sizes": (20, 32), "steps": (5, 4)}
 
 
 def make_parameterisation(kind, shape):
@@ -178,30 +178,30 @@ def test_a_resized_state_can_be_donated():
 @pytest.mark.parametrize(
     ("settings", "sizes", "ends"),
     [
-        ({"size": 512, "smallest_size": 128, "size_steps": (1000, 500)}, (128, 181, 256, 362, 512), 3000),
-        ({"size": 500, "smallest_size": 500, "steps": 7}, (500,), 7),
-        ({"sizes": (512, 1024), "size_steps": (500, 200)}, (512, 1024), 700),
-        ({"size": 100, "smallest_size": 30, "size_ratio": 2, "steps": 5}, (50, 100), 5),
-        ({"size": 64, "size_steps": (9,)}, (64,), 9),
+        ({"sizes": "128:512", "steps": (1000, 500)}, (128, 181, 256, 362, 512), 3000),
+        ({"sizes": "500:500", "steps": 7}, (500,), 7),
+        ({"sizes": (512, 1024), "steps": (500, 200)}, (512, 1024), 700),
+        ({"sizes": "30:100:2", "steps": 5}, (50, 100), 5),
+        ({"sizes": 64, "steps": (9,)}, (64,), 9),
     ],
 )
 def test_sizes_and_their_steps(settings, sizes, ends):
     config = Config(**settings)
-    assert config.every_size == sizes and config.size_ends[-1] == config.steps == ends
+    assert config.every_size == sizes and config.size_ends[-1] == config.total_steps == ends
 
 
 def test_replacing_sizes_and_steps():
-    config = Config(sizes=(512, 1024), size_steps=(500, 200))
+    config = Config(sizes=(512, 1024), steps=(500, 200))
     assert config.replace(size=300).every_size == (150, 300)
-    assert config.replace(steps=10).size_ends == (5, 10)
+    assert config.replace(steps=10).size_ends == (7, 10)
     assert config.replace(size=None).every_size == (None,)
-    assert config.replace(size=None).steps == 500
+    assert config.replace(size=None).total_steps == 500
     # One way to give the sizes replaces the other, and sizes that are removed take their steps with them.
-    assert config.replace(smallest_size=400, size_ratio=2).every_size == (512, 1024)
-    assert config.replace(smallest_size=400, size_steps=(9, 8, 7)).size_ends == (9, 17, 24)
-    assert config.replace(smallest_size=20, size=40, size_ratio=2).every_size == (20, 40)
+    assert config.replace(sizes="400:1024:2").every_size == (512, 1024)
+    assert config.replace(sizes="400:1024", steps=(9, 8, 7)).size_ends == (9, 17, 24)
+    assert config.replace(sizes="20:40:2").every_size == (20, 40)
     assert config.replace(sizes=(300,)).size_ends == (500,)
-    ways = Config(size=512, smallest_size=128, size_steps=(1000, 500))
+    ways = Config(sizes="128:512", steps=(1000, 500))
     assert ways.replace(sizes=(64, 96)).every_size == (64, 96)
     assert ways.replace(size=100).size_ends == (1000,)
 
@@ -210,15 +210,15 @@ def test_replacing_sizes_and_steps():
     ("settings", "message"),
     [
         ({"sizes": (64, 32)}, "coarse to fine"),
-        ({"sizes": (32, 64), "smallest_size": 32}, "sizes and smallest-size exclude each other"),
-        ({"smallest_size": 600}, "needs a size that is no smaller"),
-        ({"size": None, "smallest_size": 64}, "needs a size"),
-        ({"sizes": (32, 64), "size_steps": (1, 2, 3)}, "steps for 3 sizes, but there are 2"),
+        ({"sizes": "512:128"}, "from coarse to fine, not '512:128': give 128:512"),
+        ({"sizes": "128:x"}, "or a range, as in .*, not '128:x'"),
+        ({"sizes": "128:512:1"}, "ratio of sizes must be at least 1.01, not 1.0"),
+        ({"sizes": (32, 64), "steps": (1, 2, 3)}, "steps are given for 3 sizes, but there are 2"),
         ({"sizes": (32, 64), "shard_picture": True}, "takes one size"),
         ({"sizes": (0, 64)}, "sizes must be at least 1"),
         ({"restart_optimiser": True, "schedule": "cosine"}, "restart-optimiser does not go with schedule cosine"),
         ({"sizes": (0.5, 64)}, "sizes must be a whole number"),
-        ({"size_steps": (10**20,)}, "steps must be at most 2,147,483,647"),
+        ({"steps": (10**20,)}, "steps must be at most 2,147,483,647"),
         ({"loss_weights": {"style": 1e40}}, r"must be a finite number, not 1e\+40"),
     ],
 )
@@ -230,7 +230,7 @@ def test_invalid_sizes_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 5, "size_steps": (2, 3)}, r"steps \(in all\) and size-steps \(at each size\) exclude each other"),
+        ({"size": 64, "sizes": "32:64"}, "size and sizes exclude each other"),
         ({"size": 64, "sizes": (32, 64)}, "size and sizes exclude each other"),
     ],
 )
@@ -300,7 +300,7 @@ def test_a_run_stopped_at_any_size_resumes_to_the_same_bytes(workspace, stop, se
 
 def test_a_run_from_the_mean_of_the_style_begins_with_the_details_of_the_content(workspace):
     settings = {"resampling": "area", "depth": 16, "snapshots": (0,), "learning_rate": 1e-5, **FROM_MEAN}
-    run_quick("whole", sizes=(20, 32), size_steps=(1, 1), **settings)
+    run_quick("whole", sizes=(20, 32), steps=(1, 1), **settings)
     style, content = (images.read(f"{name}.png").rgb for name in ("style", "content"))
     mean = images.resize(images.resize(style, 32, resampling="area"), 20, resampling="area").mean(axis=(0, 1))
     small = images.resample(images.resize(content, 32, resampling="area"), 15, 20, resampling="area")
@@ -319,7 +319,7 @@ def test_sizes_beyond_the_picture_are_dropped_with_a_warning(workspace):
         def warning(self, message):
             warnings.append(message)
 
-    beyond = {"sizes": (20, 40, 64, 80), "size_steps": (2, 3, 4, 5)}
+    beyond = {"sizes": (20, 40, 64, 80), "steps": (2, 3, 4, 5)}
     result = nstjax.stylize(
         "content.png", "style.png", experiment="quick.py", weights="vgg.safetensors", listener=Recorder(99), **beyond
     )
@@ -331,8 +331,8 @@ def test_sizes_beyond_the_picture_are_dropped_with_a_warning(workspace):
 def test_additional_steps_are_made_at_the_last_size(workspace):
     run_quick("short", **PYRAMID)
     longer = nstjax.resume("short", steps=12)
-    np.testing.assert_array_equal(longer.picture, run_quick("long", **{**PYRAMID, "size_steps": (5, 7)}).picture)
-    assert json.loads(Path("short/config.json").read_text())["config"]["size_steps"] == [5, 7]
+    np.testing.assert_array_equal(longer.picture, run_quick("long", **{**PYRAMID, "steps": (5, 7)}).picture)
+    assert json.loads(Path("short/config.json").read_text())["config"]["steps"] == [5, 7]
 
 
 def test_a_sweep_with_sizes_equals_the_single_runs(workspace):
@@ -360,7 +360,7 @@ def test_a_sweep_with_sizes_equals_the_single_runs(workspace):
 
 
 FLAVOURED = """
-flavours = {"torchvision": {"sizes": (20, 32), "size_steps": (5, 4)}}
+flavours = {"torchvision": {"sizes": (20, 32), "steps": (5, 4)}}
 """
 
 
@@ -382,8 +382,8 @@ def test_a_flavour_can_change_the_sizes(workspace, init):
 
 def test_the_command_line_takes_sizes(workspace, capsys):
     Path("quick.py").write_text(EXPERIMENT)
-    arguments = ["--size", "32", "--smallest-size", "20", "--size-steps", "2,3", "--size-ratio", "1.6"]
+    arguments = ["--sizes", "20:32:1.6", "--steps", "2,3"]
     pictures = ["run", "content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
     assert main([*pictures, *arguments, "--out", "runs/sizes"]) == 0
     assert "continuing at 32x24 pixels" in capsys.readouterr().err
-    assert json.loads(Path("runs/sizes/config.json").read_text())["config"]["steps"] == 5
+    assert json.loads(Path("runs/sizes/config.json").read_text())["config"]["steps"] == [2, 3]

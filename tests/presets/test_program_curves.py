@@ -28,16 +28,11 @@ def run_preset(preset, curves, file):
     case = CASES[preset]
     steps = tuple(steps - case.sees_last for steps in case.steps)
     experiment = load(preset)
-    if case.settings:
-        sizes = {"size_steps": steps}
-    elif experiment.config.sizes:
-        sizes = {"sizes": case.sizes, "size_steps": steps}
-    else:
-        sizes = {"size": case.sizes[0] if case.sizes else None, "steps": steps[0]}
+    sizes = {"sizes": case.sizes, "steps": steps}
     start = curves.get(f"{preset}/start")
     if start is not None:
         sizes |= {"init": start, "init_deviation": 0.0}
-    settings = {**(case.settings or {}), **sizes, "weights": file, "log_every": 1}
+    settings = {**sizes, **(case.settings or {}), "weights": file, "log_every": 1}
     settings |= {"snapshots": (), "snapshot_every": None}
     # Those of the caffe flavour, whatever others there may be.
     settings |= {"loss_weights": dict(experiment.config.loss_weights)}

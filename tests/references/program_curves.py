@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "style-transfer-pytorch": Case((34, 48), (14, 6), content=(144, 96), settings={"smallest_size": 34, "size": 48}),
+    "style-transfer-pytorch": Case((34, 48), (14, 6), content=(144, 96), settings={"sizes": "34:48"}),
     "neural-style-pt": Case((48,), (20,), sees_last=True),
     "gatys-pytorch": Case((32, 48), (20, 20), content=(144, 96)),
     "tensorflow-tutorial": Case((48,), (20,), content=(144, 96)),

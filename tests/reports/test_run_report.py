@@ -165,7 +165,7 @@ class Page(HTMLParser):
 RECORD = {
     "schema": 1,
     "experiment": {"name": "<b>mine</b>", "sha256": "00"},
-    "config": {"loss_weights": {"content": 0.125, "<i>": 1.0}, "layers": {}, "size": None, "clamp": True},
+    "config": {"loss_weights": {"content": 0.125, "<i>": 1.0}, "layers": {}, "sizes": [], "clamp": True},
     "weights": {"source": "https://example.org/weights.h5"},
 }
 

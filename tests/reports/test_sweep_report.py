@@ -204,7 +204,7 @@ def test_a_table_is_read_back(tmp_path):
 
 # The page.
 
-RECORD = {"config": {"loss_weights": {"<i>": 1.0}, "size": None}}
+RECORD = {"config": {"loss_weights": {"<i>": 1.0}, "sizes": []}}
 
 
 def make_cell(picture, name="a member", href="a/report.html", **facts):

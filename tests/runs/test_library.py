@@ -219,12 +219,12 @@ def test_a_term_that_cannot_be_hashed_is_refused(weights):
 
 
 def test_pictures_are_resized_as_the_settings_say():
-    config = Config(size=16, style_scale=0.5)
+    config = Config(sizes=16, style_scale=0.5)
     inputs = prepare(CONTENT, STYLE, config)
     assert inputs.content.shape == (12, 16, 3) and inputs.style.shape == (8, 7, 3)
-    assert prepare(CONTENT, STYLE, Config(size=64)).content.shape == CONTENT.shape
-    assert prepare(CONTENT, STYLE, Config(size=64, enlarge=True)).content.shape == (48, 64, 3)
-    assert prepare(CONTENT, STYLE, Config(size=None, style_size=15)).style.shape == (15, 13, 3)
+    assert prepare(CONTENT, STYLE, Config(sizes=64)).content.shape == CONTENT.shape
+    assert prepare(CONTENT, STYLE, Config(sizes=64, enlarge=True)).content.shape == (48, 64, 3)
+    assert prepare(CONTENT, STYLE, Config(sizes=None, style_size=15)).style.shape == (15, 13, 3)
 
 
 def test_init_chooses_the_start():

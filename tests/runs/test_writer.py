@@ -138,7 +138,7 @@ def test_bad_intervals_are_refused(workspace, capsys, options, message):
 def test_chunks_end_when_something_is_due():
     config = Config(steps=1000, snapshots=(7,), snapshot_every=60, checkpoint_every=50, log_every=1)
     lengths, step = [], 0
-    while step < config.steps:
+    while step < config.total_steps:
         lengths.append(choose_chunk_length(config, step, 1000, 0.01))
         assert lengths[-1] >= 1
         step += lengths[-1]

@@ -340,7 +340,7 @@ def test_a_sweep_can_be_extended(swept):
             # The last step of the shorter sweep was also logged.
             content = [line for line in content if line["step"] != 7]
         assert straight[name] == content
-    assert RunFolder(next(parts.glob("members/*"))).read_record()["config"]["steps"] == 12
+    assert RunFolder(next(parts.glob("members/*"))).read_record()["config"]["steps"] == [12]
 
 
 def test_an_extension_that_was_killed_goes_on(swept):

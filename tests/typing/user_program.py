@@ -21,7 +21,7 @@ nstjax.resume("runs/1", step=3)  # pyright: ignore[reportCallIssue]
 nstjax.no_such_function()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 config = nstjax.Config(layers={"style": ("relu1_1",)}, loss_weights={"style": 1.0})
-assert_type(config.steps, int)
+assert_type(config.total_steps, int)
 
 
 def moments(features_HxWxC: jax.Array) -> jax.Array:
