@@ -62,7 +62,7 @@ BAD = {
         ["run", "content.png", "style.png", "--stile-weight", "1"],
         "unknown argument --stile-weight: nstjax run --help",
     ),
-    "a misspelt value": (["run", "content.png", "style.png", "--steps", "many"], "expected a whole number, not 'many'"),
+    "a misspelt value": (["run", "content.png", "style.png", "--steps", "many"], "as in 500 or 200,100, not 'many'"),
     "a bad setting": (["run", "content.png", "style.png", "--learning-rate", "nan"], "learning-rate"),
     "an unknown term": (["run", "content.png", "style.png", "--loss-weights", "stile=1"], "no term 'stile'"),
     "an unknown layer": (["run", "content.png", "style.png", "--layers", "style=relu9_1"], "no layer 'relu9_1'"),

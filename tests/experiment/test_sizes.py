@@ -234,5 +234,5 @@ def test_the_command_line_shows_size_next_to_sizes(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    group = text[text.index("Result and sizes") : text.index("--size-by")]
+    group = text[text.index("Result and sizes") : text.index("--size-by NAME")]
     assert "--sizes N,…|N:N" in group and "--size N" in group and "(default: 512)" in group
