@@ -81,6 +81,7 @@ class Objective:
         terms: terms with different names.
         tile: most pixels of a tile in each direction, for pictures that are too large to be computed at once; None for
             the whole picture. The values are the same but for rounding; see ``tiling.measuring``.
+        devices: number of this machine's devices among which the tiles are shared out.
 
     Raises:
         UserError: there are no terms, two terms have one name, or a term is not what ``Term`` says or cannot be hashed.
@@ -88,6 +89,7 @@ class Objective:
 
     terms: tuple[AnyTerm, ...]
     tile: int | None = None
+    devices: int = 1
 
     def __post_init__(self):
         object.__setattr__(self, "terms", to_tuple("terms", self.terms))
@@ -294,7 +296,7 @@ class Objective:
             local = check_tiling(wanted, network)
             grid = make_grid(local, layers, picture.shape, self.tile)
             if grid.count > 1:
-                return measure_by_tiles(local, picture, wanted, guides, grid)
+                return measure_by_tiles(local, picture, wanted, guides, grid, self.devices)
         features = network.features(picture, layers)
         measured = {}
         for term, regions in wanted.items():

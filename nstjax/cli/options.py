@@ -128,7 +128,7 @@ def _choose_parser(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]
     if field.name == "layers":
         return lambda text: {t: tuple(v.split(",")) for t, v in _split_pairs(text, ";").items()}, "TERM=LAYER,…;…"
     if field.metadata["convert"]:
-        return str, {"sizes": "N,…|N:N", "steps": "N|N,…"}[field.name]
+        return str, {"sizes": "N,…|N:N", "steps": "N|N,…", "tile": "N|auto|none"}[field.name]
     if field.type == tuple[int, ...]:
         return lambda text: _parse_several(text, _parse_whole), "N,…"
     if field.type == tuple[float, ...]:

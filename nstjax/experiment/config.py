@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nstjax.errors import UserError
-from nstjax.experiment.settings import check_together, setting, to_setting
+from nstjax.experiment.settings import check_together, setting, to_setting, to_tile
 from nstjax.experiment.sizes import change_steps, list_sizes, scale_sizes, share_steps, to_size, to_sizes, to_steps
 from nstjax.network.architecture import find_smallest_side, parse_layer
 
@@ -175,7 +175,13 @@ class Config:
     rematerialise: bool = _machine(
         False, "Recompute feature maps for the gradient on accelerators: less memory, more time"
     )
-    shard_picture: bool = _machine(False, "Split one picture over all devices, in strips of its height (pixels only)")
+    tile: int | Literal["auto", "none"] = _machine(
+        "auto",
+        "Most pixels of a tile along each side: large pictures are computed tile by tile, with the same result; "
+        "none: at once; auto: by tiles if they do not fit into memory at once",
+        convert=to_tile,
+    )
+    shard_picture: bool = _machine(False, "Share out the tiles of one picture among all devices of this machine")
     deterministic: bool = _machine(False, "Give the same bits every time on a GPU too, at some cost; a CPU always does")
 
     def __post_init__(self):

@@ -208,6 +208,8 @@ def parse_config(record: RunRecord) -> Config:
         config = convert(record["config"], Config, "config")
     except ValueError as error:
         raise UserError(f"the run has a setting that it cannot have: {error}") from None
+    if config.tile == "auto":
+        raise UserError("the run has a setting that it cannot have: tile is auto")
     if unset := [name for name in ("horizon", "log_every", "pooling", "padding") if getattr(config, name) is None]:
         raise UserError(f"the run has a setting that it cannot have: {unset[0]} is null")
     if isinstance(config.sizes, str) or config.steps != config.steps_by_size:

@@ -24,6 +24,7 @@ from nstjax.experiment.notices import warn_about_areas
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.sizes import share_steps
 from nstjax.experiment.terms import make_objective
+from nstjax.experiment.tiles import choose_tile
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
 from nstjax.network.load import build
@@ -95,13 +96,14 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
     network = _build_network(config, weights)
     config = dataclasses.replace(
         config,
+        tile=choose_tile(config, objective, network, levels[-1], listener),
         weights=weights.reference or SELF_TAUGHT,
         pooling=network.pooling,
         padding=network.padding,
         horizon=config.horizon or max(config.total_steps, 1),
         log_every=config.log_every or max(config.total_steps // 20, 1),
     )
-    method = _make_method(objective, config, inputs)
+    method = _make_method(make_objective(experiment, config), config, inputs)
     return Resolved(config, method, network, choice, _make_record(experiment, config, inputs, choice))
 
 
@@ -179,7 +181,7 @@ def _choose_convolution(config: Config, inputs: Inputs) -> str:
     if config.convolution != "auto":
         return config.convolution
     height, width, _ = inputs.content.shape
-    possible = jax.default_backend() == "cpu" and config.dtype == "float32" and not config.shard_picture
+    possible = jax.default_backend() == "cpu" and config.dtype == "float32"
     return "winograd" if possible and config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
 
 

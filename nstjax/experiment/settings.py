@@ -104,6 +104,21 @@ def _to_layers(term: str, value: Any) -> tuple[str, ...]:
     return to_names(f"the entry of {term!r} in layers", value)
 
 
+def to_tile(value: Any) -> Any:
+    """Return the pixels of a tile along each side, "auto", or "none".
+
+    Raises:
+        UserError: the value is none of these.
+    """
+    tile = to_plain(value)
+    if tile is None or tile in ("auto", "none"):
+        return tile or "none"
+    try:
+        return to_number("tile", int(tile) if isinstance(tile, str) else tile, least=1, whole=True)
+    except ValueError:
+        raise UserError(f"tile must be a number of pixels, auto or none, not {describe(value)}") from None
+
+
 def check_together(config: "Config") -> None:
     """Raise if settings exclude each other, or if one is above its maximum.
 
@@ -117,8 +132,6 @@ def check_together(config: "Config") -> None:
         raise UserError(f"init-noise must be at most 1, not {config.init_noise:g}")
     if config.total_steps > LARGEST_INTEGER:
         raise UserError(f"steps must be at most {LARGEST_INTEGER:,} at all sizes together, not {config.total_steps:,}")
-    if config.shard_picture and len(config.every_size) > 1:
-        raise UserError(f"shard-picture takes one size, not {[*config.every_size]}: add --sizes {config.size}")
     for name in config.every_layer:
         if name != "input":
             parse_layer(name)
@@ -128,11 +141,15 @@ def check_together(config: "Config") -> None:
         raise UserError(f"snapshots must lie {between}, not {[*snapshots]}")
     if shares and not (min(shares) >= 0 < sum(shares)):
         raise UserError(f"blend-shares must be 0 or more, and at least one above 0, not {[*shares]}")
-    if config.shard_picture and config.parameterisation != "pixels":
-        raise UserError(f"shard-picture needs parameterisation pixels, not {config.parameterisation}")
-    if config.convolution == "winograd" and (config.dtype != "float32" or config.shard_picture):
-        other = "shard-picture" if config.shard_picture else f"dtype {config.dtype}"
-        raise UserError(f"convolution winograd does not go with {other}: use direct or auto")
+    if config.shard_picture and config.tile == "none":
+        raise UserError("shard-picture shares out tiles, and tile is none: add --tile auto, or --no-shard-picture")
+    if config.tile != "none" and config.tile != "auto" and config.normalise_gradients:
+        raise UserError(
+            "tile does not go with normalise-gradients, which needs the gradient at all positions at once: add "
+            "--tile none, or --no-normalise-gradients"
+        )
+    if config.convolution == "winograd" and config.dtype != "float32":
+        raise UserError(f"convolution winograd does not go with dtype {config.dtype}: use direct or auto")
     if config.clamp and config.parameterisation != "pixels":
         raise UserError(f"clamp needs parameterisation pixels, not {config.parameterisation}: add --no-clamp")
     if config.restart_optimiser and config.schedule != "constant":

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import jax
+
 from nstjax.errors import UserError
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment
@@ -23,8 +25,10 @@ def make_objective(experiment: Experiment, config: Config) -> Objective:
     if not isinstance(terms, Sequence) or not all(isinstance(term, Term | PictureTerm) for term in terms):
         came = "None: is its return missing?" if terms is None else type(terms).__name__
         raise UserError(f"{where} must return a tuple of nstjax.Term or nstjax.PictureTerm objects, not {came}")
+    tile = config.tile if isinstance(config.tile, int) else None
+    devices = jax.local_device_count() if config.shard_picture else 1
     try:
-        objective = Objective(tuple(terms))
+        objective = Objective(tuple(terms), tile=tile, devices=devices)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     if missing := [name for name in objective.names if name not in config.loss_weights]:

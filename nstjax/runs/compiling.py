@@ -132,23 +132,20 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     pictures = collect_pictures(inputs)
     state = make_abstract_state(resolved, inputs)
     lower_chunk = functools.partial(run_chunk.lower, method=method)
-    if config.shard_picture:
-        network, weights, pictures = device_put((network, weights, pictures), resolved, inputs)
-        shardings = _choose_shardings(state, inputs)
-        state = jax.tree.map(_add_sharding, state, shardings)
+    everywhere = _choose_sharding(resolved)
+    if everywhere is not None:
+        network, weights, pictures = device_put((network, weights, pictures), resolved)
+        state = _add_sharding(state, everywhere)
         # The next chunk wants the state where this one found it.
         chunk = functools.partial(run_chunk, method=method)
-        lower_chunk = jax.jit(chunk, donate_argnums=0, out_shardings=(shardings, None)).lower
+        lower_chunk = jax.jit(chunk, donate_argnums=0, out_shardings=everywhere).lower
     options = choose_compiler_options(config)
 
     def compile_function(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
         """Return the compiled function, and its results with ``ShapeDtypeStruct`` leaves."""
         with set_precision(config):
-            program = jax.jit(function).lower(*arguments).compile(options)
-        results = jax.eval_shape(function, *arguments)
-        return program, jax.tree.map(
-            _add_sharding, results, program.output_shardings
-        ) if config.shard_picture else results
+            program = jax.jit(function, out_shardings=everywhere).lower(*arguments).compile(options)
+        return program, _add_sharding(jax.eval_shape(function, *arguments), everywhere)
 
     compute_targets, (targets, guides) = compile_function(make_target_function(resolved, inputs), network, pictures)
     complete_targets = None
@@ -159,7 +156,7 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     with set_precision(config):
         compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
     programs = (compute_targets, complete_targets, compiled_chunk)
-    check_memory(measure_memory(*filter(None, programs)), inputs)
+    check_memory(measure_memory(*filter(None, programs)), inputs, config)
     targets, guides = compute_targets(network, pictures)
     problem = Problem(network, targets, weights, guides, scale)
 
@@ -176,35 +173,25 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
     return Program(problem, complete, compiled_chunk, measure_scale)
 
 
-def device_put(tree: T, resolved: Resolved, inputs: Inputs) -> T:
-    """Put arrays on the devices.
-
-    With ``shard_picture``, arrays of the picture's shape are split into strips, and all others are copied to each
-    device. Without it, the arrays are returned as they are.
-    """
-    return jax.device_put(tree, _choose_shardings(tree, inputs)) if resolved.config.shard_picture else tree
+def device_put(tree: T, resolved: Resolved) -> T:
+    """Put arrays on every device that shares the tiles of the picture; otherwise, return them as they are."""
+    sharding = _choose_sharding(resolved)
+    return tree if sharding is None else jax.device_put(tree, sharding)
 
 
-def _choose_shardings(tree: Any, inputs: Inputs) -> Any:
-    """Choose the sharding of each array of a tree.
-
-    Raises:
-        UserError: the height cannot be divided among the devices.
-    """
-    local_devices, shape = jax.local_devices(), inputs.content.shape
-    count = len(local_devices)
-    if shape[0] % count:
-        raise UserError(
-            f"--shard-picture over {count} devices needs a height that is a multiple of {count}, not {shape[0]}: "
-            "choose another --size"
-        )
-    mesh = Mesh(np.array(local_devices), ("height",), axis_types=(AxisType.Auto,))
-    strips, whole = NamedSharding(mesh, PartitionSpec("height")), NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: strips if leaf.shape == shape else whole, tree)
+def _choose_sharding(resolved: Resolved) -> NamedSharding | None:
+    """Choose the sharding of all arrays: a copy on each device, if several share the tiles of the picture."""
+    if not resolved.config.shard_picture:
+        return None
+    mesh = Mesh(np.array(jax.local_devices()), ("devices",), axis_types=(AxisType.Auto,))
+    return NamedSharding(mesh, PartitionSpec())
 
 
-def _add_sharding(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+def _add_sharding(tree: T, sharding: NamedSharding | None) -> T:
+    """Return abstract arrays with a sharding, unless there is none."""
+    if sharding is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
 def measure_memory(*programs: Any) -> float:
@@ -214,7 +201,7 @@ def measure_memory(*programs: Any) -> float:
     return max(sizes, default=0) * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
 
 
-def check_memory(needed: float, inputs: Inputs) -> None:
+def check_memory(needed: float, inputs: Inputs, config: Config) -> None:
     """Raise if `needed` bytes are not free.
 
     Raises:
@@ -227,4 +214,5 @@ def check_memory(needed: float, inputs: Inputs) -> None:
         raise UserError(
             f"a picture of {width}x{height} pixels needs {needed / 2**30:.1f} GiB of memory, but only "
             f"{free / 2**30:.1f} GiB are free: --size {size} would fit"
+            + (f", or tiles smaller than --tile {config.tile}" if isinstance(config.tile, int) else "")
         )

@@ -101,7 +101,7 @@ class RunStage:
 
     def device_put(self, state: State) -> State:
         """Put a state on the devices."""
-        return compiling.device_put(state, self._run, self._pictures)
+        return compiling.device_put(state, self._run)
 
 
 def make_stages(

@@ -43,6 +43,7 @@ class Members:
 
     Attributes:
         method: the method that all members share.
+        config: the settings of the first member.
         pictures: the pictures of the first member.
 
     Raises:
@@ -51,7 +52,7 @@ class Members:
 
     def __init__(self, runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]):
         self._runs, self._inputs = runs, inputs
-        self.method, self._network, self._config = runs[0].method, runs[0].network, runs[0].config
+        self.method, self._network, self.config = runs[0].method, runs[0].network, runs[0].config
         self.pictures = inputs[0]
         self._mesh = Mesh(np.array(devices), ("members",), axis_types=(AxisType.Auto,))
         self._spread = NamedSharding(self._mesh, PartitionSpec("members"))
@@ -115,22 +116,22 @@ class Members:
             completed = jax.eval_shape(self._complete_targets, targets, network, state.start)
             targets = {name: _abstract(target, self._choose_sharding(name)) for name, target in completed.items()}
         problem = Problem(network, targets, weights, guides, scale)
-        with compiling.set_precision(self._config):
+        with compiling.set_precision(self.config):
             lowered = run_chunks.lower(
                 state, problem, np.int32(0), method=self.method, varying=self._varying, mesh=self._mesh
             )
-        return lowered.compile(compiling.choose_compiler_options(self._config))
+        return lowered.compile(compiling.choose_compiler_options(self.config))
 
     def make_initial_state(self, members: Sequence[int]) -> State:
         """Make the initial states of the given members, stacked."""
-        starts = jnp.stack([compiling.make_start(self._config, self._inputs[member]) for member in members])
+        starts = jnp.stack([compiling.make_start(self.config, self._inputs[member]) for member in members])
         rates = jnp.array([self._runs[member].config.first_rate for member in members], jnp.float32)
         keys = jnp.stack([jax.random.key(self._runs[member].config.seed) for member in members])
         return self.device_put(jax.vmap(self._init)(starts, rates, keys))
 
     def find_details(self, members: Sequence[int], *, last: bool) -> Array | None:
         """Find what is added to the given members' pictures at the change to this size, stacked; None for nothing."""
-        details = [find_details(self._config, self._inputs[member], last=last) for member in members]
+        details = [find_details(self.config, self._inputs[member], last=last) for member in members]
         added = [picture for picture in details if picture is not None]
         return jnp.stack(added) if added else None
 
@@ -161,7 +162,7 @@ class Members:
         """Return a stacked problem with the targets that depend on the start of the size of a stacked state."""
         if not self.method.objective.needs_start:
             return problem
-        with compiling.set_precision(self._config):
+        with compiling.set_precision(self.config):
             completed = self._complete_targets(problem.targets, problem.network, state.start)
         targets = {name: jax.device_put(target, self._choose_sharding(name)) for name, target in completed.items()}
         return replace(problem, targets=targets)
@@ -181,7 +182,7 @@ class Members:
             targets, guides = self._get_targets(self._inputs[member])
             weights = {name: jnp.float32(weight) for name, weight in self._runs[member].config.loss_weights.items()}
             arguments = (self._network, jnp.asarray(self._inputs[member].content), targets, weights, guides)
-            with compiling.set_precision(self._config):
+            with compiling.set_precision(self.config):
                 scales.append(divergence.measure_scale(*arguments, objective=self.method.objective))
         return jax.device_put(jnp.stack(scales), self._spread)
 
@@ -192,7 +193,7 @@ class Members:
         identity = identify_pictures(inputs)
         if identity not in self._targets:
             pictures = compiling.collect_pictures(self._distinct_inputs[identity])
-            with compiling.set_precision(self._config):
+            with compiling.set_precision(self.config):
                 self._targets[identity] = self._compute_targets(self._network, pictures)
         return self._targets[identity]
 
@@ -230,7 +231,7 @@ def choose_group_size(
     if group_size is None and free is not None and members.measure_memory(compiled) > _MEMORY_SHARE * free:
         # Memory is linear in the number of members on each device.
         one, two = (members.measure_memory(members.compile(k * device_count)) for k in (1, 2))
-        compiling.check_memory(one, inputs)
+        compiling.check_memory(one, inputs, members.config)
         most = device_count * (1 + int(max(_MEMORY_SHARE * free - one, 0) / max(two - one, 1)))
         # As many groups as that takes, of about equal size.
         size = _round_up(math.ceil(count / math.ceil(count / most)), device_count)

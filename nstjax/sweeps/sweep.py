@@ -126,6 +126,8 @@ def sweep(
     index, count = parse_part(part)
     changes, init = split_init(changes)
     experiment = experiment.replace(**changes)
+    if experiment.config.shard_picture:
+        raise UserError("a sweep spreads its members over the devices, and no picture: add --no-shard-picture")
     pictures = [to_sources("content", content), to_sources("style", style)]
     named = zip(PICTURES, pictures, strict=True)
     axes = [Axis(name, name_pictures(sources)) for name, sources in named if len(sources) > 1]

@@ -13,7 +13,7 @@ wide, since they keep the inner part of each block's gradient alone.
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 
 from nstjax import blending
@@ -75,6 +76,7 @@ def measure_by_tiles(
     wanted: Mapping[Term, tuple[Region, ...]],
     guides: Guides | None,
     grid: Grid,
+    devices: int,
 ) -> Measured:
     """Return the statistics of terms in regions of a picture, as ``blending.measure`` does for the whole picture.
 
@@ -87,12 +89,13 @@ def measure_by_tiles(
         wanted: the regions in which the statistic of each term is asked for.
         guides: position weights of the regions at the layers of the terms.
         grid: the tiles of the picture, for all layers of the terms.
+        devices: number of this machine's devices among which the tiles are shared out.
     """
     summed = {term: regions for term, regions in wanted.items() if is_sum_over_positions(term.statistic)}
     others = {term: regions for term, regions in wanted.items() if term not in summed}
     layers = tuple(dict.fromkeys(layer for term in summed for layer in term.layers))
     collected = tuple(dict.fromkeys(layer for term in others for layer in term.layers if layer != "input"))
-    evaluation = _Evaluation(tuple(summed.items()), collected, grid)
+    evaluation = _Evaluation(tuple(summed.items()), collected, grid, devices)
     if guides is not None:
         blending.check_guide_shapes(guides, {layer: evaluation.shape(layer, network, whole=True) for layer in layers})
     accumulated: Any = _accumulate(evaluation, picture, network, guides)
@@ -109,11 +112,13 @@ class _Evaluation:
         summed: terms whose statistics are sums over positions, with their regions.
         collected: layers whose whole maps are put together.
         grid: the tiles.
+        devices: number of devices that share the tiles.
     """
 
     summed: tuple[tuple[Term, tuple[Region, ...]], ...]
     collected: tuple[str, ...]
     grid: Grid
+    devices: int
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -174,30 +179,29 @@ class _Evaluation:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _accumulate(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
     """Return the sums over all tiles, and the whole maps, {layer: [h, w, c]}."""
-    table = jnp.asarray(evaluation.grid.table)
 
-    def measure(k: Any) -> Any:
-        window = _crop(picture, table[k, :, 0], evaluation.grid.window)
-        return evaluation.measure(window, network, guides, table[k])
+    def measure(place: Array, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
+        window = _crop(picture, place[:, 0], evaluation.grid.window)
+        return evaluation.measure(window, network, guides, place)
 
-    def add_tile(k: Any, totals: Any) -> Any:
+    def add_tile(totals: Any, place: Array, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
         sums, maps = totals
-        more, parts = measure(k)
+        more, parts = measure(place, picture, network, guides)
         sums = jax.tree.map(jnp.add, sums, more)
         for layer, part in parts.items():
-            start = table[k, :, 0] // network.stride(layer)
-            mask = evaluation.mask(layer, network, table[k])[..., None]
+            start = place[:, 0] // network.stride(layer)
+            mask = evaluation.mask(layer, network, place)[..., None]
             kept = jnp.where(mask, part, _crop(maps[layer], start, part.shape))
             maps = maps | {layer: _put(maps[layer], kept, start)}
         return sums, maps
 
-    sums, parts = jax.eval_shape(measure, 0)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+    place = jax.ShapeDtypeStruct(evaluation.grid.table.shape[1:], jnp.int32)
+    sums, parts = jax.eval_shape(measure, place, picture, network, guides)
     maps = {
-        layer: jnp.zeros((*evaluation.shape(layer, network, whole=True), part.shape[-1]), part.dtype)
+        layer: jax.ShapeDtypeStruct((*evaluation.shape(layer, network, whole=True), part.shape[-1]), part.dtype)
         for layer, part in parts.items()
     }
-    return lax.fori_loop(0, len(table), add_tile, (zeros, maps))
+    return _sum_over_tiles(evaluation, add_tile, (sums, maps), picture, network, guides)
 
 
 def _accumulate_forward(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None):
@@ -205,22 +209,49 @@ def _accumulate_forward(evaluation: _Evaluation, picture: Array, network: LocalN
 
 
 def _accumulate_backward(evaluation: _Evaluation, residuals: tuple[Array, Any, Any], cotangents: tuple[Any, Any]):
-    picture, network, guides = residuals
-    d_sums, d_maps = cotangents
-    table = jnp.asarray(evaluation.grid.table)
-
-    def add_tile(k: Any, gradient: Array) -> Array:
-        start = table[k, :, 0]
+    def add_tile(gradient: Array, place: Array, picture: Array, network: LocalNetwork, guides: Any, *d: Any) -> Array:
+        d_sums, d_maps = d
+        start = place[:, 0]
         window = _crop(picture, start, evaluation.grid.window)
-        _, pull = jax.vjp(lambda window: evaluation.measure(window, network, guides, table[k]), window)
+        _, pull = jax.vjp(lambda window: evaluation.measure(window, network, guides, place), window)
         d_parts = {}
         for layer, d_map in d_maps.items():
-            mask = evaluation.mask(layer, network, table[k])[..., None]
-            d_parts[layer] = jnp.where(mask, evaluation.crop(d_map, layer, network, table[k]), 0)
+            mask = evaluation.mask(layer, network, place)[..., None]
+            d_parts[layer] = jnp.where(mask, evaluation.crop(d_map, layer, network, place), 0)
         (d_window,) = pull((d_sums, d_parts))
         return _put(gradient, _crop(gradient, start, window.shape) + d_window, start)
 
-    return lax.fori_loop(0, len(table), add_tile, jnp.zeros_like(picture)), None, None
+    picture, *_ = residuals
+    return _sum_over_tiles(evaluation, add_tile, picture, *residuals, *cotangents), None, None
+
+
+def _sum_over_tiles(evaluation: _Evaluation, add_tile: Callable[..., Any], like: Any, *arguments: Any) -> Any:
+    """Return the totals over all tiles, starting from zeros.
+
+    Args:
+        evaluation: the tiles, and the number of devices that share them.
+        add_tile: (totals, place of the tile, *arguments) -> totals.
+        like: arrays, or ``ShapeDtypeStruct``, of the totals' shapes.
+        arguments: arrays that every tile needs.
+    """
+
+    def add_tiles(table: Array, *arguments: Any) -> Any:
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        return lax.fori_loop(0, len(table), lambda k, totals: add_tile(totals, table[k], *arguments), zeros)
+
+    table, count = evaluation.grid.table, evaluation.devices
+    if count == 1:
+        return add_tiles(jnp.asarray(table), *arguments)
+    # Each device has the same number of tiles: tiles without a pixel make up for what is missing.
+    table = np.concatenate([table, np.zeros((-len(table) % count, *table.shape[1:]), table.dtype)])
+    share = jax.shard_map(
+        lambda *arguments: lax.psum(add_tiles(*arguments), "devices"),
+        mesh=jax.make_mesh((count,), ("devices",), devices=jax.local_devices()[:count], axis_types=(AxisType.Auto,)),
+        in_specs=(PartitionSpec("devices"), *(PartitionSpec() for _ in arguments)),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    return share(jnp.asarray(table), *arguments)
 
 
 _accumulate.defvjp(_accumulate_forward, _accumulate_backward)

@@ -186,7 +186,6 @@ def test_long_runs_use_winograds_filtering_if_possible(workspace, monkeypatch):
         ({}, "winograd"),
         ({"steps": steps - 1}, "direct"),
         ({"dtype": "bfloat16"}, "direct"),
-        ({"shard_picture": True, "parameterisation": "pixels"}, "direct"),
         ({"convolution": "direct"}, "direct"),
     ]:
         settings = {"weights": "vgg.safetensors", "size": 48, "enlarge": True, "steps": steps, **settings}
@@ -195,9 +194,8 @@ def test_long_runs_use_winograds_filtering_if_possible(workspace, monkeypatch):
         assert made["config"].convolution == expected
 
 
-@pytest.mark.parametrize("other", [{"dtype": "bfloat16"}, {"shard_picture": True}], ids=str)
-def test_winograds_filtering_refuses_other_dtypes_and_sharding(other):
+def test_winograds_filtering_refuses_other_dtypes():
     with pytest.raises(UserError, match="convolution winograd does not go with"):
-        Config(convolution="winograd", **other)
+        Config(convolution="winograd", dtype="bfloat16")
     with pytest.raises(UserError, match="needs float32"):
         build(random_weights("block1_conv2"), backend="winograd", dtype=jnp.bfloat16)

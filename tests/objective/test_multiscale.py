@@ -214,7 +214,6 @@ def test_replacing_sizes_and_steps():
         ({"sizes": "128:x"}, "or a range, as in .*, not '128:x'"),
         ({"sizes": "128:512:1"}, "ratio of sizes must be at least 1.01, not 1.0"),
         ({"sizes": (32, 64), "steps": (1, 2, 3)}, "steps are given for 3 sizes, but there are 2"),
-        ({"sizes": (32, 64), "shard_picture": True}, "takes one size"),
         ({"sizes": (0, 64)}, "sizes must be at least 1"),
         ({"restart_optimiser": True, "schedule": "cosine"}, "restart-optimiser does not go with schedule cosine"),
         ({"sizes": (0.5, 64)}, "sizes must be a whole number"),

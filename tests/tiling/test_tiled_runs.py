@@ -1,0 +1,124 @@
+"""Tests of runs by tiles: their choice, the lines about them, resumes, several devices."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from quick_run import QUICK, RecordingListener
+
+import nstjax
+from nstjax import images
+from nstjax.cli import main
+from nstjax.errors import UserError
+from nstjax.experiment.config import Config
+from nstjax.experiment.experiment import load
+from nstjax.experiment.record import parse_config
+
+# Average pooling, from noise: another order of sums must not become another maximum, or another sign of a gradient.
+CALM = ["--init", "noise", "--pooling", "average", "--learning-rate", "0.005"]
+SETTINGS = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "weights": "vgg.safetensors"}
+TILES = ["--tile", "8"]
+
+
+def read(folder):
+    return images.read(f"{folder}/output.png").rgb
+
+
+def assert_equal_pictures(first, second):
+    # A value half-way between two levels may be rounded to either.
+    np.testing.assert_allclose(first, second, atol=1.01 / 255)
+
+
+def test_a_run_by_tiles_through_two_sizes_equals_the_whole_one_and_resumes_to_the_byte(workspace, capsys):
+    command = [*QUICK, *CALM, "--sizes", "16,32"]
+    assert main([*command, "--steps", "3,5", "--out", "whole"]) == 0
+    assert "tiles" not in capsys.readouterr().err
+    assert main([*command, *TILES, "--steps", "3,5", "--out", "tiles"]) == 0
+    assert "by 6 tiles, each in a window of 20x20 pixels, which takes about" in capsys.readouterr().err
+    assert main([*command, *TILES, "--steps", "3,2", "--out", "parts"]) == 0
+    assert main(["resume", "parts", "--steps", "8"]) == 0
+    assert_equal_pictures(read("tiles"), read("whole"))
+    assert Path("parts/output.png").read_bytes() == Path("tiles/output.png").read_bytes()
+    assert json.loads(Path("parts/config.json").read_text())["config"]["tile"] == 8
+    assert json.loads(Path("whole/config.json").read_text())["config"]["tile"] == "none"
+
+
+def test_pictures_that_do_not_fit_into_memory_are_computed_by_tiles(workspace, monkeypatch):
+    monkeypatch.setattr("nstjax.experiment.tiles.SIDES", (16, 8, 4))
+    run = {"experiment": "quick.py", "steps": 3, **SETTINGS}
+    whole = nstjax.stylize("content.png", "style.png", **run)
+    # At once, the 24x32 pixels need 1.2 MB by the estimate; windows of 20x20 pixels need 0.7 MB.
+    monkeypatch.setattr("nstjax.experiment.tiles.devices.available_memory", lambda: 10**6)
+    listener = RecordingListener()
+    tiles = nstjax.stylize("content.png", "style.png", **run, listener=listener)
+    assert tiles.record["config"]["tile"] == 8
+    (line,) = [line for line in listener.notices if "tiles" in line]
+    assert "at once it needs about 0.0 GiB and 0.0 GiB are free" in line
+    assert_equal_pictures(tiles.picture, whole.picture)
+    at_once = nstjax.stylize("content.png", "style.png", **run, tile="none")
+    assert at_once.record["config"]["tile"] == "none"
+
+
+def test_a_term_that_cannot_be_computed_by_tiles_is_named_before_anything_is_computed(workspace, monkeypatch, capsys):
+    text = Path("quick.py").read_text().replace("nstjax.statistics.gram", "nstjax.statistics.feature_map")
+    Path("quick.py").write_text(text)
+    assert main([*QUICK, *TILES, "--out", "out"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line.lower()]
+    assert "the term 'style' cannot be computed by tiles, as its statistic feature_map" in line
+    assert not Path("out").exists()
+    monkeypatch.setattr("nstjax.experiment.tiles.devices.available_memory", lambda: 10**5)
+    listener = RecordingListener()
+    run = {"experiment": "quick.py", "steps": 0, **SETTINGS}
+    assert nstjax.stylize("content.png", "style.png", **run, listener=listener).record["config"]["tile"] == "none"
+    assert any("may not fit into memory: at once" in line for line in listener.warnings)
+
+
+def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(workspace):
+    pictures = []
+    for tile in ("none", 8):
+        sweep = nstjax.sweep(
+            "content.png", "style.png", vary={"style": [1, 10]}, experiment="quick.py", steps=3, tile=tile, **SETTINGS
+        )
+        pictures.append([result.picture for result in sweep.results])
+    assert_equal_pictures(*pictures)
+    with pytest.raises(UserError, match="spreads its members over the devices.*--no-shard-picture"):
+        nstjax.sweep("content.png", "style.png", experiment="quick.py", shard_picture=True, **SETTINGS)
+
+
+def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
+    """Six tiles on four devices: two tiles without pixels fill the last places."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run = [*QUICK, *CALM, *TILES, "--parameterisation", "fourier", "--shard-picture"]
+    for command in ([*run, "--out", "devices"], [*run, "--steps", "5", "--out", "parts"], ["resume", "parts", "--steps", "8"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+    assert main([*QUICK, *CALM, "--parameterisation", "fourier", "--out", "whole"]) == 0
+    assert_equal_pictures(read("devices"), read("whole"))
+    assert Path("parts/output.png").read_bytes() == Path("devices/output.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"tile": 0}, "tile must be at least 1"),
+        ({"tile": "large"}, "tile must be a number of pixels, auto or none, not 'large'"),
+        ({"tile": 2.5}, "tile must be a whole number, not 2.5"),
+        ({"tile": "none", "shard_picture": True}, "add --tile auto, or --no-shard-picture"),
+        ({"tile": 64, "normalise_gradients": True}, "tile does not go with normalise-gradients"),
+    ],
+)
+def test_wrong_settings_of_tiles_are_one_line(settings, line):
+    with pytest.raises(UserError, match=line):
+        Config(**settings)
+
+
+def test_settings_of_tiles_are_read_from_text_and_records_have_none_left_open():
+    assert [Config(tile=value).tile for value in ("64", 64, None, "none")] == [64, 64, "none", "none"]
+    with pytest.raises(UserError, match="tile is auto"):
+        parse_config({"config": json.loads(json.dumps(load("tutorial").config.__dict__))})
