@@ -58,8 +58,8 @@ class Purpose:
 
 
 CASES = {
-    "strotss": Case((64, 128), (20, 10), draws=True),
-    "nnst": Case((64, 128), (60, 40), leaves_out=frozenset({"corners"})),
+    "strotss": Case((64, 128), (20, 10), draws=True, sees_last=True, leaves_out=frozenset({"corners"})),
+    "nnst": Case((64, 128), (60, 40), sees_last=True, leaves_out=frozenset({"corners", "levels"})),
     "style-transfer-pytorch": Case((64, 91), (60, 20), settings={"sizes": "64:91"}),
     "neural-style-pt": Case((128,), (60,), chaotic=True, sees_last=True),
     "gatys-pytorch": Case((48, 96), (60, 20), chaotic=True),
@@ -82,7 +82,13 @@ CASES = {
 _TEN = {"steps": (10,)}
 
 PURPOSES = (
+    Purpose(
+        "strotss",
+        "corners",
+        "reads layers, and forms its pyramid, with the corners aligned; the preset with the centres",
+    ),
     Purpose("nnst", "corners", "resizes pictures with their corners aligned; the preset with their edges"),
+    Purpose("nnst", "levels", "one more level of the pyramid with each size; the preset five at every size"),
     Purpose(
         "pytorch-tutorial", "clamp", "clamps the picture inside L-BFGS's evaluations; the preset when it is written"
     ),

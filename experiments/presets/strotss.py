@@ -6,7 +6,7 @@ The picture and nine convolutions, read at 1,024 random positions of the result,
 of the style, drawn once for each size. Content is self-similarity, style the relaxed earth mover's distance, "moments"
 the distance of means and covariances, "palette" a relaxed earth mover's distance of colours. The total is
 ``(a content + style + moments + palette / max(a, 1)) / (a + 2)``, where a is 16 at 64 pixels and halved whenever the
-size doubles. Long sides 64, 128, 256, 512 with 250 steps of RMSprop each on a Laplacian pyramid, which starts again at
+size doubles. Long sides 64, 128, 256, 512 with 249 steps of RMSprop each on a Laplacian pyramid, which starts again at
 each size; learning rate 0.002, and half of that at the last size. From the mean colour of the style with the finest
 details of the content, which are added again at each size but the last. Weighted for the
 torchvision flavour, with another weight of the moments for caffe's; down to block5_conv3.
@@ -53,7 +53,7 @@ config = nstjax.Config(
     layers={"content": LAYERS, "style": LAYERS, "moments": LAYERS, "palette": ("input",)},
     loss_weights={"content": 1.0, "style": 1.0, "moments": 1.0, "palette": 1.0},
     sizes="64:512:2",
-    steps=(250,),
+    steps=(249,),
     enlarge=True,
     smaller_from="original",
     resampling="bilinear-aliased",
@@ -73,7 +73,7 @@ flavour = "torchvision"
 # moments' gradients (experiments/studies/flavours.py). All other distances depend on directions alone.
 flavours = {"caffe": {"loss_weights": {"moments": 2e-4}}, "self-taught": {}}
 
-version = 4
+version = 5
 
 
 def content(x, t, key):

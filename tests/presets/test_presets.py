@@ -169,13 +169,13 @@ SOURCES = {
         "padding": "reflect", "clamp": False, "keep": "last",
     },
     "strotss": {
-        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (250, 500, 750, 1000), "enlarge": True,
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (249, 498, 747, 996), "enlarge": True,
         "init": "style-mean", "content_details": True, "parameterisation": "laplacian", "optimiser": "rmsprop",
         "learning_rate": 0.002, "last_size_rate": 0.5, "restart_optimiser": True, "resampling": "bilinear-aliased",
         "beta2": 0.99, "epsilon": 1e-8, "momentum": 0.0, "pooling": None, "clamp": False, "keep": "last",
     },
     "nnst": {
-        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (200, 400, 600, 800), "enlarge": True,
+        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (199, 398, 597, 796), "enlarge": True,
         "init": "content", "parameterisation": "laplacian", "optimiser": "adam", "learning_rate": 0.002, "beta1": 0.9,
         "resampling": "bilinear-aliased", "restart_optimiser": True,
         "beta2": 0.999, "epsilon": 1e-8, "pooling": None, "clamp": False, "keep": "last",

@@ -32,6 +32,8 @@ class Case(NamedTuple):
         settings: further settings of the preset.
         sees_last: whether the last evaluation at each size only shows the result.
         leaves_out: what the preset leaves out on purpose.
+        seeds: of the procedure, if it draws at every step: a curve of each is stored.
+        loss_weights: instead of the preset's own.
     """
 
     sizes: tuple
@@ -41,6 +43,8 @@ class Case(NamedTuple):
     settings: dict | None = None
     sees_last: bool = False
     leaves_out: frozenset = frozenset()
+    seeds: tuple = (0,)
+    loss_weights: dict | None = None
 
 
 CASES = {
@@ -56,8 +60,22 @@ CASES = {
     "gatys-controls": Case((32,), (12,), content=(96, 96), style=(96, 96), sees_last=True),
     "keras-example": Case((48,), (20,), content=(144, 96), style=(144, 96)),
     "tutorial": Case((48,), (20,)),
+    "nnst": Case((36, 72), (12, 8), content=(72, 64), style=(64, 72), sees_last=True, leaves_out=frozenset({"levels"})),
+    "strotss": Case(
+        *((64, 128), (8, 5)),
+        content=(128, 64),
+        style=(64, 128),
+        sees_last=True,
+        leaves_out=frozenset({"corners"}),
+        seeds=(0, 1, 2),
+        # On this network the terms are about 0.1, 0.01, 10 and 0.0005: with these weights each of them counts.
+        loss_weights={"content": 1.0, "style": 5.0, "moments": 5e-3, "palette": 100.0},
+    ),
 }
 """Pictures have their final size where the program would round resized ones to 8 bits, which the preset does not.
+
+The first size of nnst is the smallest whose short side can be halved five times; that of strotss is the source's, which
+its weights depend on.
 
 Not here: neural-style and tutorial-literal, which share their procedures with others, neural-style-tf, whose L-BFGS is
 SciPy's, and long-run, which has no source to run.
@@ -70,7 +88,10 @@ def make_pictures(case):
 
 
 def compute_curves(parameters):
-    """Return {"preset": losses, "preset/start": picture} of every procedure, with the loss weights of the presets."""
+    """Return {"preset": losses, "preset/start": picture} of every procedure, with the loss weights of the presets.
+
+    Losses are [steps], or [seeds, steps] of a procedure with several seeds.
+    """
     import torch
     from programs import PROCEDURES, Task
 
@@ -80,13 +101,17 @@ def compute_curves(parameters):
     arrays = {}
     for preset, case in CASES.items():
         content, style = make_pictures(case)
-        weights = load(preset).config.loss_weights
-        task = Task(content, style, parameters, "caffe", weights, case.sizes, case.steps, leave_out=case.leaves_out)
-        run = PROCEDURES[preset](task)
+        numbers = case.loss_weights or load(preset).config.loss_weights, case.sizes, case.steps
+        options = {"leave_out": case.leaves_out}
+        runs = [
+            PROCEDURES[preset](Task(content, style, parameters, "caffe", *numbers, seed=seed, **options))
+            for seed in case.seeds
+        ]
         ends = np.cumsum(case.steps) if case.sees_last else ()
-        arrays[preset] = np.array([loss for k, loss in enumerate(run.losses, 1) if k not in ends])
-        if run.start is not None:
-            arrays[f"{preset}/start"] = run.start
+        curves = np.array([[loss for k, loss in enumerate(run.losses, 1) if k not in ends] for run in runs])
+        arrays[preset] = curves if len(runs) > 1 else curves[0]
+        if runs[0].start is not None:
+            arrays[f"{preset}/start"] = runs[0].start
     return arrays
 
 

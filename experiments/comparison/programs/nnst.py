@@ -53,7 +53,10 @@ def nnst(task: Task) -> Run:
         searched = share * compose([contents[scale], *levels[scale + 1 :]], tensorflow_bilinear) + (1 - share) * content
         turned = torch.cat([read_columns(torch.rot90(style, quarters, (2, 3))) for quarters in range(4)], dim=1)
         target = functional.normalize(replace_by_nearest(read_columns(searched), turned), dim=0, eps=1e-4)
-        moved = [level.clone().requires_grad_() for level in levels[scale:]]
+        moved, image = levels[scale:], compose(levels[scale:], tensorflow_bilinear)
+        if "levels" in task.leave_out:
+            moved = decompose(image, 5, tensorflow_bilinear)
+        moved = [level.clone().requires_grad_() for level in moved]
         optimiser = optim.Adam(moved, lr=2e-3)
 
         def loss(moved: list[Tensor], target=target) -> Tensor:
@@ -62,7 +65,8 @@ def nnst(task: Task) -> Run:
 
         closure = make_closure(optimiser, moved, loss, run.losses)
         for _ in range(steps):
+            image = compose(moved, tensorflow_bilinear).detach()  # the program keeps what its last evaluation sees
             optimiser.step(closure)
-        levels[scale:] = decompose(compose(moved, tensorflow_bilinear).detach(), count + 4 - scale, tensorflow_bilinear)
+        levels[scale:] = decompose(image, count + 4 - scale, tensorflow_bilinear)
     run.picture = to_picture(compose(levels, tensorflow_bilinear))
     return run

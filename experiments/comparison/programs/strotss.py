@@ -33,12 +33,16 @@ def find_details(content: Tensor) -> Tensor:
     return content - tensorflow_bilinear(half, (height, width))
 
 
-def read(maps: list[Tensor], y: Tensor, x: Tensor, *, nearest: bool = False) -> Tensor:
-    """Return [N, C]: all maps at positions that count in pixels of the picture, halved where a map is smaller."""
+def read(maps: list[Tensor], y: Tensor, x: Tensor, *, nearest: bool = False, centre: float = 0.0) -> Tensor:
+    """Return [N, C]: all maps at positions that count in pixels of the picture, halved where a map is smaller.
+
+    The centre of a pixel is its corner, as in the program, or ``centre`` further.
+    """
     columns, above = [], maps[0]
     for features in maps:
         if features.shape[2] < above.shape[2]:
-            y, x = y / 2, x / 2
+            y, x = ((values + centre) / 2 - centre for values in (y, x))
+            y, x = y.clamp(min=0), x.clamp(min=0)
         above = features
         height, width = features.shape[2:]
         i, j = y.floor().long().clamp(max=height - 1), x.floor().long().clamp(max=width - 1)
@@ -89,6 +93,7 @@ def strotss(task: Task) -> Run:
     """Run ``run_st`` with a content weight of 1."""
     run, net = Run(), Network(task.parameters, task.flavour, reads="torchvision")
     draw, weights = torch.Generator().manual_seed(task.seed), task.loss_weights
+    centre, resample = (0.5, tensorflow_bilinear) if "corners" in task.leave_out else (0.0, resize)
 
     def extract(picture: Tensor) -> list[Tensor]:
         return [picture, *net(net.preprocess(picture), RELUS)]
@@ -110,7 +115,7 @@ def strotss(task: Task) -> Run:
             samples.append(read(style_maps, y.double(), x.double(), nearest=True))
         target = torch.cat(samples)
         a = 16 / 2**k
-        levels = [level.clone().requires_grad_() for level in decompose(image, 5, resize)]
+        levels = [level.clone().requires_grad_() for level in decompose(image, 5, resample)]
         optimiser = optim.RMSprop(levels, lr=1e-3 if is_last else 2e-3)
         apart = [max(rounding(math.sqrt(height * width // 128**2)), 1) for rounding in (math.floor, math.ceil)]
 
@@ -122,15 +127,15 @@ def strotss(task: Task) -> Run:
                 values[torch.randperm(count, generator=draw)[:1024]].double()
                 for values in (rows.repeat(len(columns)), columns.repeat_interleave(len(rows)))
             )
-            moved, still = read(extract(image), y, x), read(maps, y, x)
+            moved, still = (read(features, y, x, centre=centre) for features in (extract(image), maps))
             palette = compare_colours(moved[:, :3], target[:, :3]) / max(a, 1)
             style = weights["style"] * relax(cosine(moved, target)) + weights["palette"] * palette
             style = style + weights["moments"] * compare_moments(moved, target)
             return (a * weights["content"] * compare_similarities(moved, still) + style) / (a + 2)
 
-        closure = make_closure(optimiser, levels, lambda levels, loss=loss: loss(compose(levels, resize)), run.losses)
+        closure = make_closure(optimiser, levels, lambda levels, loss=loss: loss(compose(levels, resample)), run.losses)
         for _ in range(steps):
+            image = compose(levels, resample).detach()  # the program keeps what its last evaluation sees
             optimiser.step(closure)
-        image = compose(levels, resize).detach()
     run.picture = to_picture(image)
     return run
