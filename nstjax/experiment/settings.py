@@ -113,10 +113,11 @@ def to_tile(value: Any) -> Any:
     tile = to_plain(value)
     if tile is None or tile in ("auto", "none"):
         return tile or "none"
-    try:
-        return to_number("tile", int(tile) if isinstance(tile, str) else tile, least=1, whole=True)
-    except ValueError:
-        raise UserError(f"tile must be a number of pixels, auto or none, not {describe(value)}") from None
+    if isinstance(tile, str):
+        if not tile.isdecimal():
+            raise UserError(f"tile must be a number of pixels, auto or none, not {describe(value)}")
+        tile = int(tile)
+    return to_number("tile", tile, least=1, whole=True)
 
 
 def check_together(config: "Config") -> None:

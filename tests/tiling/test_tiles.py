@@ -208,5 +208,5 @@ def test_a_term_that_cannot_be_computed_by_tiles_is_named_with_what_can(term, li
 
 
 def test_a_statistic_that_is_no_sum_is_refused():
-    with pytest.raises(UserError, match="root_of_mean .* is marked @sums_over_positions, but is no sum"):
+    with pytest.raises(UserError, match=r"root_of_mean .* is marked @sums_over_positions, but is no sum"):
         find_powers(per_layer(sums_over_positions(root_of_mean)), (("relu1_1", 3),))
