@@ -99,7 +99,7 @@ def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(w
         pictures.append([result.picture for result in sweep.members])
     assert_equal_pictures(*pictures)
     with pytest.raises(UserError, match=r"spreads its members over the devices.*--no-shard-picture"):
-        nstjax.sweep("content.png", "style.png", experiment="quick.py", shard_picture=True, **SETTINGS)
+        nstjax.sweep("content.png", "style.png", vary={}, experiment="quick.py", shard_picture=True, **SETTINGS)
 
 
 def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
