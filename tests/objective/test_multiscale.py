@@ -307,6 +307,15 @@ def test_a_run_from_the_mean_of_the_style_begins_with_the_details_of_the_content
     np.testing.assert_allclose(images.read("whole/output.png").rgb, np.clip(enlarged, 0, 1), atol=1e-4)  # 16 bits
 
 
+def test_the_members_of_a_sweep_get_the_details_of_the_content_too(workspace):
+    settings = {"sizes": (12, 20, 32), "size_steps": (1, 1, 1), "learning_rate": 1e-5, **FROM_MEAN}
+    options = {"experiment": "quick.py", "weights": "vgg.safetensors", **settings}
+    swept = nstjax.sweep("content.png", "style.png", vary={"style": [1.0, 30.0]}, **options)
+    single = run_quick(None, **settings).picture
+    # At this rate the steps move nothing; without the details of the middle size the pictures differ by far more.
+    np.testing.assert_allclose(swept.members[0].picture, single, atol=1e-3)
+
+
 def test_sizes_beyond_the_picture_are_dropped_with_a_warning(workspace):
     warnings = []
 
