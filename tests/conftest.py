@@ -10,8 +10,10 @@ from pathlib import Path
 os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Many tests compile the same small programs; the cache shares them between all tests and processes.
 if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Most of the time is spent in compiling programs that run once: what LLVM would optimise in them is not under test.
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
+    # Many tests compile the same small programs; the cache shares them between all tests and processes.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -75,6 +77,13 @@ def _hide_users_weights(tmp_path, monkeypatch):
     """Hide the converted weights in the user's cache, and those of an installed package."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("nstjax.network.weights.packaged.locate", lambda source: None)
+
+
+@pytest.fixture
+def quick_learning(monkeypatch):
+    """Let the self-taught network learn from few and small crops: for tests of what is done with it."""
+    monkeypatch.setattr("nstjax.network.selftaught._CROPS", (6, 32))
+    monkeypatch.setattr("nstjax.network.selftaught._PATCHES", 1500)
 
 
 def random_parameters(deepest="block5_conv4", *, width=1 / 16, seed=0, architecture=VGG19):

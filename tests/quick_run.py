@@ -38,6 +38,11 @@ QUICK = ["run", "content.png", "style.png", "--experiment", "quick.py", "--weigh
 """Arguments of a run in the folder of the fixture ``workspace``."""
 
 
+def with_devices(count):
+    """Return the environment of a process that has ``count`` virtual devices."""
+    return {**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"}
+
+
 def run_process(*arguments, **environment):
     """Run the command line in a new process and return the completed process."""
     return subprocess.run(

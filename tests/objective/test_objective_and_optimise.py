@@ -219,9 +219,11 @@ def test_the_kept_picture_has_the_lowest_loss_or_is_the_next(keep, offset):
         pictures.append(np.asarray(state.parameters))
     best = int(np.argmin(totals))
     assert 0 < best < 11  # otherwise the test proves nothing
-    np.testing.assert_array_equal(state.kept, pictures[best + offset])
+    # The kept picture may be computed apart from the next one, with another last bit; no other one is as close.
+    distances = [np.abs(state.kept - picture).max() for picture in pictures]
+    assert distances.pop(best + offset) < 1e-6 and min(distances) > 1e-2
     np.testing.assert_allclose(state.lowest, totals[best])
-    np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(pictures[best + offset], 0, 1))
+    np.testing.assert_array_equal(optimise.picture(state, method=method), np.clip(state.kept, 0, 1))
 
 
 def nan_below_half(p):

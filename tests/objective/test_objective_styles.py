@@ -19,7 +19,7 @@ from nstjax.types import PictureTerm, Term
 CONTENT = smooth_picture(25, 31)
 STYLES = (smooth_picture(26, 22, seed=1), smooth_picture(21, 33, seed=2))
 OTHER = jnp.asarray(smooth_picture(25, 31, seed=3))
-LAYERS = ("relu1_1", "relu2_1", "relu3_1")
+LAYERS = ("relu1_1", "relu2_1")
 WEIGHTS = {"content": 1.0, "style": 100.0, "tv": 0.01}
 MSE = layer_sum(losses.mean_squared)
 
@@ -32,7 +32,7 @@ def deviation(features_HxWxC):
 def make_objective(statistic=statistics.gram, distance=MSE):
     return Objective(
         (
-            Term("content", ("relu3_1",), per_layer(statistics.feature_map), MSE, "content"),
+            Term("content", ("relu2_1",), per_layer(statistics.feature_map), MSE, "content"),
             Term("style", LAYERS, per_layer(statistic), distance, "style"),
             PictureTerm("tv", losses.total_variation_l1),
         )
@@ -78,7 +78,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-NETWORK = narrow_vgg19("block3_conv1", precision="highest")
+NETWORK = narrow_vgg19("block2_conv1", precision="highest")
 
 
 # Several styles.
@@ -319,8 +319,8 @@ def test_guides_that_do_not_fit_the_picture_or_the_targets_raise():
             value(objective, regional, guides=objective.guides(NETWORK, wrong))
     with pytest.raises(UserError, match=r"\[R, H, W\].*not \[25, 31\]"):
         objective.guides(NETWORK, guides[0])
-    with pytest.raises(UserError, match="3x25 pixels are too small for relu3_1, which needs at least 4"):
-        objective.guides(NETWORK, guides[:, :, :3])
+    with pytest.raises(UserError, match="1x25 pixels are too small for relu2_1, which needs at least 2"):
+        objective.guides(NETWORK, guides[:, :, :1])
 
 
 def test_a_network_without_guides_works_without_regions():

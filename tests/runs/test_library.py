@@ -160,7 +160,7 @@ def test_a_second_run_with_other_weights_compiles_nothing(weights):
     assert first["config"]["loss_weights"] == {"content": 1.0, "style": 1.0}
 
 
-def test_without_weights_the_self_taught_network_is_used(tmp_path):
+def test_without_weights_the_self_taught_network_is_used(tmp_path, quick_learning):
     """Without weights and without a connection, a warning says why and what to do."""
     warnings = []
 

@@ -1,7 +1,7 @@
 """Resuming: a run that was stopped and resumed equals the run that was not stopped, to the byte."""
 
+import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import random_weights
+from conftest import fill_workspace, random_weights
 from quick_run import QUICK, StopAt, read_losses
 
 import nstjax
@@ -34,6 +34,28 @@ def read_digests(folder, step):
     """Return {leaf: digest} of a checkpoint."""
     seal = json.loads(Path(folder, "checkpoints", str(step), "seal.json").read_text())
     return {leaf["name"]: leaf["sha256"] for leaf in seal["leaves"]}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return a folder with a run of 4 steps in out/ and one of 14 in small/, made once for all tests, and its copy."""
+    folder = tmp_path_factory.mktemp("runs")
+    fill_workspace(folder)
+    with contextlib.chdir(folder):
+        assert main([*QUICK, "--out", "out", "--steps", "4", "--quiet"]) == 0
+        assert main([*QUICK, "--out", "small", *SMALL, "--quiet"]) == 0
+    copy = folder.with_name(f"{folder.name}-copy")
+    shutil.copytree(folder, copy)
+    return folder, copy
+
+
+@pytest.fixture
+def made(runs, monkeypatch):
+    """Change to the folder with both runs, as it was when they were made: records name the weights by their path."""
+    folder, copy = runs
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    monkeypatch.chdir(folder)
 
 
 METHODS = {
@@ -110,7 +132,7 @@ def test_a_run_with_random_numbers_can_be_stopped_anywhere(workspace, terms):
     assert 1 <= steps < 14
     stops = 0
     while steps < 14:
-        steps = nstjax.resume("parts", listener=StopAt(steps + 2)).steps
+        steps = nstjax.resume("parts", listener=StopAt(steps + 3)).steps
         stops += 1
     assert stops >= 3
     assert read_pictures("parts") == read_pictures("whole")
@@ -144,27 +166,24 @@ def test_a_resume_needs_only_the_folder(workspace, monkeypatch):
     np.testing.assert_array_equal(images.read("moved/output.png").rgb, images.read(workspace / "whole/output.png").rgb)
 
 
-def test_a_resume_of_a_finished_run_draws_deleted_files_again(workspace):
-    assert main([*QUICK, "--out", "out", *SMALL]) == 0
-    before = read_pictures("out")
-    Path("out/output.png").unlink()
-    Path("out/report.html").unlink()
-    assert main(["resume", "out", "--save", "again.png"]) == 0
-    assert read_pictures("out") == before and Path("out/report.html").exists()
+def test_a_resume_of_a_finished_run_draws_deleted_files_again(made):
+    before = read_pictures("small")
+    Path("small/output.png").unlink()
+    Path("small/report.html").unlink()
+    assert main(["resume", "small", "--save", "again.png"]) == 0
+    assert read_pictures("small") == before and Path("small/report.html").exists()
     assert Path("again.png").read_bytes() == before["output.png"]
 
 
-def test_a_run_without_checkpoints_starts_again(workspace, capsys):
-    assert main([*QUICK, "--out", "out", *SMALL]) == 0
-    before, lines = read_pictures("out"), read_losses("out")
-    shutil.rmtree("out/checkpoints")
-    assert main(["resume", "out"]) == 0
+def test_a_run_without_checkpoints_starts_again(made, capsys):
+    before, lines = read_pictures("small"), read_losses("small")
+    shutil.rmtree("small/checkpoints")
+    assert main(["resume", "small"]) == 0
     assert "there is no checkpoint: starting again at step 0" in capsys.readouterr().err
-    assert read_pictures("out") == before and read_losses("out") == lines
+    assert read_pictures("small") == before and read_losses("small") == lines
 
 
-def test_moved_weights_are_found(workspace, monkeypatch, capsys):
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+def test_moved_weights_are_found(made, monkeypatch, capsys):
     Path("vgg.safetensors").rename("moved.safetensors")
     assert main(["resume", "out", "--steps", "6"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -173,7 +192,7 @@ def test_moved_weights_are_found(workspace, monkeypatch, capsys):
     assert main(["resume", "out", "--steps", "6"]) == 0
 
 
-def test_a_learnt_network_is_read_from_the_folder(workspace):
+def test_a_learnt_network_is_read_from_the_folder(workspace, quick_learning):
     arguments = ["self-taught" if argument == "vgg.safetensors" else argument for argument in QUICK]
     assert main([*arguments, "--out", "whole", "--steps", "6"]) == 0
     assert main([*arguments, "--out", "parts", "--steps", "3", "--horizon", "6", "--log-every", "1"]) == 0
@@ -194,19 +213,17 @@ def test_terms_made_in_python_must_be_passed_again(workspace, capsys):
     assert nstjax.resume("out", steps=6, experiment=in_python).steps == 6
 
 
-def test_a_run_stopped_while_compiling_can_be_resumed(workspace, monkeypatch):
+def test_a_run_stopped_while_compiling_can_be_resumed(made, monkeypatch):
     """The folder is complete before compilation begins, including learnt weights, which take minutes."""
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstjax.runs.compiling.compile", interrupt)
-    assert main([*QUICK, "--out", "out", *SMALL]) == 130
-    monkeypatch.undo()
-    os.chdir(workspace)
-    assert main(["resume", "out"]) == 0
-    assert main([*QUICK, "--out", "whole", *SMALL]) == 0
-    assert read_pictures("out") == read_pictures("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("nstjax.runs.compiling.compile", interrupt)
+        assert main([*QUICK, "--out", "stopped", *SMALL]) == 130
+    assert main(["resume", "stopped"]) == 0
+    assert read_pictures("stopped") == read_pictures("small")
 
 
 def test_lost_metrics_give_a_warning(workspace, capsys):
@@ -227,8 +244,7 @@ def test_lost_metrics_give_a_warning(workspace, capsys):
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xfe\x00\n", b"hello\n", b"[]\n", b'{"epoch": 1}\n'])
-def test_metrics_with_garbage_are_refused_in_one_line(workspace, capsys, garbage):
-    assert main([*QUICK, "--out", "out"]) == 0
+def test_metrics_with_garbage_are_refused_in_one_line(made, capsys, garbage):
     content = Path("out/metrics.jsonl").read_bytes()
     Path("out/metrics.jsonl").write_bytes(garbage + content)
     capsys.readouterr()
@@ -237,18 +253,16 @@ def test_metrics_with_garbage_are_refused_in_one_line(workspace, capsys, garbage
     assert error.count("\n") == 1 and "metrics.jsonl has a line that is not a logged step" in error
 
 
-def test_a_damaged_snapshot_is_left_out(workspace, capsys):
-    assert main([*QUICK, "--out", "out", "--snapshots", "2,5"]) == 0
-    Path("out/snapshots/000002.png").write_text("x")
+def test_a_damaged_snapshot_is_left_out(made, capsys):
+    Path("small/snapshots/000012.png").write_text("x")
     capsys.readouterr()
-    assert main(["resume", "out", "--quiet"]) == 0
-    assert "000002.png is left out" in capsys.readouterr().err
-    page = Path("out/report.html").read_text()
-    assert "step 5" in page and "step 2<" not in page
+    assert main(["resume", "small", "--quiet"]) == 0
+    assert "000012.png is left out" in capsys.readouterr().err
+    page = Path("small/report.html").read_text()
+    assert "step 5" in page and "step 12<" not in page
 
 
-def test_leftovers_of_a_kill_after_the_last_step_are_removed(workspace):
-    assert main([*QUICK, "--out", "out"]) == 0
+def test_leftovers_of_a_kill_after_the_last_step_are_removed(made):
     # The run is killed while it removes a checkpoint, and no further one will be written.
     Path("out/checkpoints/.3.old/d").mkdir(parents=True)
     # Or it was killed while it wrote other files.
@@ -319,9 +333,8 @@ def read_files(folder):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_changed_run_is_refused(workspace, capsys, case):
+def test_a_changed_run_is_refused(made, capsys, case):
     damage, message = REFUSED[case]
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
     damage()
     before = read_files(Path("out"))
     capsys.readouterr()
@@ -332,8 +345,7 @@ def test_a_changed_run_is_refused(workspace, capsys, case):
     assert read_files(Path("out")) == before
 
 
-def test_an_edited_and_resealed_record_matches_no_checkpoint(workspace, capsys):
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+def test_an_edited_and_resealed_record_matches_no_checkpoint(made, capsys):
     edit(reseal=True, config={"learning_rate": 0.5})
     before = read_files(Path("out"))
     assert main(["resume", "out", "--steps", "9"]) == 1
@@ -361,8 +373,7 @@ def test_damaged_checkpoints_are_skipped_and_a_whole_one_is_needed(workspace, ca
     assert read_files(Path("out")) == before
 
 
-def test_other_versions_give_a_warning(workspace, capsys, monkeypatch):
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+def test_other_versions_give_a_warning(made, capsys, monkeypatch):
     now = resolve._package_versions()
     monkeypatch.setattr("nstjax.experiment.resolve._package_versions", lambda: {**now, "jax": "9.9"})
     assert main(["resume", "out", "--steps", "6"]) == 0
@@ -381,8 +392,7 @@ with RunFolder("out").lock():
 """
 
 
-def test_a_living_process_locks_the_folder_and_a_killed_one_does_not(workspace, capsys):
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+def test_a_living_process_locks_the_folder_and_a_killed_one_does_not(made, capsys):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     before = read_files(Path("out"))
@@ -399,8 +409,7 @@ def test_a_living_process_locks_the_folder_and_a_killed_one_does_not(workspace, 
     assert main(["resume", "out", "--steps", "6"]) == 0
 
 
-def test_the_folder_is_free_again_after_a_failure(workspace):
-    assert main([*QUICK, "--out", "out", "--steps", "4"]) == 0
+def test_the_folder_is_free_again_after_a_failure(made):
     with pytest.raises(UserError, match="can be extended, not cut"):
         nstjax.resume("out", steps=2)
     with pytest.raises(ZeroDivisionError), RunFolder("out").lock():

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import narrow_vgg19, smooth_picture
+from quick_run import with_devices
 
-import nstjax
 from nstjax import images, losses, optimisers, statistics
+from nstjax.cli import main
 from nstjax.losses import layer_sum
 from nstjax.objective import Objective
 from nstjax.optimise import Method, Problem, init, run_chunk
@@ -25,59 +26,58 @@ from nstjax.types import Term
 WEIGHTS = ["1", "5", "10", "50", "100"]
 # A difference in rounding becomes a different step where a gradient changes its sign or a maximum its position. The
 # pictures are therefore compared where that is rare: from noise, with average pooling, at a small learning rate.
-CALM = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "steps": 50}
+CALM = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "steps": 20}
+CALM_STEPS = str(CALM["steps"])
 SWEEP = ["content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
 SWEEP += [word for name, value in CALM.items() for word in ("--" + name.replace("_", "-"), str(value))]
 
 
-def run_on_devices(count, *arguments):
-    """Run the command line in a process with `count` virtual devices; return its stderr."""
-    flags = f"--xla_force_host_platform_device_count={count}"
-    environment = {**os.environ, "XLA_FLAGS": flags}
-    done = subprocess.run([sys.executable, "-m", "nstjax", *arguments], capture_output=True, text=True, env=environment)
+COMMANDS = """
+import json, sys
+from nstjax.cli import main
+for command in json.loads(sys.argv[1]):
+    print(*command, file=sys.stderr)
+    if main(command):
+        sys.exit(1)
+"""
+
+
+def run_on_devices(count, *commands):
+    """Run commands in one process with `count` virtual devices; return its stderr."""
+    arguments = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=with_devices(count))
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 def read_outputs(folder):
-    return {path.parent.name: path.read_bytes() for path in Path(folder).glob("members/*/output.png")}
+    return {path.parent.name: images.read(path).rgb for path in Path(folder).glob("members/*/output.png")}
 
 
-def test_members_spread_over_devices_equal_the_single_runs(workspace):
+def test_members_spread_over_devices_equal_those_of_one_device(workspace):
     """Five members on eight devices: three places are filled with copies, whose results are dropped."""
-    stderr = run_on_devices(8, "sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "eight")
+    sweep = ["sweep", *SWEEP, "--style-weight", *WEIGHTS]
+    stderr = run_on_devices(8, [*sweep, "--out", "eight"])
     assert "5 members, 5 at a time, on 8 devices" in stderr
-    assert len(read_outputs("eight")) == 5
-    for weight in WEIGHTS:
-        single = nstjax.stylize(
-            "content.png",
-            "style.png",
-            experiment="quick.py",
-            weights="vgg.safetensors",
-            loss_weights={"style": float(weight)},
-            **CALM,
-        )
-        member = images.read(f"eight/members/style={weight}/output.png").rgb
+    assert main([*sweep, "--out", "one"]) == 0
+    eight, one = read_outputs("eight"), read_outputs("one")
+    assert list(eight) == list(one) and len(one) == 5
+    for name, picture in one.items():
         # A value half-way between two levels may be rounded to either.
-        np.testing.assert_allclose(member, single.picture, atol=1.01 / 255)
+        np.testing.assert_allclose(eight[name], picture, atol=1.01 / 255)
 
 
 def test_a_sweep_resumed_on_as_many_devices_is_equal_and_on_others_nearly_equal(workspace):
-    options = ["--style-weight", *WEIGHTS, "--group-size", "4"]
-    run_on_devices(4, "sweep", *SWEEP, *options, "--out", "whole")
-    for name in ("same", "other"):
-        run_on_devices(
-            4, "sweep", *SWEEP, *options, "--out", name, "--steps", "20", "--horizon", "50", "--log-every", "2"
-        )
-    run_on_devices(4, "resume", "same", "--steps", "50")
-    stderr = run_on_devices(2, "resume", "other", "--steps", "50")
+    sweep = ["sweep", *SWEEP, "--style-weight", *WEIGHTS, "--group-size", "4"]
+    shorter = ["--steps", "8", "--horizon", CALM_STEPS, "--log-every", "2"]
+    run_on_devices(4, [*sweep, "--out", "whole"], [*sweep, *shorter, "--out", "other"])
+    shutil.copytree("other", "same")
+    run_on_devices(4, ["resume", "same", "--steps", CALM_STEPS])
+    stderr = run_on_devices(2, ["resume", "other", "--steps", CALM_STEPS])
     assert "continuing on 2 of 2 devices, but the sweep last ran on 4: the last bits may differ" in stderr
     for path in Path("other/members").iterdir():
         assert json.loads((path / "config.json").read_text())["sweep"]["devices"] == 2
-    whole, same, other = (
-        {path.parent.name: images.read(path).rgb for path in Path(folder).glob("members/*/output.png")}
-        for folder in ("whole", "same", "other")
-    )
+    whole, same, other = map(read_outputs, ("whole", "same", "other"))
     for name, picture in whole.items():
         np.testing.assert_array_equal(same[name], picture)
         np.testing.assert_allclose(other[name], picture, atol=1.01 / 255)

@@ -1,6 +1,6 @@
 """Two processes that share a sweep: each computes its members, and the death of one does not stop the other."""
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import fill_workspace
+from quick_run import with_devices
 from test_devices import CALM, SWEEP, WEIGHTS
 
 import nstjax
@@ -18,27 +20,29 @@ from nstjax.cli import main
 
 def start_two_processes(*arguments, devices=4):
     """Start the command line in two processes, each of which computes one of two parts."""
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return [
         subprocess.Popen(
             [sys.executable, "-m", "nstjax", *arguments, "--part", part],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=with_devices(devices),
         )
         for part in ("1/2", "2/2")
     ]
 
 
-@pytest.fixture
-def singles(workspace):
-    """Return {weight: the picture of the single run}."""
-    pictures = ("content.png", "style.png")
-    common = {"experiment": "quick.py", "weights": "vgg.safetensors", **CALM}
-    return {
-        weight: nstjax.stylize(*pictures, loss_weights={"style": float(weight)}, **common).picture for weight in WEIGHTS
-    }
+@pytest.fixture(scope="module")
+def singles(tmp_path_factory):
+    """Return {weight: the picture of the single run}, made once for both tests."""
+    folder = tmp_path_factory.mktemp("singles")
+    fill_workspace(folder)
+    with contextlib.chdir(folder):
+        common = {"experiment": "quick.py", "weights": "vgg.safetensors", **CALM}
+        return {
+            weight: nstjax.stylize("content.png", "style.png", loss_weights={"style": float(weight)}, **common).picture
+            for weight in WEIGHTS
+        }
 
 
 def assert_complete(folder, singles):
@@ -49,7 +53,7 @@ def assert_complete(folder, singles):
         assert Path(folder, name).exists()
 
 
-def test_each_process_computes_its_members_and_the_last_one_writes_the_report(singles):
+def test_each_process_computes_its_members_and_the_last_one_writes_the_report(workspace, singles):
     processes = start_two_processes("sweep", *SWEEP, "--style-weight", *WEIGHTS, "--out", "out")
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
@@ -59,13 +63,13 @@ def test_each_process_computes_its_members_and_the_last_one_writes_the_report(si
     assert_complete("out", singles)
 
 
-def test_one_process_is_killed_the_other_finishes_and_a_resume_does_the_rest(singles, capsys):
-    steps = ["--checkpoint-every", "10", "--group-size", "4"]
+def test_one_process_is_killed_the_other_finishes_and_a_resume_does_the_rest(workspace, singles, capsys):
+    steps = ["--checkpoint-every", "2", "--group-size", "4"]
     first, second = start_two_processes("sweep", *SWEEP, *steps, "--style-weight", *WEIGHTS, "--out", "out")
     for _ in range(1200):
         if list(Path("out/groups").glob("0000*/checkpoints/[0-9]*")) or first.poll() is not None:
             break
-        time.sleep(0.05)
+        time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     _, stderr = second.communicate(timeout=300)

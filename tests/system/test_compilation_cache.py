@@ -1,12 +1,15 @@
 """The persistent compilation cache: later processes find the programs and compute the same, and damage is repaired."""
 
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import fill_workspace
 from quick_run import QUICK, drop_import_times, read_losses, run_process
 
 from nstjax.network import weights
@@ -19,6 +22,10 @@ ON = {"JAX_ENABLE_COMPILATION_CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIM
 
 @pytest.fixture(autouse=True)
 def _without_the_tests_cache(monkeypatch):
+    remove_the_tests_cache(monkeypatch)
+
+
+def remove_the_tests_cache(monkeypatch):
     """Remove the cache that the tests share."""
     for name in list(os.environ):
         if name.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")):
@@ -30,6 +37,28 @@ def run(out, *options):
     done = run_process(*QUICK, "--out", out, "--quiet", *options, **ON)
     assert done.returncode == 0, done.stderr
     return drop_import_times(done.stderr)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Return a folder with a run in first/ and its programs in programs/, made once for all tests, and its copy."""
+    folder = tmp_path_factory.mktemp("kept")
+    fill_workspace(folder)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        remove_the_tests_cache(patch)
+        assert run("first", "--compilation-cache", "programs") == []
+    copy = folder.with_name(f"{folder.name}-copy")
+    shutil.copytree(folder, copy)
+    return folder, copy
+
+
+@pytest.fixture
+def first(kept, monkeypatch):
+    """Change to the folder with a run and its programs, as it was when they were made: pictures name its path."""
+    folder, copy = kept
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    monkeypatch.chdir(folder)
 
 
 def programs(folder):
@@ -70,23 +99,18 @@ def test_each_machine_and_number_of_cores_has_its_folder(monkeypatch):
     assert len(folders) == 5
 
 
-def test_a_second_process_loads_the_programs_and_computes_the_same(workspace):
-    assert run("compiled") == []
-    cache = compilation_cache.locate_cache(None).parent
-    first, accessed = programs(cache), times(cache)
-    assert any(name.startswith("jit_run_chunk-") for name in first) and len(accessed) == len(first)
-    assert run("loaded") == []
-    assert programs(cache) == first
-    assert all(time != accessed[name] for name, time in times(cache).items())
+def test_a_second_process_loads_the_programs_and_computes_the_same(first):
+    """The option sets the folder, and none disables the cache; the folder in the user's cache is another one."""
+    before, accessed = programs("programs"), times("programs")
+    assert any(name.startswith("jit_run_chunk-") for name in before) and len(accessed) == len(before)
+    assert run("loaded", "--compilation-cache", "programs") == []
+    assert programs("programs") == before
+    assert all(time != accessed[name] for name, time in times("programs").items())
     assert run("without", "--compilation-cache", "none") == []
-    assert same_results("compiled", "loaded") and same_results("compiled", "without")
-
-
-def test_the_option_sets_the_folder_and_none_disables_the_cache(workspace):
-    assert run("kept", "--compilation-cache", "programs") == []
-    assert programs("programs")
-    assert run("not-kept", "--compilation-cache", "none") == []
     assert not compilation_cache.locate_cache(None).parent.exists() and not Path("none").exists()
+    assert run("unnamed") == []
+    assert programs(compilation_cache.locate_cache(None).parent).keys() == before.keys()
+    assert all(same_results("first", other) for other in ("loaded", "without", "unnamed"))
 
 
 def test_sweeps_and_resumed_runs_use_the_cache(workspace):
@@ -100,8 +124,7 @@ def test_sweeps_and_resumed_runs_use_the_cache(workspace):
     assert times("programs")[chunk] != first[chunk]
 
 
-def test_damaged_programs_are_compiled_and_cached_again(workspace):
-    run("first", "--compilation-cache", "programs")
+def test_damaged_programs_are_compiled_and_cached_again(first):
     whole = programs("programs")
     for path in Path("programs").glob("*/*-cache"):
         os.truncate(path, path.stat().st_size // 2)
@@ -112,8 +135,7 @@ def test_damaged_programs_are_compiled_and_cached_again(workspace):
     assert same_results("first", "second") and same_results("first", "third")
 
 
-def test_half_written_programs_of_a_killed_process_are_replaced(workspace):
-    run("first", "--compilation-cache", "programs")
+def test_half_written_programs_of_a_killed_process_are_replaced(first):
     whole = programs("programs")
     time, *_, missing = sorted(Path("programs").glob("*/*-atime"))
     time.unlink()  # killed between a program and its time
@@ -159,32 +181,38 @@ def test_two_processes_share_the_cache_at_the_same_time(workspace):
 PRINT_SETTINGS = """
 import sys, jax
 from nstjax.system.compilation_cache import enable_cache
-with enable_cache(*eval(sys.argv[1]), print):
-    values = jax.config.values
-    enabled = values["jax_enable_compilation_cache"]
-    print(enabled and values["jax_compilation_cache_dir"], values["jax_compilation_cache_max_size"])
+for place in eval(sys.argv[1]):
+    with enable_cache(place, print):
+        values = jax.config.values
+        enabled = values["jax_enable_compilation_cache"]
+        print(enabled and values["jax_compilation_cache_dir"], values["jax_compilation_cache_max_size"])
 """
 
 
 @pytest.mark.parametrize(
-    ("place_given", "environment", "expected"),
+    ("environment", "expected"),
     [
-        (None, {}, r"\S+/cache/nstjax/xla/\S+ 2147483648"),
-        ("mine", {}, r"\S+/mine/\S+ 2147483648"),
-        ("none", {}, r"False -1"),
-        (None, {"JAX_COMPILATION_CACHE_DIR": "external"}, r"external -1"),
-        ("mine", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"\S+/mine/\S+ 2147483648"),
-        ("none", {"JAX_COMPILATION_CACHE_DIR": "external"}, r"False -1"),
-        (None, {"JAX_COMPILATION_CACHE_MAX_SIZE": "12345"}, r"\S+/cache/nstjax/xla/\S+ 12345"),
-        ("mine", {"JAX_ENABLE_COMPILATION_CACHE": "0"}, r"False -1"),
+        (
+            {},
+            {None: r"\S+/cache/nstjax/xla/\S+ 2147483648", "mine": r"\S+/mine/\S+ 2147483648"},
+        ),
+        (
+            {"JAX_COMPILATION_CACHE_DIR": "external"},
+            {None: r"external -1", "mine": r"\S+/mine/\S+ 2147483648"},
+        ),
+        ({}, {"none": r"False -1"}),
+        ({"JAX_COMPILATION_CACHE_DIR": "external"}, {"none": r"False -1"}),
+        ({"JAX_COMPILATION_CACHE_MAX_SIZE": "12345"}, {None: r"\S+/cache/nstjax/xla/\S+ 12345"}),
+        ({"JAX_ENABLE_COMPILATION_CACHE": "0"}, {"mine": r"False -1"}),
     ],
 )
-def test_jax_settings_of_the_user_take_precedence(tmp_path, monkeypatch, place_given, environment, expected):
+def test_jax_settings_of_the_user_take_precedence(tmp_path, monkeypatch, environment, expected):
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-c", PRINT_SETTINGS, repr((place_given,))]
+    command = [sys.executable, "-c", PRINT_SETTINGS, repr([*expected])]
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "1", **environment}
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    assert re.fullmatch(expected + "\n", output), output
+    for line, pattern in zip(output.splitlines(), expected.values(), strict=True):
+        assert re.fullmatch(pattern, line), output
     assert "external" not in os.listdir() and ("mine" in os.listdir()) == ("/mine/" in output)
 
 
@@ -254,7 +282,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch, va
     if variable:
         environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "link")
     place = None if variable else str(tmp_path / "link")
-    command = [sys.executable, "-c", PRINT_SETTINGS, repr((place,))]
+    command = [sys.executable, "-c", PRINT_SETTINGS, repr([place])]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     warning, settings = output.splitlines()
     assert re.match(

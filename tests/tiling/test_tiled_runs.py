@@ -1,7 +1,6 @@
 """Tests of runs by tiles: their choice, the lines about them, resumes, several devices."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from quick_run import QUICK
+from quick_run import QUICK, with_devices
 
 import nstjax
 from nstjax import images
@@ -104,7 +103,6 @@ def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(w
 
 def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
     """Six tiles on four devices: two tiles without pixels fill the last places."""
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     run = [*QUICK, *CALM, *TILES, "--parameterisation", "fourier", "--shard-picture"]
     for command in (
         [*run, "--out", "devices"],
@@ -112,7 +110,7 @@ def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_
         ["resume", "parts", "--steps", "8"],
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=environment
+            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=with_devices(4)
         )
         assert done.returncode == 0, done.stderr
     assert main([*QUICK, *CALM, "--parameterisation", "fourier", "--out", "whole"]) == 0
