@@ -11,9 +11,11 @@ from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs
 from nstjax.network.vgg import VGG
 from nstjax.objective import Objective
+from nstjax.statistics import is_sum_over_positions
 from nstjax.system import devices
 from nstjax.tiling.grid import make_grid
 from nstjax.tiling.measuring import check_tiling
+from nstjax.types import Term
 
 _BYTES = 7.2
 """Memory of a step, in bytes, for each value that the convolutions compute: the value itself, and what its gradient and
@@ -22,9 +24,11 @@ the convolutions need. XLA's count for VGG16 to block4_conv1 at 1024 pixels."""
 _CPU_FACTOR = 1.6
 """Resident memory on a CPU over XLA's count, as in ``runs.compiling``."""
 
-_STATE = 120
-"""Memory of the whole picture, in bytes for each pixel, that tiles do not save: the parameters and those of the step
-before, Adam's moments, the gradient, and the maps of the content."""
+_STATE = 80
+"""Memory in bytes for each pixel of the whole picture, however it is computed: parameters, Adam's moments, gradient."""
+
+_MAPS = 12
+"""Memory in bytes for each value of the maps that are kept whole: their target, they themselves, and their gradient."""
 
 _SHARE = 0.8
 """Share of the free memory that a run may take."""
@@ -53,7 +57,9 @@ def choose_tile(
     layers, shape = objective.layers, pictures.content.shape
     values = max(network.architecture.count_values(layer) for layer in layers if layer != "input")
     values *= _BYTES * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
-    state = math.prod(shape[:2]) * _STATE
+    terms = [term for term in objective.terms if isinstance(term, Term) and not is_sum_over_positions(term.statistic)]
+    kept = {layer for term in terms for layer in term.layers if layer != "input"}
+    state = math.prod(shape[:2]) * (_STATE + _MAPS * sum(map(network.architecture.count_map_values, kept)))
     largest = max(math.prod(picture.shape[:2]) for picture in (pictures.content, *pictures.styles))
     free = devices.available_memory() or math.inf
     reason = ""

@@ -75,9 +75,13 @@ class Architecture:
             raise UserError(f"{self.name} has no layer {name}, but {' and '.join(others)} has: use its weights")
         return tuple(step for step in self.sequence[: self.sequence.index(step) + 1] if step in self.convolutions)
 
+    def count_map_values(self, name: str) -> float:
+        """Return the number of values in a layer's map, for each pixel of the picture."""
+        return self.kernel_shape(self.convolutions_to(name)[-1])[3] / find_stride(name) ** 2
+
     def count_values(self, name: str) -> float:
         """Return the number of values that the convolutions up to a layer compute, for each pixel of the picture."""
-        return sum(self.kernel_shape(step)[3] / find_stride(step) ** 2 for step in self.convolutions_to(name))
+        return sum(map(self.count_map_values, self.convolutions_to(name)))
 
     def reach(self, name: str) -> int:
         """Return the most pixels that a position of a layer sees beyond its own square, in any direction.

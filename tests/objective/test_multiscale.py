@@ -307,7 +307,7 @@ def test_a_run_from_the_mean_of_the_style_begins_with_the_details_of_the_content
 
 
 def test_the_members_of_a_sweep_get_the_details_of_the_content_too(workspace):
-    settings = {"sizes": (12, 20, 32), "size_steps": (1, 1, 1), "learning_rate": 1e-5, **FROM_MEAN}
+    settings = {"sizes": (12, 20, 32), "steps": (1, 1, 1), "learning_rate": 1e-5, **FROM_MEAN}
     options = {"experiment": "quick.py", "weights": "vgg.safetensors", **settings}
     swept = nstjax.sweep("content.png", "style.png", vary={"style": [1.0, 30.0]}, **options)
     single = run_quick(None, **settings).picture
