@@ -9,7 +9,7 @@ Reference: Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptua
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from nstjax.errors import UserError
-from nstjax.losses.lifting import call_distance
+from nstjax.losses.lifting import LayerSum, call_distance
 from nstjax.losses.results import check_statistic
 from nstjax.statistics import is_sum_over_positions
-from nstjax.types import Features, Guides, Key, PictureLike, RegionGuides, Scalar, Term
+from nstjax.types import Distance, Features, Guides, Key, PictureLike, RegionGuides, Scalar, Term
 
 Region: TypeAlias = int | None
 """The index of a region in the guides; None is the whole picture."""
@@ -47,6 +47,27 @@ class Mixture:
     targets: tuple[PyTree, ...]
     shares: Float[Array, "m"]
     regions: tuple[Region, ...]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=[])
+@dataclass(frozen=True)
+class Distances:
+    """The distances of a term at its layers, in place of its statistic.
+
+    Args:
+        values: {layer: distance}.
+    """
+
+    values: dict[str, Scalar]
+
+    def combine(self, distance: Distance) -> Scalar:
+        """Return the value of the term whose distance this is."""
+        assert isinstance(distance, LayerSum)
+        return replace(distance, distance=_get_first)(self.values, self.values)
+
+
+def _get_first(x: Scalar, t: Scalar) -> Scalar:
+    return x
 
 
 def normalise_blend(blend: Blend | None, *, styles: int, regions: int | None) -> Shares:
@@ -166,10 +187,12 @@ def compare(term: Term, statistics: Mapping[Region, PyTree], target: PyTree, key
 
     Args:
         term: the term.
-        statistics: the statistic in each of ``list_regions(target)``.
+        statistics: the statistic in each of ``list_regions(target)``; or ``Distances`` in its place.
         target: the target of the term.
         key: random key; needed only if the distance draws random numbers.
     """
+    if isinstance(distances := statistics.get(None), Distances):
+        return distances.combine(term.distance)
     if not isinstance(target, Mixture):
         return call_distance(term.distance, statistics[None], target, key)
     value = jnp.float32(0)

@@ -207,7 +207,7 @@ class Objective:
                     if term.target == "style":
                         blending.check_guides(term, targets[term.name], guides)
                     wanted[term] = blending.list_regions(targets[term.name])
-        measured = self._measure(network, picture, wanted, guides, weights)
+        measured = self._measure(network, picture, wanted, guides, weights, targets)
         parts: dict[str, Scalar] = {}
         for index, term in enumerate(self.terms):
             with error_context(term):
@@ -284,10 +284,11 @@ class Objective:
         wanted: Mapping[Term, tuple[Region, ...]],
         guides: Guides | None,
         weights: Mapping[str, float | Scalar] | None = None,
+        targets: Targets | None = None,
     ) -> Measured:
         """Return the statistics of a picture, {term name: {region: statistic}}, in the regions wanted.
 
-        The weights of the terms are needed where gradients are shaped.
+        Weights are needed where gradients are shaped. With targets, ``Distances`` may take the place of a statistic.
         """
         layers = _unique_layers(wanted)
         if network is None or not layers:
@@ -296,7 +297,7 @@ class Objective:
             local = check_tiling(wanted, network)
             grid = make_grid(local, layers, picture.shape, self.tile)
             if grid.count > 1:
-                return measure_by_tiles(local, picture, wanted, guides, grid, self.devices)
+                return measure_by_tiles(local, picture, wanted, guides, grid, self.devices, targets or {})
         features = network.features(picture, layers)
         measured = {}
         for term, regions in wanted.items():

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run += ["--experiment", str(experiment.path), "--steps", str(arguments.steps), "--enlarge", "--log-every", "1"]
     for size in arguments.sizes:
         results: dict[str, list[tuple[float, float]]] = {tile: [] for tile in arguments.tiles}
-        shape = ()
+        shape: list[int] = []
         for _ in range(arguments.rounds):
             for tile in arguments.tiles:
                 with tempfile.TemporaryDirectory() as parent:

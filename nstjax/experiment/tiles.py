@@ -13,6 +13,7 @@ from nstjax.network.vgg import VGG
 from nstjax.objective import Objective
 from nstjax.statistics import is_sum_over_positions
 from nstjax.system import devices
+from nstjax.tiling.comparing import is_additive
 from nstjax.tiling.grid import make_grid
 from nstjax.tiling.measuring import check_tiling
 from nstjax.types import Term
@@ -24,11 +25,12 @@ the convolutions need. XLA's count for VGG16 to block4_conv1 at 1024 pixels."""
 _CPU_FACTOR = 1.6
 """Resident memory on a CPU over XLA's count, as in ``runs.compiling``."""
 
-_STATE = 80
-"""Memory in bytes for each pixel of the whole picture, however it is computed: parameters, Adam's moments, gradient."""
+_STATE = 140
+"""Memory in bytes for each pixel of the picture, however it is computed: parameters, Adam's moments, gradient, copies."""
 
-_MAPS = 12
-"""Memory in bytes for each value of the maps that are kept whole: their target, they themselves, and their gradient."""
+_TARGET, _KEPT = 4, 12
+"""Memory in bytes for each value of a content map: its target; or also the whole map and its gradient, where a distance
+needs it whole."""
 
 _SHARE = 0.8
 """Share of the free memory that a run may take."""
@@ -57,9 +59,11 @@ def choose_tile(
     layers, shape = objective.layers, pictures.content.shape
     values = max(network.architecture.count_values(layer) for layer in layers if layer != "input")
     values *= _BYTES * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
-    terms = [term for term in objective.terms if isinstance(term, Term) and not is_sum_over_positions(term.statistic)]
-    kept = {layer for term in terms for layer in term.layers if layer != "input"}
-    state = math.prod(shape[:2]) * (_STATE + _MAPS * sum(map(network.architecture.count_map_values, kept)))
+    state = math.prod(shape[:2]) * _STATE
+    for term in objective.terms:
+        if isinstance(term, Term) and not is_sum_over_positions(term.statistic):
+            kept = sum(network.architecture.count_map_values(layer) for layer in term.layers if layer != "input")
+            state += math.prod(shape[:2]) * kept * (_TARGET if is_additive(term) else _KEPT)
     largest = max(math.prod(picture.shape[:2]) for picture in (pictures.content, *pictures.styles))
     free = devices.available_memory() or math.inf
     reason = ""

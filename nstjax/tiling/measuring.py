@@ -14,7 +14,7 @@ wide, since they keep the inner part of each block's gradient alone.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import jax
@@ -25,17 +25,21 @@ from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 
 from nstjax import blending
-from nstjax.blending import Region
+from nstjax.blending import Distances, Region
 from nstjax.errors import UserError
 from nstjax.losses.contract import error_context
 from nstjax.statistics import is_sum_over_positions
 from nstjax.system.functions import describe_function
+from nstjax.tiling.comparing import Reference, compare_tile, is_additive, make_references
 from nstjax.tiling.counts import find_powers
 from nstjax.tiling.grid import Grid
 from nstjax.types import Features, Guides, LocalNetwork, Picture, PictureTerm, Term
 
 Measured: TypeAlias = dict[str, dict[Region, PyTree]]
 """Statistics of one picture, ``{term name: {region: statistic}}``."""
+
+References: TypeAlias = Mapping[str, Mapping[str, Reference]]
+"""Targets that are compared tile by tile, ``{term name: {layer: reference}}``."""
 
 
 def check_tiling(terms: Iterable[Term | PictureTerm], network: Any) -> LocalNetwork:
@@ -77,11 +81,12 @@ def measure_by_tiles(
     guides: Guides | None,
     grid: Grid,
     devices: int,
+    targets: Mapping[str, PyTree],
 ) -> Measured:
     """Return the statistics of terms in regions of a picture, as ``blending.measure`` does for the whole picture.
 
     Statistics that are no sums over positions, as those of content terms, are taken of whole maps, which are put
-    together from the tiles.
+    together from the tiles; if their distance is a sum over elements, the distance is added up over the tiles instead.
 
     Args:
         network: the network whose features the terms see.
@@ -90,17 +95,22 @@ def measure_by_tiles(
         guides: position weights of the regions at the layers of the terms.
         grid: the tiles of the picture, for all layers of the terms.
         devices: number of this machine's devices among which the tiles are shared out.
+        targets: of the terms that are to be compared with them. Where that is possible tile by tile, the result has
+            ``Distances`` instead of a statistic.
     """
     summed = {term: regions for term, regions in wanted.items() if is_sum_over_positions(term.statistic)}
-    others = {term: regions for term, regions in wanted.items() if term not in summed}
+    compared = tuple(term for term in wanted if is_additive(term) and isinstance(targets.get(term.name), Mapping))
+    others = {term: regions for term, regions in wanted.items() if term not in (*summed, *compared)}
     layers = tuple(dict.fromkeys(layer for term in summed for layer in term.layers))
     collected = tuple(dict.fromkeys(layer for term in others for layer in term.layers if layer != "input"))
-    evaluation = _Evaluation(tuple(summed.items()), collected, grid, devices)
+    evaluation = _Evaluation(tuple(summed.items()), compared, collected, grid, devices)
     if guides is not None:
         blending.check_guide_shapes(guides, {layer: evaluation.shape(layer, network, whole=True) for layer in layers})
-    accumulated: Any = _accumulate(evaluation, picture, network, guides)
-    sums, parts = accumulated
+    references = {term.name: make_references(term, targets[term.name]) for term in compared}
+    accumulated: Any = _accumulate(evaluation, picture, network, guides, references)
+    sums, distances, parts = accumulated
     whole: Features = {"input": picture, **parts}
+    sums |= {name: {None: Distances(values)} for name, values in distances.items()}
     return sums | {term.name: blending.measure(term, whole, None, regions) for term, regions in others.items()}
 
 
@@ -110,12 +120,14 @@ class _Evaluation:
 
     Args:
         summed: terms whose statistics are sums over positions, with their regions.
+        compared: terms whose distances are sums over the elements of maps.
         collected: layers whose whole maps are put together.
         grid: the tiles.
         devices: number of devices that share the tiles.
     """
 
     summed: tuple[tuple[Term, tuple[Region, ...]], ...]
+    compared: tuple[Term, ...]
     collected: tuple[str, ...]
     grid: Grid
     devices: int
@@ -123,10 +135,13 @@ class _Evaluation:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are looked at, each once."""
-        return tuple(dict.fromkeys([layer for term, _ in self.summed for layer in term.layers] + [*self.collected]))
+        terms = (*(term for term, _ in self.summed), *self.compared)
+        return tuple(dict.fromkeys([layer for term in terms for layer in term.layers] + [*self.collected]))
 
-    def measure(self, window: Array, network: LocalNetwork, guides: Guides | None, place: Array) -> tuple[Any, Any]:
-        """Return the parts of the sums that belong to one tile, and the maps of its window."""
+    def measure(
+        self, window: Array, network: LocalNetwork, guides: Guides | None, references: References, place: Array
+    ) -> tuple[Any, Any, Any]:
+        """Return the parts of the sums and of the distances that belong to one tile, and the maps of its window."""
         features = network.features(window, self.layers)
         sums: Measured = {}
         for term, regions in self.summed:
@@ -142,7 +157,15 @@ class _Evaluation:
                         of_region = {layer: weights[layer] * parts[layer] for layer in maps}
                     statistic = term.statistic(maps, weights=of_region)
                     sums[term.name][region] = jax.tree.map(jnp.multiply, statistic, factors)
-        return sums, {layer: features[layer] for layer in self.collected}
+        distances: dict[str, dict[str, Array]] = {}
+        for term in self.compared:
+            with error_context(term):
+                distances[term.name] = {}
+                for layer in term.layers:
+                    reference, mask = references[term.name][layer], self.mask(layer, network, place)
+                    reference = replace(reference, map=self.crop(reference.map, layer, network, place))
+                    distances[term.name][layer] = compare_tile(term, features[layer], reference, mask)
+        return sums, distances, {layer: features[layer] for layer in self.collected}
 
     def shape(self, layer: str, network: LocalNetwork, *, whole: bool) -> tuple[int, int]:
         """Return the (height, width) of a layer's map, of the whole picture or of a window."""
@@ -177,52 +200,59 @@ class _Evaluation:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _accumulate(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
-    """Return the sums over all tiles, and the whole maps, {layer: [h, w, c]}."""
+def _accumulate(
+    evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None, references: References
+) -> Any:
+    """Return the sums and the distances over all tiles, and the whole maps, {layer: [h, w, c]}."""
 
-    def measure(place: Array, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
+    def measure(place: Array, picture: Array, network: LocalNetwork, *arrays: Any) -> Any:
         window = _crop(picture, place[:, 0], evaluation.grid.window)
-        return evaluation.measure(window, network, guides, place)
+        guides, references = arrays
+        return evaluation.measure(window, network, guides, references, place)
 
-    def add_tile(totals: Any, place: Array, picture: Array, network: LocalNetwork, guides: Guides | None) -> Any:
-        sums, maps = totals
-        more, parts = measure(place, picture, network, guides)
+    def add_tile(totals: Any, place: Array, picture: Array, network: LocalNetwork, *arrays: Any) -> Any:
+        *sums, maps = totals
+        *more, parts = measure(place, picture, network, *arrays)
         sums = jax.tree.map(jnp.add, sums, more)
         for layer, part in parts.items():
             start = place[:, 0] // network.stride(layer)
             mask = evaluation.mask(layer, network, place)[..., None]
             kept = jnp.where(mask, part, _crop(maps[layer], start, part.shape))
             maps = maps | {layer: _put(maps[layer], kept, start)}
-        return sums, maps
+        return *sums, maps
 
     place = jax.ShapeDtypeStruct(evaluation.grid.table.shape[1:], jnp.int32)
-    sums, parts = jax.eval_shape(measure, place, picture, network, guides)
+    arguments = (picture, network, guides, references)
+    *sums, parts = jax.eval_shape(measure, place, *arguments)
     maps = {
         layer: jax.ShapeDtypeStruct((*evaluation.shape(layer, network, whole=True), part.shape[-1]), part.dtype)
         for layer, part in parts.items()
     }
-    return _sum_over_tiles(evaluation, add_tile, (sums, maps), picture, network, guides)
+    return _sum_over_tiles(evaluation, add_tile, (*sums, maps), *arguments)
 
 
-def _accumulate_forward(evaluation: _Evaluation, picture: Array, network: LocalNetwork, guides: Guides | None):
-    return _accumulate(evaluation, picture, network, guides), (picture, network, guides)
+def _accumulate_forward(evaluation: _Evaluation, *arguments: Any):
+    return _accumulate(evaluation, *arguments), arguments
 
 
-def _accumulate_backward(evaluation: _Evaluation, residuals: tuple[Array, Any, Any], cotangents: tuple[Any, Any]):
-    def add_tile(gradient: Array, place: Array, picture: Array, network: LocalNetwork, guides: Any, *d: Any) -> Array:
-        d_sums, d_maps = d
+def _accumulate_backward(evaluation: _Evaluation, arguments: tuple[Any, ...], cotangents: tuple[Any, ...]):
+    def add_tile(gradient: Array, place: Array, *everything: Any) -> Array:
+        picture, network, guides, references, (*d_sums, d_maps) = everything
         start = place[:, 0]
         window = _crop(picture, start, evaluation.grid.window)
-        _, pull = jax.vjp(lambda window: evaluation.measure(window, network, guides, place), window)
+        _, pull = jax.vjp(lambda window: evaluation.measure(window, network, guides, references, place), window)
         d_parts = {}
         for layer, d_map in d_maps.items():
             mask = evaluation.mask(layer, network, place)[..., None]
             d_parts[layer] = jnp.where(mask, evaluation.crop(d_map, layer, network, place), 0)
-        (d_window,) = pull((d_sums, d_parts))
+        (d_window,) = pull((*d_sums, d_parts))
         return _put(gradient, _crop(gradient, start, window.shape) + d_window, start)
 
-    picture, *_ = residuals
-    return _sum_over_tiles(evaluation, add_tile, picture, *residuals, *cotangents), None, None
+    picture, *others = arguments
+    return _sum_over_tiles(evaluation, add_tile, picture, *arguments, cotangents), *(None for _ in others)
+
+
+_accumulate.defvjp(_accumulate_forward, _accumulate_backward)
 
 
 def _sum_over_tiles(evaluation: _Evaluation, add_tile: Callable[..., Any], like: Any, *arguments: Any) -> Any:
@@ -252,9 +282,6 @@ def _sum_over_tiles(evaluation: _Evaluation, add_tile: Callable[..., Any], like:
         check_vma=False,
     )
     return share(jnp.asarray(table), *arguments)
-
-
-_accumulate.defvjp(_accumulate_forward, _accumulate_backward)
 
 
 def _crop(whole: Array, start: Any, shape: Sequence[int]) -> Array:

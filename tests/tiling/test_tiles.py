@@ -41,7 +41,16 @@ def corner(picture):
 
 
 MSE = losses.mean_squared
-CONTENTS = content_term(("relu3_1", "conv1_2"), nstjax.layer_mean(losses.variance_scaled))
+CONTENTS = content_term(
+    ("relu3_1", "conv1_2"), nstjax.layer_mean(losses.variance_scaled, weights={"relu3_1": 2, "conv1_2": 1})
+)
+WHOLE_MAPS = Term(
+    "maps",
+    ("relu2_1",),
+    per_layer(statistics.feature_map),
+    nstjax.layer_sum(lambda x, t: jnp.mean(jnp.abs(x - t))),
+    "content",
+)
 EDGES = Term("edges", ("input",), per_layer(PooledLaplacian(4)), nstjax.layer_sum(MSE), target="content")
 PICTURE_TERMS = (
     PictureTerm("tv", losses.total_variation_nine_point),
@@ -72,7 +81,7 @@ def test_loss_terms_gradient_and_targets_are_those_of_the_whole_picture(case):
     style_terms, network, styles = CASES[case]
     vgg = narrow_vgg19("block3_conv1", **network)
     style_terms = [dataclasses.replace(term, name=f"style {k}") for k, term in enumerate(style_terms)]
-    whole = Objective((CONTENTS, *style_terms, EDGES, *PICTURE_TERMS))
+    whole = Objective((CONTENTS, WHOLE_MAPS, *style_terms, EDGES, *PICTURE_TERMS))
     by_tiles = dataclasses.replace(whole, tile=TILE)
     assert make_grid(vgg, whole.layers, START.shape, TILE).count == 12
 
