@@ -26,7 +26,7 @@ _CPU_FACTOR = 1.6
 """Resident memory on a CPU over XLA's count, as in ``runs.compiling``."""
 
 _STATE = 140
-"""Memory in bytes for each pixel of the picture, however it is computed: parameters, Adam's moments, gradient, copies."""
+"""Memory in bytes for each pixel of the picture, however computed: parameters, Adam's moments, gradient, copies."""
 
 _TARGET, _KEPT = 4, 12
 """Memory in bytes for each value of a content map: its target; or also the whole map and its gradient, where a distance
