@@ -130,6 +130,7 @@ def test_every_setting_is_checked(field):
     taken |= {"text"} if field.type is str else set()
     taken |= {"empty"} if typing.get_origin(field.type) is tuple else set()
     taken |= {"None", "empty"} if field.name == "sizes" else set()
+    taken |= {"None"} if field.name == "tile" else set()
     for kind, value in WRONG.items():
         assert refuse(Config, field.name, value) is (None if kind in taken else UserError), kind
 

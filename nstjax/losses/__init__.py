@@ -15,12 +15,14 @@ dy are its differences of neighbours along the width and the height. Weights bel
 
 from nstjax.losses.elementwise import (
     half_sum_squared,
+    is_sum_over_elements,
     keras_style,
     mean_squared,
     quarter_mean_squared,
     relative_squared,
     root_scaled_content,
     sum_squared,
+    sums_over_elements,
     variance_scaled,
 )
 from nstjax.losses.hypercolumn import Sampled, draw_positions, hypercolumns, sampled, sampled_alike
@@ -73,6 +75,7 @@ __all__ = [
     "half_sum_squared",
     "histogram_matching",
     "hypercolumns",
+    "is_sum_over_elements",
     "keras_style",
     "layer_mean",
     "layer_sum",
@@ -92,6 +95,7 @@ __all__ = [
     "self_similarity",
     "sliced_wasserstein",
     "sum_squared",
+    "sums_over_elements",
     "takes_key",
     "total_variation_half_squared",
     "total_variation_keras",

@@ -224,7 +224,7 @@ CONTRACT = pytest.mark.parametrize(("loss", "zero", "off", "golden", "floor"), l
 
 def test_every_loss_is_in_the_suite():
     lifts = {"LayerSum", "layer_sum", "layer_mean", "takes_key", "Sampled", "sampled", "sampled_alike", "hypercolumns"}
-    lifts |= {"draw_positions"}
+    lifts |= {"draw_positions", "sums_over_elements", "is_sum_over_elements"}
     # wasserstein_gaussian, sliced_wasserstein, nearest_cosine and moment_matching are in it, which are made of these.
     parts = {"WassersteinGaussian", "SlicedWasserstein", "find_nearest_cosine", "moment_difference", "vector_moments"}
     contract = {*DISTANCES, *MATRIX_DISTANCES, *MOMENT_DISTANCES, *VECTOR_DISTANCES, *PICTURE_LOSSES}
