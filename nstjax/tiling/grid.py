@@ -28,7 +28,7 @@ class Cut:
 
 
 def cut_side(length: int, *, tile: int, halo: int, stride: int) -> Cut:
-    """Divide one side of a picture into tiles, evenly.
+    """Divide one side of a picture into tiles, evenly, with the fewest windows and as small ones as these can be.
 
     Args:
         length: of the side, in pixels.
@@ -42,6 +42,11 @@ def cut_side(length: int, *, tile: int, halo: int, stride: int) -> Cut:
     if window >= length:
         return Cut(length, length, (0,), (0, length))
     count = -(-(length - window) // inner) + 1
+    # The smallest window of which so many are enough: its tiles, between two halos, reach from start to start.
+    window = -(-(length + (count - 1) * 2 * halo) // count)
+    window += (length - window) % stride
+    while -((window - length) // stride // (count - 1)) * stride > window - 2 * halo:
+        window += stride
     starts = tuple((length - window) * k // (count - 1) // stride * stride for k in range(count))
     return Cut(length, window, starts, (0, *(start + halo for start in starts[1:]), length))
 

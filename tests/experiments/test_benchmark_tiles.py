@@ -14,8 +14,8 @@ def test_the_table_has_a_row_for_each_size_and_tile(workspace, capsys):
     header, _, whole, tiled = (
         [cell.strip() for cell in line.split("|")] for line in capsys.readouterr().out.splitlines()
     )
-    assert whole[1:5] == ["48x64", "none", "1", "1.00"]
-    # Three columns of windows, and four rows: at relu2_1 a position sees 5 pixels beyond its own two.
-    assert tiled[1:5] == ["48x64", "16", "", ""]
+    assert whole[1:5] == ["64x48", "none", "1", "1.00"]
+    # At relu2_1 a position sees 4 pixels beyond its own two: four columns and three rows of 14 + 8 pixels reach.
+    assert tiled[1:5] == ["64x48", "16", "12 of 22x22", f"{12 * 22**2 / (64 * 48):.2f}"]
     assert all(float(row[column]) > 0 for row in (whole, tiled) for column in (5, 6))
     assert len(header) == len(tiled)
