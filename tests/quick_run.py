@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,20 @@ def run_process(*arguments, **environment):
 def drop_import_times(stderr):
     """Return the lines of stderr without those of ``-X importtime``."""
     return [line for line in stderr.splitlines() if not line.startswith("import time:")]
+
+
+def keep_copy(folder):
+    """Copy a folder that tests may change; return both."""
+    copy = folder.with_name(f"{folder.name}-copy")
+    shutil.copytree(folder, copy)
+    return folder, copy
+
+
+def restore_copy(folder, copy):
+    """Return the folder, as it was when ``keep_copy`` copied it."""
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    return folder
 
 
 def read_losses(folder):

@@ -8,7 +8,7 @@ The file must define
 and the first line of its docstring describes it. It may define
 
     flavour: str                                              flavour of the weights that the settings are meant for
-    flavours: dict[str, dict]                                 {another flavour: settings that differ for it}
+    flavours: dict[str, dict]                                 {another flavour: settings that differ}
     version: int                                              changed whenever its results change; 1 by default
 
 It may import the modules that lie beside it; see ``modules``.
@@ -51,7 +51,7 @@ class Experiment:
         summary: one line.
         source: text of the file; None for an experiment defined in Python.
         path: path of the file.
-        flavours: {flavour of the weights: settings that differ for it}.
+        flavours: {flavour of the weights: settings that differ}.
         flavour: flavour of the weights that the settings are meant for; None if they are meant for any.
         changes: arguments of the calls of ``replace``, in order.
         version: version of the results.

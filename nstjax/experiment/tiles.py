@@ -1,6 +1,7 @@
 """The choice of tiles: whether a picture is computed at once or tile by tile, and how large the tiles are."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -13,6 +14,7 @@ from nstjax.network.vgg import VGG
 from nstjax.objective import Objective
 from nstjax.statistics import is_sum_over_positions
 from nstjax.system import devices
+from nstjax.system.devices import CPU_FACTOR
 from nstjax.tiling.comparing import is_additive
 from nstjax.tiling.grid import make_grid
 from nstjax.tiling.measuring import check_tiling
@@ -21,9 +23,6 @@ from nstjax.types import Term
 _BYTES = 7.2
 """Memory of a step, in bytes, for each value that the convolutions compute: the value itself, and what its gradient and
 the convolutions need. XLA's count for VGG16 to block4_conv1 at 1024 pixels."""
-
-_CPU_FACTOR = 1.6
-"""Resident memory on a CPU over XLA's count, as in ``runs.compiling``."""
 
 _STATE = 140
 """Memory in bytes for each pixel of the picture, however computed: parameters, Adam's moments, gradient, copies."""
@@ -57,18 +56,13 @@ def choose_tile(
     if config.tile == "none" or not objective.layers:
         return "none"
     layers, shape = objective.layers, pictures.content.shape
-    values = max(network.architecture.count_values(layer) for layer in layers if layer != "input")
-    values *= _BYTES * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
-    state = math.prod(shape[:2]) * _STATE
-    for term in objective.terms:
-        if isinstance(term, Term) and not is_sum_over_positions(term.statistic):
-            kept = sum(network.architecture.count_map_values(layer) for layer in term.layers if layer != "input")
-            state += math.prod(shape[:2]) * kept * (_TARGET if is_additive(term) else _KEPT)
+    computed = _count_bytes_computed(network, layers)
+    state = math.prod(shape[:2]) * _count_bytes_kept(network, objective)
     largest = max(math.prod(picture.shape[:2]) for picture in (pictures.content, *pictures.styles))
     free = devices.available_memory() or math.inf
     reason = ""
     if config.tile == "auto" and not config.shard_picture:
-        if (needed := largest * values + state) <= _SHARE * free:
+        if (needed := largest * computed + state) <= _SHARE * free:
             return "none"
         reason = f", since at once it needs about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
     try:
@@ -81,7 +75,7 @@ def choose_tile(
     sides = SIDES if config.tile == "auto" else (config.tile,)
     for side in sides:
         grid = make_grid(network, layers, shape, side)
-        needed = math.prod(grid.window) * values + state
+        needed = math.prod(grid.window) * computed + state
         if grid.count >= objective.devices and needed <= _SHARE * free:
             break
     if grid.count > 1:
@@ -91,3 +85,19 @@ def choose_tile(
             f"about {needed / 2**30:.1f} GiB{reason}"
         )
     return side
+
+
+def _count_bytes_computed(network: VGG, layers: Sequence[str]) -> float:
+    """Return the bytes that a step takes for each pixel that the network computes."""
+    values = max((network.architecture.count_values(layer) for layer in layers if layer != "input"), default=0)
+    return _BYTES * values * (CPU_FACTOR if jax.default_backend() == "cpu" else 1)
+
+
+def _count_bytes_kept(network: VGG, objective: Objective) -> float:
+    """Return the bytes that a run keeps for each pixel of the picture."""
+    total: float = _STATE
+    for term in objective.terms:
+        if isinstance(term, Term) and not is_sum_over_positions(term.statistic):
+            values = sum(network.architecture.count_map_values(layer) for layer in term.layers if layer != "input")
+            total += values * (_TARGET if is_additive(term) else _KEPT)
+    return total

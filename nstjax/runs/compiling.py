@@ -23,11 +23,8 @@ from nstjax.network.vgg import VGG
 from nstjax.optimise import Problem, State, run_chunk
 from nstjax.parameterisation import find_finest_details
 from nstjax.system import devices
+from nstjax.system.devices import CPU_FACTOR
 from nstjax.types import Guides, Targets
-
-_CPU_FACTOR = 1.6
-"""Memory of a program on a CPU over XLA's count, which leaves out the working space of convolutions: resident memory
-grew by 1.5 times the count at 256 and 384 pixels."""
 
 _DETERMINISTIC: dict[str, str | bool] = {"xla_gpu_deterministic_ops": True}
 
@@ -198,7 +195,7 @@ def measure_memory(*programs: Any) -> float:
     """Return the bytes that the largest of some compiled programs takes on each device, not counting its arguments."""
     analyses = filter(None, (program.memory_analysis() for program in programs))
     sizes = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes for analysis in analyses)
-    return max(sizes, default=0) * (_CPU_FACTOR if jax.default_backend() == "cpu" else 1)
+    return max(sizes, default=0) * (CPU_FACTOR if jax.default_backend() == "cpu" else 1)
 
 
 def check_memory(needed: float, inputs: Inputs, config: Config) -> None:

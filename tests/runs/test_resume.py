@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import fill_workspace, random_weights
-from quick_run import QUICK, StopAt, read_losses
+from quick_run import QUICK, StopAt, keep_copy, read_losses, restore_copy
 
 import nstjax
 from nstjax import images
@@ -44,18 +44,13 @@ def runs(tmp_path_factory):
     with contextlib.chdir(folder):
         assert main([*QUICK, "--out", "out", "--steps", "4", "--quiet"]) == 0
         assert main([*QUICK, "--out", "small", *SMALL, "--quiet"]) == 0
-    copy = folder.with_name(f"{folder.name}-copy")
-    shutil.copytree(folder, copy)
-    return folder, copy
+    return keep_copy(folder)
 
 
 @pytest.fixture
 def made(runs, monkeypatch):
     """Change to the folder with both runs, as it was when they were made: records name the weights by their path."""
-    folder, copy = runs
-    shutil.rmtree(folder)
-    shutil.copytree(copy, folder)
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(restore_copy(*runs))
 
 
 METHODS = {

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import fill_workspace
-from quick_run import QUICK, drop_import_times, read_losses, run_process
+from quick_run import QUICK, drop_import_times, keep_copy, read_losses, restore_copy, run_process
 
 from nstjax.network import weights
 from nstjax.system import compilation_cache
@@ -47,18 +46,13 @@ def kept(tmp_path_factory):
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         remove_the_tests_cache(patch)
         assert run("first", "--compilation-cache", "programs") == []
-    copy = folder.with_name(f"{folder.name}-copy")
-    shutil.copytree(folder, copy)
-    return folder, copy
+    return keep_copy(folder)
 
 
 @pytest.fixture
 def first(kept, monkeypatch):
     """Change to the folder with a run and its programs, as it was when they were made: pictures name its path."""
-    folder, copy = kept
-    shutil.rmtree(folder)
-    shutil.copytree(copy, folder)
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(restore_copy(*kept))
 
 
 def programs(folder):

@@ -89,6 +89,19 @@ def test_a_term_that_cannot_be_computed_by_tiles_is_named_before_anything_is_com
     assert any("may not fit into memory: at once" in line for line in listener.warnings)
 
 
+def test_an_objective_that_sees_the_picture_alone_is_computed_by_tiles_too(workspace):
+    text = Path("quick.py").read_text()
+    text = text.replace(
+        '"content": ("relu2_1",), "style": ("relu1_1", "relu2_1")', '"content": ("input",), "style": ("input",)'
+    )
+    Path("quick.py").write_text(text)
+    pictures = [
+        nstjax.stylize("content.png", "style.png", experiment="quick.py", steps=3, tile=tile, **SETTINGS).picture
+        for tile in ("auto", 8)
+    ]
+    assert_equal_pictures(*pictures)
+
+
 def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(workspace):
     pictures = []
     for tile in ("none", 8):
