@@ -25,15 +25,16 @@ from nstjax.blending import Blend, Region
 from nstjax.errors import UserError
 from nstjax.losses.contract import check_term, error_context, takes_start
 from nstjax.losses.results import check_scalar
+from nstjax.shaping import apply_shaping
 from nstjax.statistics import feature_map, is_sum_over_positions, per_layer
 from nstjax.targets import PicturePair, complete_targets, make_target
+from nstjax.tiling.checking import check_tiling
 from nstjax.tiling.grid import make_grid
-from nstjax.tiling.measuring import Measured, check_tiling, measure_by_tiles
+from nstjax.tiling.measuring import Measured, measure_by_tiles
 from nstjax.types import (
     Alpha,
     AnyTerm,
     Distance,
-    Features,
     GuidedNetwork,
     Guides,
     Key,
@@ -82,6 +83,8 @@ class Objective:
         tile: most pixels of a tile in each direction, for pictures that are too large to be computed at once; None for
             the whole picture. The values are the same but for rounding; see ``tiling.measuring``.
         devices: number of this machine's devices among which the tiles are shared out.
+        recompute: whether the content's maps are computed again, tile by tile, whenever the picture is compared with
+            them, so that they take no memory; for distances that are sums over elements.
 
     Raises:
         UserError: there are no terms, two terms have one name, or a term is not what ``Term`` says or cannot be hashed.
@@ -90,6 +93,7 @@ class Objective:
     terms: tuple[AnyTerm, ...]
     tile: int | None = None
     devices: int = 1
+    recompute: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "terms", to_tuple("terms", self.terms))
@@ -297,23 +301,16 @@ class Objective:
             local = check_tiling(wanted, network)
             grid = make_grid(local, layers, picture.shape, self.tile)
             if grid.count > 1:
-                return measure_by_tiles(local, picture, wanted, guides, grid, self.devices, targets or {})
+                shares = {"devices": self.devices, "recompute": self.recompute}
+                return measure_by_tiles(local, picture, wanted, guides, grid, targets=targets, **shares)
         features = network.features(picture, layers)
         measured = {}
         for term, regions in wanted.items():
             with error_context(term):
-                shaped = features if weights is None else _apply_shaping(term, features, weights)
+                shaped = features if weights is None else apply_shaping(term, features, weights)
                 measured[term.name] = blending.measure(term, shaped, guides, regions)
         return measured
 
 
 def _unique_layers(terms: Iterable[Term]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
-
-
-def _apply_shaping(term: Term, features: Features, weights: Mapping[str, float | Scalar]) -> Features:
-    """Return the maps of a term's layers, {layer: [h, w, c]}, with the term's gradient shaping if it has one."""
-    maps = {layer: features[layer] for layer in term.layers}
-    if term.shaping is None:
-        return maps
-    return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}

@@ -1,13 +1,23 @@
 """Gradient shaping: functions that return their input unchanged and replace its gradient."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nstjax.types import FeatureMap, Scalar
+from nstjax.types import FeatureMap, Features, Scalar, Term
 
 _EPSILON = 1e-8
 """The number added to the norm of the bare gradient before the division; it matters where that norm is near 1e-8."""
+
+
+def apply_shaping(term: Term, features: Features, weights: Mapping[str, float | Scalar]) -> Features:
+    """Return the maps of a term's layers, {layer: [h, w, c]}, with the term's gradient shaping if it has one."""
+    maps = {layer: features[layer] for layer in term.layers}
+    if term.shaping is None:
+        return maps
+    return {layer: term.shaping(x, jnp.asarray(weights[term.name], x.dtype)) for layer, x in maps.items()}
 
 
 @jax.custom_vjp

@@ -181,6 +181,10 @@ class Config:
         "none: at once; auto: by tiles if they do not fit into memory at once",
         convert=to_tile,
     )
+    recompute_content: bool = _machine(
+        False,
+        "With tiles, compute the content's feature maps at every step instead of keeping them: less memory, more time",
+    )
     shard_picture: bool = _machine(False, "Share out the tiles of one picture among all devices of this machine")
     deterministic: bool = _machine(False, "Give the same bits every time on a GPU too, at some cost; a CPU always does")
 

@@ -19,7 +19,7 @@ from nstjax.system.plain_data import convert, parse_json
 
 RunRecord: TypeAlias = dict[str, Any]
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the record's format. A record of another one is refused: the nstjax that wrote it resumes its run."""
 
 

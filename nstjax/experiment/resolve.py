@@ -24,7 +24,7 @@ from nstjax.experiment.notices import warn_about_areas
 from nstjax.experiment.record import RunRecord
 from nstjax.experiment.sizes import share_steps
 from nstjax.experiment.terms import make_objective
-from nstjax.experiment.tiles import choose_tile
+from nstjax.experiment.tiles import choose_tiles
 from nstjax.network import selftaught
 from nstjax.network.architecture import VGG19, find_deepest_step
 from nstjax.network.load import build
@@ -95,8 +95,7 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
     network = _build_network(config, weights)
     config = dataclasses.replace(
-        config,
-        tile=choose_tile(config, objective, network, levels[-1], listener),
+        choose_tiles(config, objective, network, levels[-1], listener),
         weights=weights.reference or SELF_TAUGHT,
         pooling=network.pooling,
         padding=network.padding,

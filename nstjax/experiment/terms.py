@@ -28,7 +28,7 @@ def make_objective(experiment: Experiment, config: Config) -> Objective:
     tile = config.tile if isinstance(config.tile, int) else None
     devices = jax.local_device_count() if config.shard_picture else 1
     try:
-        objective = Objective(tuple(terms), tile=tile, devices=devices)
+        objective = Objective(tuple(terms), tile=tile, devices=devices, recompute=config.recompute_content)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     if missing := [name for name in objective.names if name not in config.loss_weights]:

@@ -1,8 +1,9 @@
 """The choice of tiles: whether a picture is computed at once or tile by tile, and how large the tiles are."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
 
 import jax
 
@@ -15,21 +16,29 @@ from nstjax.objective import Objective
 from nstjax.statistics import is_sum_over_positions
 from nstjax.system import devices
 from nstjax.system.devices import CPU_FACTOR
+from nstjax.tiling.checking import check_tiling
 from nstjax.tiling.comparing import is_additive
-from nstjax.tiling.grid import make_grid
-from nstjax.tiling.measuring import check_tiling
+from nstjax.tiling.grid import Grid, make_grid
 from nstjax.types import Term
 
 _BYTES = 7.2
 """Memory of a step, in bytes, for each value that the convolutions compute: the value itself, and what its gradient and
 the convolutions need. XLA's count for VGG16 to block4_conv1 at 1024 pixels."""
 
-_STATE = 140
-"""Memory in bytes for each pixel of the picture, however computed: parameters, Adam's moments, gradient, copies."""
+_STATE = 160
+"""Memory in bytes for each pixel of the picture, however computed: parameters, Adam's moments, gradient, copies, and
+the pictures as they were prepared."""
 
 _TARGET, _KEPT = 4, 12
 """Memory in bytes for each value of a content map: its target; or also the whole map and its gradient, where a distance
 needs it whole."""
+
+_CONTENT = 12
+"""Memory in bytes for each pixel of a picture whose maps are computed at every step."""
+
+_PASSES = 3, 5
+"""Passes over the network in a step by tiles: for the statistics, and for the gradient there and back. Where the
+content's maps are computed at every step, there are two more."""
 
 _SHARE = 0.8
 """Share of the free memory that a run may take."""
@@ -38,10 +47,24 @@ SIDES = (2048, 1024, 512, 256, 128)
 """Sides of tiles, in pixels, to choose from. The larger they are, the fewer pixels are computed more than once."""
 
 
-def choose_tile(
-    config: Config, objective: Objective, network: VGG, pictures: Inputs, listener: Listener
-) -> int | Literal["none"]:
-    """Choose the side of a run's tiles in pixels, or "none" for a picture that is computed at once.
+@dataclass(frozen=True)
+class _Way:
+    """A way to compute a picture by tiles: their side in pixels, and whether the content's maps are computed again."""
+
+    side: int
+    recompute: bool
+    grid: Grid
+    needed: float
+
+    @property
+    def cost(self) -> float:
+        return self.grid.overhead * _PASSES[self.recompute]
+
+
+def choose_tiles(config: Config, objective: Objective, network: VGG, pictures: Inputs, listener: Listener) -> Config:
+    """Return the settings with ``tile`` a side in pixels, or "none" for a picture that is computed at once.
+
+    The content's maps are computed at every step where they do not fit into memory.
 
     Args:
         config: the settings; ``tile`` may be "auto".
@@ -54,16 +77,17 @@ def choose_tile(
         UserError: there must be tiles, and a term cannot be computed by tiles.
     """
     if config.tile == "none" or not objective.layers:
-        return "none"
+        return dataclasses.replace(config, tile="none")
     layers, shape = objective.layers, pictures.content.shape
     computed = _count_bytes_computed(network, layers)
-    state = math.prod(shape[:2]) * _count_bytes_kept(network, objective)
+    pixels = math.prod(shape[:2])
     largest = max(math.prod(picture.shape[:2]) for picture in (pictures.content, *pictures.styles))
     free = devices.available_memory() or math.inf
     reason = ""
     if config.tile == "auto" and not config.shard_picture:
-        if (needed := largest * computed + state) <= _SHARE * free:
-            return "none"
+        needed = largest * computed + pixels * _count_bytes_kept(network, objective, recompute=False)
+        if needed <= _SHARE * free:
+            return dataclasses.replace(config, tile="none")
         reason = f", since at once it needs about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
     try:
         check_tiling(objective.terms, network)
@@ -71,20 +95,23 @@ def choose_tile(
         if not reason:
             raise
         listener.warning(f"the picture may not fit into memory{reason.replace(', since', ':')}; {error}")
-        return "none"
-    sides = SIDES if config.tile == "auto" else (config.tile,)
-    for side in sides:
+        return dataclasses.replace(config, tile="none")
+    ways = []
+    for side in SIDES if config.tile == "auto" else (config.tile,):
         grid = make_grid(network, layers, shape, side)
-        needed = math.prod(grid.window) * computed + state
-        if grid.count >= objective.devices and needed <= _SHARE * free:
-            break
-    if grid.count > 1:
-        height, width = grid.window
+        for recompute in sorted({config.recompute_content, True}):
+            kept = _count_bytes_kept(network, objective, recompute=recompute)
+            ways.append(_Way(side, recompute, grid, needed=math.prod(grid.window) * computed + pixels * kept))
+    fitting = [way for way in ways if way.grid.count >= objective.devices and way.needed <= _SHARE * free]
+    way = min(fitting, key=lambda way: way.cost) if fitting else min(ways, key=lambda way: way.needed)
+    if way.grid.count > 1:
+        height, width = way.grid.window
+        again = ", with the content's maps computed at every step" if way.recompute else ""
         listener.notice(
-            f"computing the picture by {grid.count} tiles, each in a window of {width}x{height} pixels, which takes "
-            f"about {needed / 2**30:.1f} GiB{reason}"
+            f"computing the picture by {way.grid.count} tiles, each in a window of {width}x{height} pixels{again}, "
+            f"which takes about {way.needed / 2**30:.1f} GiB{reason}"
         )
-    return side
+    return dataclasses.replace(config, tile=way.side, recompute_content=way.recompute)
 
 
 def _count_bytes_computed(network: VGG, layers: Sequence[str]) -> float:
@@ -93,11 +120,14 @@ def _count_bytes_computed(network: VGG, layers: Sequence[str]) -> float:
     return _BYTES * values * (CPU_FACTOR if jax.default_backend() == "cpu" else 1)
 
 
-def _count_bytes_kept(network: VGG, objective: Objective) -> float:
+def _count_bytes_kept(network: VGG, objective: Objective, *, recompute: bool) -> float:
     """Return the bytes that a run keeps for each pixel of the picture."""
     total: float = _STATE
     for term in objective.terms:
         if isinstance(term, Term) and not is_sum_over_positions(term.statistic):
             values = sum(network.architecture.count_map_values(layer) for layer in term.layers if layer != "input")
-            total += values * (_TARGET if is_additive(term) else _KEPT)
+            if is_additive(term):
+                total += _CONTENT if recompute else _TARGET * values
+            else:
+                total += _KEPT * values
     return total

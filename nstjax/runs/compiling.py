@@ -164,7 +164,7 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
 
     def measure_scale() -> Array:
         with set_precision(config):
-            arguments = (network, pictures["content"], targets, weights, guides)
+            arguments = (network, jnp.asarray(inputs.content), targets, weights, guides)
             return divergence.measure_scale(*arguments, objective=method.objective)
 
     return Program(problem, complete, compiled_chunk, measure_scale)

@@ -1,6 +1,7 @@
-"""Distances of whole maps, added up tile by tile, so that no map of the picture is kept but the target."""
+"""Distances of whole maps, added up tile by tile, so that no map of the picture is kept, or none but the target."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +12,42 @@ from jaxtyping import Array, Bool
 from nstjax.losses.elementwise import is_sum_over_elements
 from nstjax.losses.lifting import LayerSum
 from nstjax.statistics import PerLayer, feature_map
-from nstjax.types import FeatureMap, Scalar, Term
+from nstjax.types import FeatureMap, Picture, Scalar, Term
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["map", "step", "unit"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["step", "unit"], meta_fields=[])
 @dataclass(frozen=True)
-class Reference:
-    """The target map of one layer, and what a distance from it is divided by.
+class Scale:
+    """The scale of distances from one layer's target map.
 
     A distance that is a sum over elements is ``sum e(x - t) / D``, where D depends on the target. If x differs from t
     by a step in one element, the distance shows D but for a factor ``e(step)``, which is the same for every window.
 
     Args:
-        map: the target.
         step: a difference that is not lost in the rounding of an element.
         unit: the distance of a map that differs from the target by the step in one element.
     """
 
-    map: FeatureMap
     step: Scalar
     unit: Scalar
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["maps", "scales"], meta_fields=[])
+@dataclass(frozen=True)
+class KeptMaps:
+    """The target of a term that ``is_additive``: {layer: map}, and {layer: scale}."""
+
+    maps: Mapping[str, FeatureMap]
+    scales: Mapping[str, Scale]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["picture", "scales"], meta_fields=[])
+@dataclass(frozen=True)
+class ComputedMaps:
+    """The same without the maps: they are computed whenever needed, from the picture [H, W, 3] whose maps they are."""
+
+    picture: Picture
+    scales: Mapping[str, Scale]
 
 
 def is_additive(term: Term) -> bool:
@@ -39,28 +56,24 @@ def is_additive(term: Term) -> bool:
     return compares_maps and isinstance(term.distance, LayerSum) and is_sum_over_elements(term.distance.distance)
 
 
-def make_references(term: Term, target: dict[str, FeatureMap]) -> dict[str, Reference]:
-    """Return the reference of each layer of a term that ``is_additive``."""
-
-    def make(t: FeatureMap) -> Reference:
-        step = 1 + jnp.max(jnp.abs(t))
-        return Reference(t, step, _measure_unit(term, t, step))
-
-    return {layer: make(target[layer]) for layer in term.layers}
+def make_scale(term: Term, t: FeatureMap) -> Scale:
+    """Return the scale of the distances from a map, for a term that ``is_additive``."""
+    step = 1 + jnp.max(jnp.abs(t))
+    return Scale(step, _measure_unit(term, t, step))
 
 
-def compare_tile(term: Term, x: FeatureMap, reference: Reference, mask: Bool[Array, "h w"]) -> Scalar:
+def compare_tile(term: Term, x: FeatureMap, t: FeatureMap, scale: Scale, mask: Bool[Array, "h w"]) -> Scalar:
     """Return the part of a distance that belongs to one tile.
 
     Args:
         term: a term that ``is_additive``.
         x: the map of the tile's window.
-        reference: the reference, whose map is that of the window.
+        t: the target in that window.
+        scale: the scale of the whole target.
         mask: the positions of the tile.
     """
-    t = reference.map
     inside = jnp.where(mask[..., None], x, t)
-    return _call(term, inside, t) * (reference.unit / _measure_unit(term, t, reference.step))
+    return _call(term, inside, t) * (scale.unit / _measure_unit(term, t, scale.step))
 
 
 def _measure_unit(term: Term, t: Any, step: Any) -> Scalar:

@@ -13,7 +13,7 @@ wide, since they keep the inner part of each block's gradient alone.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -26,52 +26,18 @@ from jaxtyping import Array, Bool, PyTree
 
 from nstjax import blending
 from nstjax.blending import Distances, Region
-from nstjax.errors import UserError
 from nstjax.losses.contract import error_context
 from nstjax.statistics import is_sum_over_positions
-from nstjax.system.functions import describe_function
-from nstjax.tiling.comparing import Reference, compare_tile, is_additive, make_references
+from nstjax.tiling.comparing import ComputedMaps, KeptMaps, Scale, compare_tile, is_additive, make_scale
 from nstjax.tiling.counts import find_powers
 from nstjax.tiling.grid import Grid
-from nstjax.types import Features, Guides, LocalNetwork, Picture, PictureTerm, Term
+from nstjax.types import Features, Guides, LocalNetwork, Picture, Term
 
 Measured: TypeAlias = dict[str, dict[Region, PyTree]]
 """Statistics of one picture, ``{term name: {region: statistic}}``."""
 
-References: TypeAlias = Mapping[str, Mapping[str, Reference]]
-"""Targets that are compared tile by tile, ``{term name: {layer: reference}}``."""
-
-
-def check_tiling(terms: Iterable[Term | PictureTerm], network: Any) -> LocalNetwork:
-    """Return the network; raise unless the terms can be evaluated by tiles.
-
-    Raises:
-        UserError: names the first term that cannot, and what can.
-    """
-    advice = "use --tile none, a smaller picture, or a statistic that is a sum over positions, such as gram or moments"
-    for term in terms:
-        if isinstance(term, PictureTerm):
-            continue
-        if callable(term.target):
-            raise UserError(
-                f"the term {term.name!r} cannot be computed by tiles, as a function makes its target: {advice}"
-            )
-        if term.target == "style" and not is_sum_over_positions(term.statistic):
-            statistic = getattr(term.statistic, "statistic", term.statistic)
-            raise UserError(
-                f"the term {term.name!r} cannot be computed by tiles, as its statistic {describe_function(statistic)} "
-                f"needs all positions at once: {advice}"
-            )
-        if term.shaping is not None:
-            raise UserError(
-                f"the term {term.name!r} cannot be computed by tiles with normalise-gradients, which needs the "
-                "gradient at all positions: use --no-normalise-gradients, or --tile none"
-            )
-    if not isinstance(network, LocalNetwork):
-        raise UserError(
-            f"{type(network).__name__} cannot be computed by tiles: give it methods stride(layer) and reach(layers)"
-        )
-    return network
+References: TypeAlias = Mapping[str, KeptMaps | ComputedMaps]
+"""Targets that are compared tile by tile, ``{term name: maps}``."""
 
 
 def measure_by_tiles(
@@ -81,12 +47,15 @@ def measure_by_tiles(
     guides: Guides | None,
     grid: Grid,
     devices: int,
-    targets: Mapping[str, PyTree],
+    targets: Mapping[str, PyTree] | None,
+    *,
+    recompute: bool,
 ) -> Measured:
     """Return the statistics of terms in regions of a picture, as ``blending.measure`` does for the whole picture.
 
     Statistics that are no sums over positions, as those of content terms, are taken of whole maps, which are put
-    together from the tiles; if their distance is a sum over elements, the distance is added up over the tiles instead.
+    together from the tiles. If their distance is a sum over elements, the distance is added up over the tiles instead,
+    and the target's maps need not be kept.
 
     Args:
         network: the network whose features the terms see.
@@ -95,23 +64,45 @@ def measure_by_tiles(
         guides: position weights of the regions at the layers of the terms.
         grid: the tiles of the picture, for all layers of the terms.
         devices: number of this machine's devices among which the tiles are shared out.
-        targets: of the terms that are to be compared with them. Where that is possible tile by tile, the result has
-            ``Distances`` instead of a statistic.
+        targets: of the terms that are to be compared with them; None if the result is a target itself. Where it is
+            possible to compare tile by tile, the result has ``Distances`` instead of a statistic.
+        recompute: whether targets that are maps, and are compared tile by tile, are to be ``ComputedMaps``.
     """
     summed = {term: regions for term, regions in wanted.items() if is_sum_over_positions(term.statistic)}
-    compared = tuple(term for term in wanted if is_additive(term) and isinstance(targets.get(term.name), Mapping))
-    others = {term: regions for term, regions in wanted.items() if term not in (*summed, *compared)}
+    additive = tuple(term for term in wanted if is_additive(term))
+    compared = () if targets is None else additive
+    computed = additive if targets is None and recompute else ()
+    others = {term: regions for term, regions in wanted.items() if term not in (*summed, *compared, *computed)}
     layers = tuple(dict.fromkeys(layer for term in summed for layer in term.layers))
     collected = tuple(dict.fromkeys(layer for term in others for layer in term.layers if layer != "input"))
     evaluation = _Evaluation(tuple(summed.items()), compared, collected, grid, devices)
     if guides is not None:
         blending.check_guide_shapes(guides, {layer: evaluation.shape(layer, network, whole=True) for layer in layers})
-    references = {term.name: make_references(term, targets[term.name]) for term in compared}
+    references = {term.name: _get_reference(term, (targets or {})[term.name]) for term in compared}
     accumulated: Any = _accumulate(evaluation, picture, network, guides, references)
     sums, distances, parts = accumulated
     whole: Features = {"input": picture, **parts}
     sums |= {name: {None: Distances(values)} for name, values in distances.items()}
+    sums |= {term.name: {None: _compute_maps(term, picture, network, grid, devices)} for term in computed}
     return sums | {term.name: blending.measure(term, whole, None, regions) for term, regions in others.items()}
+
+
+def _get_reference(term: Term, target: Any) -> KeptMaps | ComputedMaps:
+    if isinstance(target, ComputedMaps):
+        return target
+    return KeptMaps(target, {layer: make_scale(term, target[layer]) for layer in term.layers})
+
+
+def _compute_maps(term: Term, picture: Picture, network: LocalNetwork, grid: Grid, devices: int) -> ComputedMaps:
+    """Return the target of a term, of which only the map of one layer at a time is ever in memory."""
+    scales: dict[str, Scale] = {}
+    for layer in term.layers:
+        single = replace(term, layers=(layer,))
+        maps = measure_by_tiles(network, picture, {single: (None,)}, None, grid, devices, None, recompute=False)
+        # The next layer's map waits until this one is no longer needed.
+        scale = make_scale(single, maps[term.name][None][layer])
+        picture, scales[layer] = lax.optimization_barrier((picture, scale))
+    return ComputedMaps(picture, scales)
 
 
 @dataclass(frozen=True)
@@ -161,11 +152,21 @@ class _Evaluation:
         for term in self.compared:
             with error_context(term):
                 distances[term.name] = {}
+                reference = references[term.name]
+                maps = self.get_maps(reference, term.layers, network, place)
                 for layer in term.layers:
-                    reference, mask = references[term.name][layer], self.mask(layer, network, place)
-                    reference = replace(reference, map=self.crop(reference.map, layer, network, place))
-                    distances[term.name][layer] = compare_tile(term, features[layer], reference, mask)
+                    mask = self.mask(layer, network, place)
+                    scale = reference.scales[layer]
+                    distances[term.name][layer] = compare_tile(term, features[layer], maps[layer], scale, mask)
         return sums, distances, {layer: features[layer] for layer in self.collected}
+
+    def get_maps(
+        self, reference: KeptMaps | ComputedMaps, layers: tuple[str, ...], network: LocalNetwork, place: Array
+    ) -> Features:
+        """Return the target's maps in a window."""
+        if isinstance(reference, ComputedMaps):
+            return network.features(_crop(reference.picture, place[:, 0], self.grid.window), layers)
+        return {layer: self.crop(reference.maps[layer], layer, network, place) for layer in layers}
 
     def shape(self, layer: str, network: LocalNetwork, *, whole: bool) -> tuple[int, int]:
         """Return the (height, width) of a layer's map, of the whole picture or of a window."""

@@ -63,14 +63,21 @@ def test_pictures_that_do_not_fit_into_memory_are_computed_by_tiles(workspace, m
     monkeypatch.setattr("nstjax.experiment.tiles.SIDES", (16, 8, 4))
     run = {"experiment": "quick.py", "steps": 3, **SETTINGS}
     whole = nstjax.stylize("content.png", "style.png", **run)
-    # At once, the 24x32 pixels need 1.5 MB by the estimate; windows of 16x16 pixels need 0.6 MB.
+    # By the estimate, the 24x32 pixels need 1.5 MB at once, and 0.6 MB in windows of 16x16 pixels.
     monkeypatch.setattr("nstjax.experiment.tiles.devices", SimpleNamespace(available_memory=lambda: 10**6))
     listener = Recorder()
     tiles = nstjax.stylize("content.png", "style.png", **run, listener=listener)
-    assert tiles.record["config"]["tile"] == 8
+    assert (tiles.record["config"]["tile"], tiles.record["config"]["recompute_content"]) == (8, False)
     (line,) = [line for line in listener.notices if "tiles" in line]
     assert "at once it needs about 0.0 GiB and 0.0 GiB are free" in line
     assert_equal_pictures(tiles.picture, whole.picture)
+    # 0.64 MB are enough for them without the maps of the content alone (0.60; 0.69 with them), or for smaller windows,
+    # which would take longer.
+    monkeypatch.setattr("nstjax.experiment.tiles.devices", SimpleNamespace(available_memory=lambda: 8e5))
+    smaller = nstjax.stylize("content.png", "style.png", **run, listener=listener)
+    assert (smaller.record["config"]["tile"], smaller.record["config"]["recompute_content"]) == (8, True)
+    assert "with the content's maps computed at every step" in listener.notices[-1]
+    assert_equal_pictures(smaller.picture, whole.picture)
     at_once = nstjax.stylize("content.png", "style.png", **run, tile="none")
     assert at_once.record["config"]["tile"] == "none"
 
@@ -115,7 +122,7 @@ def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(w
 
 
 def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
-    """Six tiles on four devices: two tiles without pixels fill the last places."""
+    """Six tiles on eight devices: tiles without pixels fill the last places."""
     run = [*QUICK, *CALM, *TILES, "--parameterisation", "fourier", "--shard-picture"]
     for command in (
         [*run, "--out", "devices"],
@@ -123,7 +130,7 @@ def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_
         ["resume", "parts", "--steps", "8"],
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=with_devices(4)
+            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=with_devices(8)
         )
         assert done.returncode == 0, done.stderr
     assert main([*QUICK, *CALM, "--parameterisation", "fourier", "--out", "whole"]) == 0
