@@ -35,6 +35,7 @@ from nstjax.optimise import Method
 from nstjax.parameterisation import Fourier, LaplacianPyramid, Parameterisation, Pixels
 from nstjax.system import devices
 from nstjax.system.versions import read_version
+from nstjax.types import Term
 
 _PACKAGES = ("nstjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
@@ -93,7 +94,7 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
     config = dataclasses.replace(config, convolution=_choose_convolution(config, inputs))
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
-    network = _build_network(config, weights)
+    network = _build_network(config, weights, objective)
     config = dataclasses.replace(
         choose_tiles(config, objective, network, levels[-1], listener),
         weights=weights.reference or SELF_TAUGHT,
@@ -141,9 +142,9 @@ def restore(run: RunRecord, experiment: Experiment, inputs: Inputs, weights: Pat
     ):
         if changes := [f"{name} {old[name]} is now {new.get(name)}" for name in old if old[name] != new.get(name)]:
             listener.warning(f"the {kind} changed since the run began ({', '.join(changes)}): the last bits may differ")
-    network = _build_network(config, choice.weights)
-    method = _make_method(make_objective(experiment, config), config, inputs)
-    return Resolved(config, method, network, choice, run)
+    objective = make_objective(experiment, config)
+    network = _build_network(config, choice.weights, objective)
+    return Resolved(config, _make_method(objective, config, inputs), network, choice, run)
 
 
 def _find_weights(run: RunRecord, config: Config, stored: Path, listener: Listener) -> Choice:
@@ -163,9 +164,12 @@ def _find_weights(run: RunRecord, config: Config, stored: Path, listener: Listen
     return Choice(weights, expected.get("reason", ""))
 
 
-def _build_network(config: Config, weights: Weights) -> VGG:
+def _build_network(config: Config, weights: Weights, objective: Objective) -> VGG:
+    # A function that makes a target may ask for any layer.
+    asks_for_others = any(isinstance(term, Term) and callable(term.target) for term in objective.terms)
     return build(
         weights,
+        layers=None if asks_for_others else objective.layers,
         pooling=config.pooling,
         padding=config.padding,
         backend=config.convolution,

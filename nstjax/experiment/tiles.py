@@ -1,6 +1,7 @@
 """The choice of tiles: whether a picture is computed at once or tile by tile, and how large the tiles are."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,6 +113,26 @@ def choose_tiles(config: Config, objective: Objective, network: VGG, pictures: I
             f"which takes about {way.needed / 2**30:.1f} GiB{reason}"
         )
     return dataclasses.replace(config, tile=way.side, recompute_content=way.recompute)
+
+
+def count_targets(objective: Objective, network: VGG, pictures: Inputs) -> float:
+    """Count how many steps by tiles take as long as the targets; 0 if the picture is computed at once.
+
+    Time is counted in passes over the network, for the pixels of all windows.
+    """
+    if objective.tile is None or not objective.layers:
+        return 0
+    make = functools.partial(make_grid, network, objective.layers, tile=objective.tile)
+    grid = make(pictures.content.shape)
+
+    def count_passes(target: str) -> int:
+        terms = [term for term in objective.terms if isinstance(term, Term) and term.target == target]
+        repeated = [term for term in terms if objective.recompute and is_additive(term)]
+        return sum(len(term.layers) for term in repeated) + (len(terms) > len(repeated))
+
+    pixels = count_passes("content") * grid.pixels
+    pixels += count_passes("style") * sum(make(style.shape).pixels for style in pictures.styles)
+    return pixels / (_PASSES[objective.recompute] * grid.pixels) if grid.count > 1 else 0
 
 
 def _count_bytes_computed(network: VGG, layers: Sequence[str]) -> float:

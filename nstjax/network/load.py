@@ -1,6 +1,7 @@
 """Networks with weights, ready to run."""
 
 import os
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jax.typing import DTypeLike
 from nstjax.arguments import describe, to_choice, to_flag, to_text
 from nstjax.errors import UserError
 from nstjax.network import convolution
-from nstjax.network.architecture import VGG19, Padding, Pooling
+from nstjax.network.architecture import VGG19, Padding, Pooling, find_deepest_step
 from nstjax.network.vgg import VGG
 from nstjax.network.weights import Weights, find
 
@@ -21,14 +22,19 @@ _CHOICES = {
 }
 
 
-def build(weights: Weights, **options: Any) -> VGG:
+def build(weights: Weights, *, layers: Iterable[str] | None = None, **options: Any) -> VGG:
     """Build the network of these weights.
 
     Args:
         weights: the weights.
+        layers: the layers that will be asked for; the network ends at the deepest. None for the whole network.
         options: keyword arguments of ``VGG``.
     """
-    return VGG(weights.parameters, weights.flavour, architecture=weights.architecture, **options)
+    parameters = weights.parameters
+    if layers is not None:
+        deepest = find_deepest_step(layers) or weights.architecture.convolutions[0]
+        parameters = {name: parameters[name] for name in weights.architecture.convolutions_to(deepest)}
+    return VGG(parameters, weights.flavour, architecture=weights.architecture, **options)
 
 
 def load_vgg(

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nstjax import divergence, optimise
 from nstjax.errors import UserError
+from nstjax.experiment import tiles
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs
 from nstjax.experiment.resolve import Resolved
@@ -118,8 +120,13 @@ def set_precision(config: Config) -> contextlib.AbstractContextManager[Any]:
     return jax.default_matmul_precision(jax.config.values["jax_default_matmul_precision"] or precision)
 
 
-def compile(resolved: Resolved, inputs: Inputs) -> Program:
+def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float], object] = lambda _: None) -> Program:
     """Compile a run. Nothing large is computed until the run is known to fit into memory.
+
+    Args:
+        resolved: the run, at one size.
+        inputs: its pictures.
+        tell_seconds: told the seconds that a step by tiles will take, from the time of the targets.
 
     Raises:
         UserError: the device has too little memory for pictures of this size.
@@ -154,7 +161,10 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
         compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
     programs = (compute_targets, complete_targets, compiled_chunk)
     check_memory(measure_memory(*filter(None, programs)), inputs, config)
-    targets, guides = compute_targets(network, pictures)
+    begun = time.perf_counter()
+    targets, guides = jax.block_until_ready(compute_targets(network, pictures))
+    if steps := tiles.count_targets(method.objective, network, inputs):
+        tell_seconds((time.perf_counter() - begun) / steps)
     problem = Problem(network, targets, weights, guides, scale)
 
     def complete(state: State) -> Problem:
@@ -164,7 +174,8 @@ def compile(resolved: Resolved, inputs: Inputs) -> Program:
 
     def measure_scale() -> Array:
         with set_precision(config):
-            arguments = (network, jnp.asarray(inputs.content), targets, weights, guides)
+            content = device_put(jnp.asarray(inputs.content), resolved)
+            arguments = (network, content, targets, weights, guides)
             return divergence.measure_scale(*arguments, objective=method.objective)
 
     return Program(problem, complete, compiled_chunk, measure_scale)

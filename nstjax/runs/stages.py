@@ -69,27 +69,29 @@ class RunStage:
     Args:
         run: the run, at this size.
         pictures: its pictures at this size.
+        begin: number of steps of the run after which the stage begins.
         end: number of steps of the run after which the stage ends.
         before: the method at the size before; at the first size, that of the run.
         last: whether this is the last size.
-        compile_size: compiles the run at one size.
+        compile_size: compiles the run at one size, for a number of steps.
     """
 
     def __init__(
         self,
         run: Resolved,
         pictures: Inputs,
+        begin: int,
         end: int,
         *,
         before: Method,
         last: bool,
-        compile_size: Callable[[Resolved, Inputs], Program],
+        compile_size: Callable[[Resolved, Inputs, int], Program],
     ):
         self._run, self._pictures, self._last = run, pictures, last
         self._resize = jax.jit(make_resize(before, run.method, pictures, run.config, last=last))
         self.shape, self.end, self.method = get_shape(pictures), end, run.method
         self.abstract_state = compiling.make_abstract_state(run, pictures)
-        self.compile = functools.cache(functools.partial(compile_size, run, pictures))
+        self.compile = functools.cache(functools.partial(compile_size, run, pictures, end - begin))
 
     def make_initial_state(self) -> State:
         """Make the state before step 0."""
@@ -105,22 +107,22 @@ class RunStage:
 
 
 def make_stages(
-    resolved: Resolved, inputs: Inputs, compile_size: Callable[[Resolved, Inputs], Program]
+    resolved: Resolved, inputs: Inputs, compile_size: Callable[[Resolved, Inputs, int], Program]
 ) -> list[RunStage]:
     """Make the stages of one run.
 
     Args:
         resolved: the run.
         inputs: its pictures.
-        compile_size: compiles the run at one size.
+        compile_size: compiles the run at one size, for a number of steps.
     """
     levels = resize_to_each_size(inputs, resolved.config)
     stages: list[RunStage] = []
     for end, pictures in zip(resolved.config.size_ends, levels, strict=True):
         run = resize_run(resolved, pictures)
         before = stages[-1].method if stages else run.method
-        last = pictures is levels[-1]
-        stages.append(RunStage(run, pictures, end, before=before, last=last, compile_size=compile_size))
+        begin, last = stages[-1].end if stages else 0, pictures is levels[-1]
+        stages.append(RunStage(run, pictures, begin, end, before=before, last=last, compile_size=compile_size))
     return stages
 
 

@@ -43,11 +43,12 @@ from nstjax.runs.compiling import Program
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
 from nstjax.runs.result import Result, make_result
-from nstjax.runs.stages import Stage, get_abstract_state, make_stages
+from nstjax.runs.stages import Stage, get_abstract_state, get_shape, make_stages
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
+from nstjax.storage.status import format_duration
 from nstjax.system.files import write_error_context
 from nstjax.system.jax_settings import explain_out_of_memory, protect_run
 
@@ -177,10 +178,15 @@ def resume(
 
 
 def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> Sequence[Stage]:
-    def compile_size(resolved: Resolved, inputs: Inputs) -> Program:
+    def compile_size(resolved: Resolved, inputs: Inputs, steps: int) -> Program:
+        def tell_seconds(seconds: float) -> None:
+            height, width = get_shape(inputs)
+            duration = format_duration(seconds * steps)
+            listener.notice(f"the {steps:,} steps at {width}x{height} pixels will take about {duration}")
+
         listener.compiling()
         with experiment.error_context():
-            return compiling.compile(resolved, inputs)
+            return compiling.compile(resolved, inputs, tell_seconds=tell_seconds)
 
     with experiment.error_context():
         return make_stages(resolved, inputs, compile_size)

@@ -159,6 +159,8 @@ class Checkpoints:
             numbered = {str(index): array for index, array in enumerate(arrays.values())}
             with plain_path(self._folder) as folder:
                 self._orbax.save(folder / partial.name, args=ocp.args.StandardSave(numbered))
+            numbered.clear()
+            arrays.clear()  # frees their memory before they are read back
             if not self._is_proven:
                 self._read_arrays(partial, leaves)
             write_seal(partial, run=self._run, step=step, leaves=leaves)

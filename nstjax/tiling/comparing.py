@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool
 
 from nstjax.losses.elementwise import is_sum_over_elements
@@ -77,7 +78,11 @@ def compare_tile(term: Term, x: FeatureMap, t: FeatureMap, scale: Scale, mask: B
 
 
 def _measure_unit(term: Term, t: Any, step: Any) -> Scalar:
-    return _call(term, t.at[0, 0, 0].add(step), t)  # one element: no rounding of a sum
+    # One element, so that no sum is rounded; and not by t.at, which would copy the map.
+    is_first = functools.reduce(
+        jnp.logical_and, (lax.broadcasted_iota(jnp.int32, t.shape, axis) == 0 for axis in (0, 1, 2))
+    )
+    return _call(term, jnp.where(is_first, t + step, t), t)
 
 
 def _call(term: Term, x: Any, t: Any) -> Scalar:

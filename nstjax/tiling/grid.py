@@ -1,6 +1,7 @@
 """The grid of tiles of a picture, and the windows in which they are computed."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,12 @@ class Grid:
     @property
     def overhead(self) -> float:
         """Pixels computed over pixels of the picture."""
-        return self.count * np.prod(self.window) / (self.rows.length * self.columns.length)
+        return self.pixels / (self.rows.length * self.columns.length)
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels of all windows."""
+        return self.count * math.prod(self.window)
 
     @property
     def table(self) -> Int[np.ndarray, "tiles 2 3"]:

@@ -96,12 +96,13 @@ def _get_reference(term: Term, target: Any) -> KeptMaps | ComputedMaps:
 def _compute_maps(term: Term, picture: Picture, network: LocalNetwork, grid: Grid, devices: int) -> ComputedMaps:
     """Return the target of a term, of which only the map of one layer at a time is ever in memory."""
     scales: dict[str, Scale] = {}
+    after = picture
     for layer in term.layers:
         single = replace(term, layers=(layer,))
-        maps = measure_by_tiles(network, picture, {single: (None,)}, None, grid, devices, None, recompute=False)
-        # The next layer's map waits until this one is no longer needed.
-        scale = make_scale(single, maps[term.name][None][layer])
-        picture, scales[layer] = lax.optimization_barrier((picture, scale))
+        maps = measure_by_tiles(network, after, {single: (None,)}, None, grid, devices, None, recompute=False)
+        scales[layer] = make_scale(single, maps[term.name][None][layer])
+        # Makes the next layer's map wait until this one is no longer needed; XLA ignores a barrier there.
+        after = jnp.where(jnp.isnan(scales[layer].unit), jnp.nan, picture)
     return ComputedMaps(picture, scales)
 
 
