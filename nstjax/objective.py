@@ -82,7 +82,7 @@ class Objective:
         terms: terms with different names.
         tile: most pixels of a tile in each direction, for pictures that are too large to be computed at once; None for
             the whole picture. The values are the same but for rounding; see ``tiling.measuring``.
-        devices: number of this machine's devices among which the tiles are shared out.
+        devices: number of devices, of all processes, among which the tiles are shared out.
         recompute: whether the content's maps are computed again, tile by tile, whenever the picture is compared with
             them, so that they take no memory; for distances that are sums over elements.
 

@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
     )
     shared.add_experiment(run)
     shared.add_output(run, out="Folder of the run (default: runs/CONTENT-STYLE-N)", save=True)
+    shared.add_machines(run)
     options.add(run)
 
     sweep = _add_command(
@@ -115,17 +116,31 @@ def _run(arguments: argparse.Namespace) -> int:
     check_sources(*pictures, experiment.config, **further)
     masks = [arguments.content_mask or "", *arguments.style_masks]
     _check_save(arguments, [pictures[0], *pictures[1], *masks, experiment.config.init])
-    if arguments.out:
+    together = _is_together(arguments, shards=experiment.config.shard_picture)
+    if together and not arguments.out:
+        raise UserError("processes that share a picture need to know its folder: add --out DIR")
+    if arguments.out and not together:  # else the leader checks
         RunFolder(arguments.out).check_new()
     with shared.open_terminal(arguments) as terminal:
         experiment, choice = settle(experiment, terminal)
         inputs = prepare(*pictures, experiment.config, **further)
         # After every check that needs no JAX.
-        with shared.running_jax(arguments, terminal), _open_folder(arguments, inputs.names) as out:
+        with shared.running_jax(arguments, terminal, together=together), _open_folder(arguments, inputs.names) as out:
             from nstjax.runs import stylize
 
             result = stylize.run(experiment, choice, inputs, out=out, listener=terminal)
             return _show(result, arguments, terminal)
+
+
+def _is_together(arguments: argparse.Namespace, *, shards: bool) -> bool:
+    """Return whether a run is shared among processes."""
+    if not (arguments.part or arguments.distributed):
+        return False
+    if not shards:
+        raise UserError(
+            "--part and --distributed divide a sweep, or the tiles of a picture: add --shard-picture, or leave them out"
+        )
+    return True
 
 
 def _check_save(arguments: argparse.Namespace, sources: Sequence[str]) -> None:
@@ -195,12 +210,11 @@ def _resume(arguments: argparse.Namespace) -> int:
     is_sweep = SweepFolder(arguments.folder).exists()
     if is_sweep and arguments.save:
         raise UserError("--save takes one result, and a sweep has many: leave --save out")
-    if not is_sweep:
-        _check_resume(arguments)
-    part = _find_part(arguments)
+    together = not is_sweep and _check_resume(arguments)
+    part = None if together else _find_part(arguments)
 
     # Starts JAX, so it comes after every check that needs none.
-    with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal):
+    with shared.open_terminal(arguments) as terminal, shared.running_jax(arguments, terminal, together=together):
         from nstjax import folders
         from nstjax.runs.result import Result
 
@@ -208,28 +222,29 @@ def _resume(arguments: argparse.Namespace) -> int:
         return _show(result, arguments, terminal) if isinstance(result, Result) else _show_sweep(result, terminal)
 
 
-def _check_resume(arguments: argparse.Namespace) -> None:
-    """Raise if a run cannot be resumed as asked for."""
+def _check_resume(arguments: argparse.Namespace) -> bool:
+    """Return whether a run is shared among processes; raise if it cannot be resumed as asked for."""
     from nstjax import images
     from nstjax.experiment.record import extend
     from nstjax.storage.run_folder import RunFolder
 
     folder = RunFolder(arguments.folder)
     run = folder.read_record()
-    if arguments.part or arguments.distributed:
-        raise UserError("--part and --distributed divide a sweep, and this is a run: leave them out")
+    together = _is_together(arguments, shards=run["config"]["shard_picture"])
     if arguments.save:
         images.check_output(arguments.save, depth=run["config"]["depth"])
     _check_save(arguments, folder.read_sources())
     if arguments.steps is not None:
         extend(run, arguments.steps)
+    return together
 
 
 def _show(result: "Result", arguments: argparse.Namespace, terminal: "Terminal") -> int:
     """Print where the result is, and how to continue a run that was stopped; return the exit code."""
     from nstjax.experiment.record import count_steps
 
-    assert result.folder is not None
+    if result.folder is None:  # the leader of the cluster has it
+        return 0
     if arguments.save:
         result.save(arguments.save)
     print(f"picture: {arguments.save or result.folder / 'output.png'}")

@@ -64,8 +64,10 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def add_machines(parser: argparse.ArgumentParser) -> None:
-    """Add the options for processes that share a sweep."""
-    group = parser.add_argument_group("Several machines", "They share a sweep and its folder.")
+    """Add the options for processes that share a sweep, or the tiles of a picture."""
+    group = parser.add_argument_group(
+        "Several processes", "They share a sweep and its folder, or with --shard-picture the tiles of one picture."
+    )
     group = group.add_mutually_exclusive_group()
     group.add_argument("--part", metavar="I/N", help="Compute the I-th of N parts, such as 2/4 (default: all)")
     group.add_argument(
@@ -116,8 +118,19 @@ def open_terminal(arguments: argparse.Namespace) -> "Terminal":
 
 
 @contextmanager
-def running_jax(arguments: argparse.Namespace, terminal: "Terminal") -> Iterator[None]:
-    """Start JAX and enable the compilation cache, while a command computes."""
+def running_jax(arguments: argparse.Namespace, terminal: "Terminal", *, together: bool = False) -> Iterator[None]:
+    """Start JAX and enable the compilation cache, while a command computes.
+
+    Args:
+        arguments: those of the command.
+        terminal: told of what is wrong.
+        together: whether this process first meets others, whose leader alone then says what happens.
+    """
+    if together:
+        from nstjax.system import cluster
+
+        cluster.join(arguments.part, terminal.notice)
+        terminal.quiet = terminal.quiet or not cluster.leads()
     start_jax()
     import jax
 

@@ -23,7 +23,7 @@ class Terminal(Listener):
 
     def __init__(self, *, quiet: bool):
         self._signals = Signals()
-        self._quiet = quiet
+        self.quiet = quiet
         self._bar: tqdm | None = None
         self._steps = 0
 
@@ -48,7 +48,7 @@ class Terminal(Listener):
         self.notice(f"writing to {folder}")
 
     def notice(self, message: str) -> None:
-        if not self._quiet:
+        if not self.quiet:
             tqdm.write(to_line(message), file=sys.stderr)
 
     def warning(self, message: str) -> None:
@@ -89,7 +89,7 @@ class Terminal(Listener):
         if self._bar is None or self._bar.desc != label:
             self._close()
             # None hides the bar where stderr is no terminal; there the logged lines show the progress.
-            hidden = True if self._quiet else None
+            hidden = True if self.quiet else None
             self._bar = tqdm(total=total, desc=label, disable=hidden, dynamic_ncols=True, leave=False, **style)
             self._bar.desc = label
         self._bar.update(done - self._bar.n)

@@ -26,7 +26,7 @@ def make_objective(experiment: Experiment, config: Config) -> Objective:
         came = "None: is its return missing?" if terms is None else type(terms).__name__
         raise UserError(f"{where} must return a tuple of nstjax.Term or nstjax.PictureTerm objects, not {came}")
     tile = config.tile if isinstance(config.tile, int) else None
-    devices = jax.local_device_count() if config.shard_picture else 1
+    devices = jax.device_count() if config.shard_picture else 1
     try:
         objective = Objective(tuple(terms), tile=tile, devices=devices, recompute=config.recompute_content)
     except UserError as error:

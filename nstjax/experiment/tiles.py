@@ -15,7 +15,7 @@ from nstjax.experiment.inputs import Inputs
 from nstjax.network.vgg import VGG
 from nstjax.objective import Objective
 from nstjax.statistics import is_sum_over_positions
-from nstjax.system import devices
+from nstjax.system import cluster, devices
 from nstjax.system.devices import CPU_FACTOR
 from nstjax.tiling.checking import check_tiling
 from nstjax.tiling.comparing import is_additive
@@ -84,6 +84,8 @@ def choose_tiles(config: Config, objective: Objective, network: VGG, pictures: I
     pixels = math.prod(shape[:2])
     largest = max(math.prod(picture.shape[:2]) for picture in (pictures.content, *pictures.styles))
     free = devices.available_memory() or math.inf
+    if config.shard_picture:
+        free = cluster.find_least(free)  # so that all processes choose the same
     reason = ""
     if config.tile == "auto" and not config.shard_picture:
         needed = largest * computed + pixels * _count_bytes_kept(network, objective, recompute=False)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from nstjax import divergence, optimise
 from nstjax.errors import UserError
@@ -24,7 +24,7 @@ from nstjax.experiment.resolve import Resolved
 from nstjax.network.vgg import VGG
 from nstjax.optimise import Problem, State, run_chunk
 from nstjax.parameterisation import find_finest_details
-from nstjax.system import devices
+from nstjax.system import cluster, devices
 from nstjax.system.devices import CPU_FACTOR
 from nstjax.types import Guides, Targets
 
@@ -183,16 +183,12 @@ def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float
 
 def device_put(tree: T, resolved: Resolved) -> T:
     """Put arrays on every device that shares the tiles of the picture; otherwise, return them as they are."""
-    sharding = _choose_sharding(resolved)
-    return tree if sharding is None else jax.device_put(tree, sharding)
+    return cluster.replicate(tree) if resolved.config.shard_picture else tree
 
 
 def _choose_sharding(resolved: Resolved) -> NamedSharding | None:
     """Choose the sharding of all arrays: a copy on each device, if several share the tiles of the picture."""
-    if not resolved.config.shard_picture:
-        return None
-    mesh = Mesh(np.array(jax.local_devices()), ("devices",), axis_types=(AxisType.Auto,))
-    return NamedSharding(mesh, PartitionSpec())
+    return cluster.make_sharding() if resolved.config.shard_picture else None
 
 
 def _add_sharding(tree: T, sharding: NamedSharding | None) -> T:

@@ -6,7 +6,7 @@ The same loop serves one run and a group of runs, whose states are stacked along
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from nstjax.runs.journal import Journal
 from nstjax.runs.stages import Stage, find_stage
 from nstjax.runs.stillness import Stillness
 from nstjax.runs.writer import Writer
+from nstjax.system import cluster
+
+T = TypeVar("T")
 
 CHUNK_SECONDS = 1.0
 """Seconds that a chunk aims to take: short enough to show progress, long enough to cost nothing."""
@@ -56,6 +59,8 @@ def run_loop(
     if steps.max() < config.total_steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
     names = ("total", *stage.method.objective.names)
+    # Processes that share a picture do the same at the same time.
+    agree, localise = (cluster.agree, cluster.localise) if config.shard_picture else (_keep, _keep)
     journal = Journal(config, names, logs, listener, writer, count=count)
     stillness, problem, scale, seconds_per_step = Stillness(config, count, listener), None, None, CHUNK_SECONDS
 
@@ -63,14 +68,14 @@ def run_loop(
         listener.notice(f"the losses shown are means over {count} members")
     listener.started(int(steps.max()), config.total_steps)
     try:
-        writer.update(state, journal.latest, stage.method)
-        while not failed.all() and not listener.wants_to_stop():
+        writer.update(localise(state), journal.latest, stage.method)
+        while not failed.all() and not agree(bool(listener.wants_to_stop())):
             # A member whose step was tried again.
             has_behind = ((steps < steps.max()) & ~failed).any()
             if steps.max() == config.total_steps and not has_behind:
                 break
             if steps.max() == stage.end and not has_behind:
-                writer.save(state)
+                writer.save(localise(state))
                 index += 1
                 stage = stages[index]
                 height, width = stage.shape
@@ -83,6 +88,7 @@ def run_loop(
             chunk_start = time.perf_counter()
             # With no steps, those who are behind catch up.
             length = 0 if has_behind else choose_chunk_length(config, int(steps.max()), stage.end, seconds_per_step)
+            length = int(agree(length))
             state, metrics = jax.block_until_ready(program.chunk(state, problem, np.int32(length)))
             if scale is None and (_per_run(state.failed) & ~failed).any():
                 # Perhaps the lowest loss measures nothing; see ``divergence``. The step is tried again with the scale.
@@ -95,11 +101,15 @@ def run_loop(
             stillness.check(state, steps, _per_run(metrics["total"]).reshape(len(logs), -1))
             steps, failed = _per_run(state.step), _per_run(state.failed)
             listener.advanced(int(steps.max()), journal.get_losses())
-            writer.update(state, journal.latest, stage.method)
-        writer.save(state)
+            writer.update(localise(state), journal.latest, stage.method)
+        writer.save(localise(state))
     finally:
         listener.finished()
-    return state, logs, stage
+    return localise(state), logs, stage
+
+
+def _keep(value: T) -> T:
+    return value
 
 
 def _per_run(values: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from nstjax.optimise import Method, State
 from nstjax.parameterisation import find_finest_details
 from nstjax.runs import compiling
 from nstjax.runs.compiling import Program
+from nstjax.system import cluster
 
 
 class Stage(Protocol):
@@ -63,6 +64,26 @@ def get_abstract_state(stages: Sequence[Stage], step: int) -> State:
     return stages[find_stage(stages, step)].abstract_state
 
 
+def share_state(state: State | None, stages: Sequence[Stage]) -> State | None:
+    """Return the state from which the leader of a cluster continues, in every process; None at the start of a run.
+
+    Args:
+        state: the leader's state, as read from a checkpoint; None in the other processes.
+        stages: the stages of the run.
+    """
+    step = int(cluster.agree(-1 if state is None else int(state.step)))
+    if step < 0:
+        return None
+    if state is None:
+        state = jax.tree.map(_make_zeros, get_abstract_state(stages, step))
+    return cluster.agree(state)
+
+
+def _make_zeros(leaf: jax.ShapeDtypeStruct) -> Array:
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key(0) if is_key else jnp.zeros(leaf.shape, leaf.dtype)
+
+
 class RunStage:
     """One size of a single run; see ``Stage``.
 
@@ -99,7 +120,8 @@ class RunStage:
 
     def resize(self, state: State) -> State:
         """Turn the last state of the stage before into the first state of this one."""
-        return self._resize(state, find_details(self._run.config, self._pictures, last=self._last))
+        details = find_details(self._run.config, self._pictures, last=self._last)
+        return self._resize(state, compiling.device_put(details, self._run))
 
     def device_put(self, state: State) -> State:
         """Put a state on the devices."""

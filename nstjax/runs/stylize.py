@@ -31,6 +31,7 @@ from nstjax.callbacks import Listener, to_listener
 from nstjax.errors import Failure, NotWritten, UserError
 from nstjax.experiment import record
 from nstjax.experiment.choice import settle
+from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import Experiment, load
 from nstjax.experiment.inputs import Inputs, check_sources, prepare, restore_colours
 from nstjax.experiment.randomness import NO_EFFECT, is_random
@@ -43,12 +44,13 @@ from nstjax.runs.compiling import Program
 from nstjax.runs.failure import raise_if_diverged
 from nstjax.runs.loop import run_loop
 from nstjax.runs.result import Result, make_result
-from nstjax.runs.stages import Stage, get_abstract_state, get_shape, make_stages
+from nstjax.runs.stages import Stage, get_abstract_state, get_shape, make_stages, share_state
 from nstjax.runs.writer import FolderWriter, Writer
 from nstjax.storage import tensorboard
 from nstjax.storage.checkpoints import Checkpoints
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import format_duration
+from nstjax.system import cluster
 from nstjax.system.files import write_error_context
 from nstjax.system.jax_settings import explain_out_of_memory, protect_run
 
@@ -106,7 +108,7 @@ def run(
 ) -> Result:
     """Run what ``settle`` and ``prepare`` return: an experiment, its weights, and its pictures; see ``stylize``."""
     listener = to_listener(listener)
-    folder = None if out is None else RunFolder(out)
+    folder = None if out is None or _follows(experiment.config) else RunFolder(out)
     if folder is not None:
         folder.check_new()
         if experiment.config.tensorboard:
@@ -117,9 +119,7 @@ def run(
     stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
         stages[-1].compile()
-        state, (log,), stage = run_loop(resolved.config, None, [[]], stages, listener, Writer())
-        raise_if_diverged(state, log, None, stage=stage)
-        return make_result(resolved, inputs, state, stage.method, log, None)
+        return _run_without_folder(resolved, inputs, stages, listener)
     with folder.lock(listener.warning):
         folder.check_new()  # again, since another process may have taken it
         learnt = resolved.weights if resolved.weights.reference is None else None
@@ -165,7 +165,9 @@ def resume(
     if "sweep" in folder.read_record():
         with folder.lock(listener.warning):  # holds the whole group, whose checkpoints are read
             experiment = _detach_member(folder, experiment, listener)
-    with folder.lock(listener.warning):
+    # A process that follows writes nothing, so it needs no lock: the leader has it.
+    follows = _follows(record.parse_config(folder.read_record()))
+    with contextlib.nullcontext() if follows else folder.lock(listener.warning):
         run_record = folder.read_record()
         if steps is not None:
             run_record = record.extend(run_record, steps)
@@ -174,7 +176,13 @@ def resume(
         resolved = restore(run_record, experiment, inputs, folder.weights, listener)
         listener.resumable(str(folder.path))
         stages = _make_stages(experiment, resolved, inputs, listener)
-        return _run_in_folder(folder, resolved, inputs, stages, listener)
+        run_stages = _run_without_folder if follows else functools.partial(_run_in_folder, folder)
+        return run_stages(resolved, inputs, stages, listener)
+
+
+def _follows(config: Config) -> bool:
+    """Return whether this process shares a picture that another process leads."""
+    return config.shard_picture and not cluster.leads()
 
 
 def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> Sequence[Stage]:
@@ -192,6 +200,15 @@ def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, lis
         return make_stages(resolved, inputs, compile_size)
 
 
+def _run_without_folder(resolved: Resolved, inputs: Inputs, stages: Sequence[Stage], listener: Listener) -> Result:
+    """Run from step 0, or from where the leader of the cluster is, and write nothing."""
+    config = resolved.config
+    state = share_state(None, stages) if config.shard_picture else None
+    state, (log,), stage = run_loop(config, state, [[]], stages, listener, Writer())
+    raise_if_diverged(state, log, None, stage=stage)
+    return make_result(resolved, inputs, state, stage.method, log, None)
+
+
 def _run_in_folder(
     folder: RunFolder, resolved: Resolved, inputs: Inputs, stages: Sequence[Stage], listener: Listener
 ) -> Result:
@@ -205,6 +222,8 @@ def _run_in_folder(
     command = f"nstjax resume {shlex.quote(str(folder.path))}"
     try:
         state, logs = writer.restore(functools.partial(get_abstract_state, stages))
+        if config.shard_picture:
+            state = share_state(state, stages)
         folder.write_record(resolved.record)  # its number of steps may be new
         with explain_out_of_memory(f"free some, then run: {command}; or begin again with a smaller --size"):
             state, (log,), stage = run_loop(config, state, logs, stages, listener, writer)

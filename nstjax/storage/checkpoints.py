@@ -60,7 +60,14 @@ class Checkpoints:
         self._keep = keep
         self._good: list[int] = []
         self._is_proven = False
-        self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        # No other process of a cluster has a hand in it.
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(),
+            active_processes={jax.process_index()},
+            barrier_sync_key_prefix=f"process-{jax.process_index()}",
+        )
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+        self._orbax = ocp.Checkpointer(handler, multiprocessing_options=alone)
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
 

@@ -51,6 +51,10 @@ class ComputedMaps:
     scales: Mapping[str, Scale]
 
 
+_ROWS = 16
+"""Rows of a map that are compared at a time to find its scale."""
+
+
 def is_additive(term: Term) -> bool:
     """Return whether a term compares maps by a distance that is a sum over their elements."""
     compares_maps = isinstance(term.statistic, PerLayer) and term.statistic.statistic is feature_map
@@ -58,9 +62,22 @@ def is_additive(term: Term) -> bool:
 
 
 def make_scale(term: Term, t: FeatureMap) -> Scale:
-    """Return the scale of the distances from a map, for a term that ``is_additive``."""
-    step = 1 + jnp.max(jnp.abs(t))
-    return Scale(step, _measure_unit(term, t, step))
+    """Return the scale of the distances from a map, for a term that ``is_additive``.
+
+    No array of the map's size is made. The whole map is compared with a constant, which needs none, and so is every
+    part of it, where the unit is known: ``sum e(x - t) / D`` over ``sum e(x - t) / e(step)`` is the unit.
+    """
+    step, rows = 1 + jnp.max(jnp.abs(t)), min(_ROWS, len(t))
+
+    def add_part(k: Any, total: Scalar) -> Scalar:
+        start = jnp.minimum(k * rows, len(t) - rows)
+        part = lax.dynamic_slice_in_dim(t, start, rows)
+        is_new = start + jnp.arange(rows) >= k * rows
+        constant = jnp.where(is_new[:, None, None], step, part)
+        return total + _call(term, constant, part) / _measure_unit(term, part, step)
+
+    units = lax.fori_loop(0, -(-len(t) // rows), add_part, jnp.zeros_like(step))
+    return Scale(step, _call(term, jnp.full_like(t, step), t) / units)
 
 
 def compare_tile(term: Term, x: FeatureMap, t: FeatureMap, scale: Scale, mask: Bool[Array, "h w"]) -> Scalar:
@@ -78,11 +95,7 @@ def compare_tile(term: Term, x: FeatureMap, t: FeatureMap, scale: Scale, mask: B
 
 
 def _measure_unit(term: Term, t: Any, step: Any) -> Scalar:
-    # One element, so that no sum is rounded; and not by t.at, which would copy the map.
-    is_first = functools.reduce(
-        jnp.logical_and, (lax.broadcasted_iota(jnp.int32, t.shape, axis) == 0 for axis in (0, 1, 2))
-    )
-    return _call(term, jnp.where(is_first, t + step, t), t)
+    return _call(term, t.at[0, 0, 0].add(step), t)  # one element: no rounding of a sum
 
 
 def _call(term: Term, x: Any, t: Any) -> Scalar:

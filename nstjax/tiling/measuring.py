@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 
 from nstjax import blending
 from nstjax.blending import Distances, Region
 from nstjax.losses.contract import error_context
 from nstjax.statistics import is_sum_over_positions
+from nstjax.system import cluster
 from nstjax.tiling.comparing import ComputedMaps, KeptMaps, Scale, compare_tile, is_additive, make_scale
 from nstjax.tiling.counts import find_powers
 from nstjax.tiling.grid import Grid
@@ -63,7 +64,7 @@ def measure_by_tiles(
         wanted: the regions in which the statistic of each term is asked for.
         guides: position weights of the regions at the layers of the terms.
         grid: the tiles of the picture, for all layers of the terms.
-        devices: number of this machine's devices among which the tiles are shared out.
+        devices: number of devices among which the tiles are shared out.
         targets: of the terms that are to be compared with them; None if the result is a target itself. Where it is
             possible to compare tile by tile, the result has ``Distances`` instead of a statistic.
         recompute: whether targets that are maps, and are compared tile by tile, are to be ``ComputedMaps``.
@@ -278,7 +279,7 @@ def _sum_over_tiles(evaluation: _Evaluation, add_tile: Callable[..., Any], like:
     table = np.concatenate([table, np.zeros((-len(table) % count, *table.shape[1:]), table.dtype)])
     share = jax.shard_map(
         lambda *arguments: lax.psum(add_tiles(*arguments), "devices"),
-        mesh=jax.make_mesh((count,), ("devices",), devices=jax.local_devices()[:count], axis_types=(AxisType.Auto,)),
+        mesh=cluster.make_mesh(count),
         in_specs=(PartitionSpec("devices"), *(PartitionSpec() for _ in arguments)),
         out_specs=PartitionSpec(),
         check_vma=False,
