@@ -211,7 +211,7 @@ def test_terms_made_in_python_must_be_passed_again(workspace, capsys):
 def test_a_run_stopped_while_compiling_can_be_resumed(made, monkeypatch):
     """The folder is complete before compilation begins, including learnt weights, which take minutes."""
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

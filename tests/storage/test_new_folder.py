@@ -70,7 +70,7 @@ def test_a_run_in_a_folder_with_files_of_others_leaves_them_alone(workspace, cap
 
 
 def test_a_run_that_is_given_up_removes_only_what_it_has_written(workspace, monkeypatch):
-    def give_up(*arguments):
+    def give_up(*arguments, **options):
         Path("out/inputs/mine.txt").write_text("mine")
         raise UserError("too large")
 
