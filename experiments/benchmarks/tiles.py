@@ -3,8 +3,9 @@
     python experiments/benchmarks/tiles.py CONTENT STYLE --sizes 1024 2048 --tiles none 512 1024 --weights vgg16
 
 prints a table. Each row is a whole command, ``nstjax run`` at one size, in a process of its own: the median of its
-seconds a step, without the first, and its largest resident memory, the reading of the weights included. Rows of one
-size take turns, round by round, so that other load meets all of them.
+seconds a step, without the first if there are more, and its largest resident memory, the reading of the weights
+included. Rows of one size take turns, round by round, so that other load meets all of them. Any other option is passed
+on to ``nstjax run``, such as ``--recompute-content``.
 """
 
 import argparse
@@ -30,8 +31,8 @@ def measure(command: Sequence[str], folder: Path) -> tuple[float, float]:
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    seconds = [line["seconds_per_step"] for line in lines][1:]
-    return statistics.median(seconds), usage.ru_maxrss / 2**20
+    seconds = [line["seconds_per_step"] for line in lines]
+    return statistics.median(seconds[1:] or seconds), usage.ru_maxrss / 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--experiment", default="default", help="a preset, or an experiment's file (default: default)")
     parser.add_argument("--steps", type=int, default=3, help="steps of each run, of which the first does not count")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each row (default: 1)")
-    arguments = parser.parse_args(argv)
+    arguments, options = parser.parse_known_args(argv)
     print("| pixels | tile | windows | pixels computed / pixels | s a step | peak, GiB |", "|---" * 6 + "|", sep="\n")
     network = load_vgg(arguments.weights)
     experiment = load(arguments.experiment)
     layers = experiment.config.every_layer
     run = [sys.executable, "-m", "nstjax", "run", arguments.content, arguments.style, "--weights", arguments.weights]
     run += ["--experiment", str(experiment.path), "--steps", str(arguments.steps), "--enlarge", "--log-every", "1"]
+    run += options
     for size in arguments.sizes:
         results: dict[str, list[tuple[float, float]]] = {tile: [] for tile in arguments.tiles}
         shape: list[int] = []
