@@ -160,10 +160,12 @@ def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float
     with set_precision(config):
         compiled_chunk = lower_chunk(state, problem, np.int32(0)).compile(options)
     programs = (compute_targets, complete_targets, compiled_chunk)
-    check_memory(measure_memory(*filter(None, programs)), inputs, config)
+    # The steps by tiles that take as long as the targets; 0 for a picture that is computed at once.
+    steps = tiles.count_targets(method.objective, network, inputs)
+    check_memory(measure_memory(*filter(None, programs), by_tiles=steps > 0), inputs, config)
     begun = time.perf_counter()
     targets, guides = jax.block_until_ready(compute_targets(network, pictures))
-    if steps := tiles.count_targets(method.objective, network, inputs):
+    if steps:
         tell_seconds((time.perf_counter() - begun) / steps)
     problem = Problem(network, targets, weights, guides, scale)
 
@@ -198,11 +200,14 @@ def _add_sharding(tree: T, sharding: NamedSharding | None) -> T:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
-def measure_memory(*programs: Any) -> float:
-    """Return the bytes that the largest of some compiled programs takes on each device, not counting its arguments."""
+def measure_memory(*programs: Any, by_tiles: bool = False) -> float:
+    """Return the bytes that the largest of some compiled programs takes on each device, not counting its arguments.
+
+    By tiles, what the convolutions take besides XLA's count is small, as the tiles are.
+    """
     analyses = filter(None, (program.memory_analysis() for program in programs))
     sizes = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes for analysis in analyses)
-    return max(sizes, default=0) * (CPU_FACTOR if jax.default_backend() == "cpu" else 1)
+    return max(sizes, default=0) * (CPU_FACTOR if jax.default_backend() == "cpu" and not by_tiles else 1)
 
 
 def check_memory(needed: float, inputs: Inputs, config: Config) -> None:

@@ -45,6 +45,10 @@ sys.unraisablehook = _show_unraisable_of_others
 _FOREIGN = "it belongs to another run"
 
 
+_LARGE = 2**28
+"""Bytes from which a state is large: its steps take many seconds, and to write it takes few."""
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -104,15 +108,19 @@ class Checkpoints:
         return None
 
     def save(self, step: int, state: Any) -> None:
-        """Start writing a state; wait only if the previous one is not yet written.
+        """Start writing a state; wait only if the previous one is not yet written, or if the state is large.
 
         Raises:
             NotWritten: the previous state could not be written.
         """
         self.wait()
-        # Copied, because the arrays are donated to the next step.
-        arrays = {name: np.array(_get_array(leaf)) for name, leaf in _name_leaves(state).items()}
-        self._pending = self._writer.submit(self._write, step, arrays)
+        leaves = {name: _get_array(leaf) for name, leaf in _name_leaves(state).items()}
+        is_large = sum(leaf.nbytes for leaf in leaves.values()) > _LARGE
+        # Copied, because the arrays are donated to the next step; the copy of a large state takes too much memory.
+        copy = np.asarray if is_large else np.array
+        self._pending = self._writer.submit(self._write, step, {name: copy(leaf) for name, leaf in leaves.items()})
+        if is_large:
+            concurrent.futures.wait([self._pending])
 
     @property
     def is_writing(self) -> bool:

@@ -101,8 +101,10 @@ def test_the_newest_checkpoints_are_kept(written):
     assert {path.name for path in written.iterdir()} == {"10", "20", "30"}
 
 
-def test_a_saved_state_may_be_donated_at_once(tmp_path):
-    """The state is donated to the next chunk while the writer is still at work."""
+@pytest.mark.parametrize("large", [2**28, 0])
+def test_a_saved_state_may_be_donated_at_once(tmp_path, monkeypatch, large):
+    """The state is donated to the next chunk while the writer is still at work; unless it is large."""
+    monkeypatch.setattr("nstjax.storage.checkpoints._LARGE", large)
     checkpoints = open_checkpoints(tmp_path / "checkpoints")
     state = make_state(5)
     checkpoints.save(5, state)
