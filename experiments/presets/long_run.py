@@ -38,10 +38,11 @@ flavour = "caffe"
 
 # In blocks 1 to 3 torchvision's activations are about a hundredth of caffe's; at the content's layer in block 5 they
 # are more, and less in block 4, whose Gram matrices make up most of the style
-# (experiments/results/2026-11-27-flavours.md). So the content gets 1e3 times its weight, the style 2e9 times.
-flavours = {"torchvision": {"loss_weights": {"content": 1e3, "style": 2e13}}}
+# (experiments/results/2026-11-27-flavours.md). So the style gets 2e6 times as much more weight as the content. Both get
+# so much that total variation stays a few percent: at a fiftieth of it, it blurs the picture.
+flavours = {"torchvision": {"loss_weights": {"content": 5e4, "style": 1e15}}}
 
-version = 2
+version = 3
 
 
 def total_variation(picture):

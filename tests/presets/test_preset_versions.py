@@ -21,7 +21,7 @@ PINNED = {
     "gatys-pytorch": (3, "88759310bea954b9", "749a29f2077f5522"),
     "keras-example": (2, "6d2f3273a47c123d", "aac93266f3dbf547"),
     "li-wand": (3, "e0c57119f9c9aec2", "cb84c9d7c1f96878"),
-    "long-run": (2, "6b23f25968ef0fdb", "c41111a446988e6c"),
+    "long-run": (3, "6b23f25968ef0fdb", "c1b6d2a25fdb3cb1"),
     "neural-style": (3, "019aece527527a95", "f2de47bf40dda75f"),
     "neural-style-pt": (3, "05d1def86ce21bc2", "f2de47bf40dda75f"),
     "neural-style-tf": (3, "65ff284b7971f116", "1e8c0f38d5295bf6"),
