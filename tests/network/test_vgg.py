@@ -135,6 +135,15 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(picture):
         assert 1e-4 < relative_error(low, np.asarray(high)) < 3e-2  # eight bits of mantissa: 0.4 % for each rounding
 
 
+def test_a_network_ends_at_the_deepest_layer_that_will_be_asked_for():
+    weights = random_weights("block2_conv1")
+    whole, part = build(weights), build(weights, layers=("relu1_2", "input", "conv1_1"))
+    assert [*part.convolutions] == ["block1_conv1", "block1_conv2"]
+    picture = smooth_picture(8, 8)
+    np.testing.assert_array_equal(*(vgg.features(picture, ["conv1_2"])["conv1_2"] for vgg in (whole, part)))
+    assert [*build(weights, layers=()).convolutions] == ["block1_conv1"]
+
+
 def test_bfloat16_gives_the_same_value_each_time(picture):
     """Guard against a release of jaxlib that gave another value, or NaN, at every call of such a loss."""
     network = build(random_weights("block2_conv1"), dtype=jnp.bfloat16)

@@ -93,6 +93,7 @@ DEFAULTS = {
     "schedule_steps": 100,
     "seed": 0,
     "shard_picture": False,
+    "recompute_content": False,
     "tile": "auto",
     "size_by": "long",
     "sizes": (512,),
