@@ -1,13 +1,15 @@
 """A comparison of all presets in the same time, on four pairs of pictures, scored and shown.
 
-    python experiments/comparison/compare_presets.py --real VGG.safetensors --out runs/score
+    python experiments/comparison/compare_presets.py --real vgg16 --judge VGG19.safetensors --out runs/score
 
 gives each recipe the time that the steps of the default recipe take; a recipe that needs more makes fewer steps, in
-proportion at each size. Each runs with the real network (below the last layer of the file, with layers learnt from the
-two pictures) and with the self-taught one; ``metrics.py`` says how pictures are scored. The folder then holds
-``score.md``, ``score.csv``, ``score.svg``, a sheet of all pictures for each network, ``scores.jsonl`` and the runs. The
-same command continues an interrupted comparison. About two hours on two CPU cores. ``--content`` and ``--style`` take
-other pictures, ``--recipes`` presets and experiment files.
+proportion at each size. ``--times inf`` lets all make all their steps. Each runs with the real network (below the last
+layer of the file, with layers learnt from the two pictures) and with the self-taught one; ``metrics.py`` says how
+pictures are scored, by a network that need not be the one that drew them. ``--identity`` adds a pair for each painting,
+with itself: a sound method gives it back. The folder then holds ``score.md``, ``score.csv``, ``score.svg``, a sheet of
+all pictures for each network, ``scores.jsonl`` and the runs. The same command continues an interrupted comparison.
+About two hours on two CPU cores. ``--content`` and ``--style`` take other pictures, ``--recipes`` presets and
+experiment files.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import dataclasses
 import datetime
 import itertools
 import json
+import math
 import os
 import shutil
 import time
@@ -27,7 +30,8 @@ import jax
 import metrics
 import numpy as np
 from hybrid_weights import make_hybrid
-from page import write_page
+from lpips import load_lpips
+from page import ITSELF, write_page
 from skimage import data
 
 from nstjax import images
@@ -38,7 +42,7 @@ from nstjax.experiment.experiment import Experiment, load, presets
 from nstjax.experiment.inputs import Source, prepare
 from nstjax.images import examples
 from nstjax.network import selftaught, weights
-from nstjax.network.architecture import VGG19, parse_layer
+from nstjax.network.architecture import parse_layer
 from nstjax.network.load import build
 from nstjax.runs import stylize
 from nstjax.system import compilation_cache
@@ -61,8 +65,14 @@ class Pair:
     style: Source
 
 
-def make_pairs(contents: list[str], styles: list[str]) -> list[Pair]:
-    """Pair each content with each style; the defaults are pictures that come with nstjax and scikit-image."""
+def make_pairs(contents: list[str], styles: list[str], *, identity: bool) -> list[Pair]:
+    """Pair each content with each style; the defaults are pictures that come with nstjax and scikit-image.
+
+    Args:
+        contents: files of photographs.
+        styles: files of paintings.
+        identity: whether to pair each style with itself too.
+    """
     photographs: dict[str, Source] = {Path(path).stem: path for path in contents}
     paintings: dict[str, Source] = {Path(path).stem: path for path in styles}
     # Squares, so that all share one compiled program.
@@ -74,10 +84,11 @@ def make_pairs(contents: list[str], styles: list[str]) -> list[Pair]:
         "brushwork": crop_square(examples.load("brushwork").rgb),
         "tissue": crop_square(data.immunohistochemistry() / np.float32(255)),
     }
-    return [
+    pairs = [
         Pair(f"{a}, {b}", content, style)
         for (a, content), (b, style) in itertools.product(photographs.items(), paintings.items())
     ]
+    return pairs + [Pair(f"{b}, {ITSELF}", style, style) for b, style in paintings.items() if identity]
 
 
 def crop_square(picture: np.ndarray) -> np.ndarray:
@@ -97,8 +108,7 @@ def write_networks(pair: Pair, real: weights.Weights, folder: Path, size: int, n
             if name == "self-taught":
                 network = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
             else:
-                reaches = VGG19.convolutions.index(real.deepest) >= VGG19.convolutions.index(DEEPEST)
-                network = real if reaches else make_hybrid(inputs, real, deepest=DEEPEST)
+                network = real if DEEPEST in real.parameters else make_hybrid(inputs, real, deepest=DEEPEST)
             weights.write(files[name], network)
     return files
 
@@ -158,16 +168,18 @@ def run_and_score(
 
 def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Make every run that is not in ``scores.jsonl`` yet, and yield its line."""
-    real = weights.read(arguments.real)
+    real = weights.find(arguments.real, layers=())
+    judge = build(weights.find(arguments.judge or arguments.real, layers=()), precision="highest")
+    lpips = load_lpips()
     folder: Path = arguments.out
     written = folder / "scores.jsonl"
     known = [json.loads(line) for line in written.read_text().splitlines()] if written.exists() else []
     done = {(run["recipe"], run["network"], run["pair"]) for run in known}
     steps: dict[tuple[Any, ...], tuple[int, ...]] = {}
-    for pair in make_pairs(arguments.content, arguments.style):
+    for pair in make_pairs(arguments.content, arguments.style, identity=arguments.identity):
         files = write_networks(pair, real, folder, arguments.size, arguments.networks)
         pictures = prepare(pair.content, pair.style, Config(sizes=(arguments.size,)))
-        scorer = metrics.Scorer(build(real, precision="highest"), pictures.content, pictures.style)
+        scorer = metrics.Scorer(judge, pictures.content, pictures.style, lpips)
         for name, picture in (("content", pictures.content), ("style", pictures.style)):
             images.save(folder / f"{pair.name}, {name}.png", picture)
         for recipe, network in itertools.product(arguments.recipes, arguments.networks):
@@ -182,6 +194,8 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
             try:
                 inputs = prepare(pair.content, pair.style, experiment.config)
                 work = (recipe, network, inputs.content.shape, inputs.style.shape)
+                if arguments.times == math.inf:
+                    steps[work] = experiment.config.steps_by_size
                 if work not in steps:
                     like = load_recipe("default", files[network], arguments.size)
                     steps[work] = fit_steps(experiment, like, pair, arguments.times)
@@ -192,11 +206,13 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
 
 def describe(arguments: argparse.Namespace) -> str:
     """Describe how the scores were measured."""
+    time_allowed = f"each recipe in {arguments.times:g} times the time of the default recipe, or less if it needs less"
+    if arguments.times == math.inf:
+        time_allowed = "each recipe to its end"
     return (
         f"# Every recipe in the same time, {datetime.date.today()}\n\n"
-        f"`python experiments/comparison/compare_presets.py --real {arguments.real.name}`: "
-        f"{arguments.size} pixels, seed 0, "
-        f"each recipe in {arguments.times:g} times the time of the default recipe, or less if it needs less. "
+        f"`python experiments/comparison/compare_presets.py --real {Path(arguments.real).name}`: "
+        f"{arguments.size} pixels, seed 0, {time_allowed}. "
         f"jax {jax.__version__}, {jax.local_devices()[0].device_kind}, "
         f"{len(os.sched_getaffinity(0))} cores.\n\n{(metrics.__doc__ or '').partition(chr(10))[2].strip()}"
     )
@@ -205,7 +221,12 @@ def describe(arguments: argparse.Namespace) -> str:
 def main() -> None:
     """Make the missing runs, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, required=True, help="converted weights, at least of blocks 1 to 3")
+    parser.add_argument(
+        "--real", required=True, help="weights, by name or as a converted file, at least of blocks 1 to 3"
+    )
+    parser.add_argument(
+        "--judge", help="weights of VGG19 that score, at least of blocks 1 to 3 (default: the real ones)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the page")
     parser.add_argument(
         "--times", type=float, default=1.0, help="time for each recipe, as a multiple of the default recipe's"
@@ -214,6 +235,7 @@ def main() -> None:
     parser.add_argument("--content", nargs="+", default=[], help="photographs, each paired with each style")
     parser.add_argument("--style", nargs="+", default=[], help="paintings")
     parser.add_argument("--recipes", nargs="+", default=[*presets()], help="presets and experiment files")
+    parser.add_argument("--identity", action="store_true", help="pair each painting with itself too")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,12 @@
 Style: at each of the eight convolutions, ``|G(x) - G(t)|`` of Gram matrices and the sliced Wasserstein distance of
 features, as fractions of the photograph's distances. Content: ``|F(x) - F(c)|`` at block3_conv4, as a fraction of the
 painting's distance. So the photograph has style 1 and content 0, the painting style 0 and content 1. SSIM, of
-luminance, is 1 for the photograph. No score says whether a picture is good.
+luminance, is 1 for the photograph, and LPIPS, a perceptual distance, is 0. No score says whether a picture is good.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,9 @@ _TRANSPORT = losses.SlicedWasserstein(directions=32)
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
+PerceptualDistance: TypeAlias = Callable[[np.ndarray, np.ndarray], float]
+
+
 @dataclass(frozen=True)
 class Score:
     """The scores of one picture.
@@ -33,12 +38,14 @@ class Score:
         sliced: {layer: sliced Wasserstein distance}, as fractions of the photograph's.
         content: distance of features, as a fraction of the painting's.
         ssim: structural similarity to the photograph.
+        lpips: perceptual distance from the photograph.
     """
 
     gram: dict[str, float]
     sliced: dict[str, float]
     content: float
     ssim: float
+    lpips: float
 
     @property
     def style(self) -> float:
@@ -58,10 +65,11 @@ class Scorer:
         network: a trained VGG19, at least down to CONTENT_LAYER.
         content: the photograph, float32 [H, W, 3] in [0, 1].
         style: the painting, float32 [H', W', 3] in [0, 1], at the size that gives the wanted size of strokes.
+        lpips: the perceptual distance of two pictures.
     """
 
-    def __init__(self, network: VGG, content: np.ndarray, style: np.ndarray):
-        self._network = network
+    def __init__(self, network: VGG, content: np.ndarray, style: np.ndarray, lpips: PerceptualDistance):
+        self._network, self._lpips = network, lpips
         self._content, self._style = content, style
         painting = images.resample(style, *content.shape[:2])
         self._photograph_distances = _distances(self._network, content, content, style)
@@ -76,6 +84,7 @@ class Scorer:
             sliced=_divide(sliced, self._photograph_distances[1]),
             content=float(content / self._painting_distances[2]),
             ssim=ssim(picture, self._content),
+            lpips=self._lpips(picture, self._content),
         )
 
 

@@ -15,6 +15,9 @@ from nstjax import reports
 Run: TypeAlias = Mapping[str, Any]
 """A line of scores.jsonl."""
 
+ITSELF = "itself"
+"""The name of a painting as the content of its own style, in the identity test."""
+
 TILE = 192
 """Width and height of a picture on the sheets, in pixels."""
 FIGURES = (
@@ -26,6 +29,7 @@ FIGURES = (
     "style",
     "content",
     "SSIM",
+    "LPIPS",
     "style + content",
 )
 LABELLED = 4
@@ -44,10 +48,14 @@ def write_page(folder: Path, about: str) -> None:
     parts = [about, "![The score on the way](score.svg)"]
     ranked: dict[str, dict[str, list[Run]]] = {}
     for network in dict.fromkeys(run["network"] for run in scored):
-        ranked[network] = rank_recipes([run for run in scored if run["network"] == network])
-        pairs = list(dict.fromkeys(run["pair"] for run in scored))
+        runs = [run for run in scored if run["network"] == network]
+        identity = [run for run in runs if run["pair"].endswith(ITSELF)]
+        ranked[network] = rank_recipes([run for run in runs if run not in identity])
+        pairs = list(dict.fromkeys(run["pair"] for run in runs))
         draw_sheet(folder, network, pairs, ranked[network])
         parts += [f"## {network.capitalize()} network", format_table(ranked[network]), *list_failures(ranked[network])]
+        if identity:
+            parts += ["A painting in its own style must come back:", format_identity_table(identity)]
         parts.append(f"![Each recipe's pictures, in that order]({name_sheet(network)})")
     draw_plot(folder / "score.svg", ranked)
     (folder / "score.md").write_text("\n\n".join(parts) + "\n")
@@ -61,7 +69,7 @@ def identify(run: Run) -> dict[str, Any]:
 
 def read_score(entry: Mapping[str, Any]) -> Score:
     """Return the score in an entry of ``scores.jsonl``."""
-    return Score(**{name: entry[name] for name in ("gram", "sliced", "content", "ssim")})
+    return Score(**{name: entry[name] for name in ("gram", "sliced", "content", "ssim", "lpips")})
 
 
 def compute_figures(run: Run) -> dict[str, float]:
@@ -77,20 +85,25 @@ def compute_figures(run: Run) -> dict[str, float]:
         return float(np.mean([distances[layer] for layer in layers])) if layers else float("nan")
 
     style = [average(distances, layers) for distances in (score.gram, score.sliced) for layers in (optimised, other)]
-    values = (last["seconds"], *style, score.style, score.content, score.ssim, score.sum)
+    values = (last["seconds"], *style, score.style, score.content, score.ssim, score.lpips, score.sum)
     return dict(zip(FIGURES, values, strict=True))
 
 
 def rank_recipes(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return {recipe: its runs}, sorted by the mean sum of style and content, where a failure counts as 9."""
-    by_recipe: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_recipe[run["recipe"]].append(run)
+    by_recipe = _group_by_recipe(runs)
 
     def average_sum(recipe: str) -> Any:
         return np.mean([compute_figures(run).get("style + content", 9) for run in by_recipe[recipe]])
 
     return {recipe: by_recipe[recipe] for recipe in sorted(by_recipe, key=average_sum)}
+
+
+def _group_by_recipe(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    by_recipe: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_recipe[run["recipe"]].append(run)
+    return by_recipe
 
 
 def format_table(ranked: Mapping[str, Sequence[Run]]) -> str:
@@ -106,6 +119,22 @@ def format_table(ranked: Mapping[str, Sequence[Run]]) -> str:
         cells = [f"{mean:.1f}" if name == "seconds" else f"{mean:.2f}" for name, mean in means.items()]
         rows.append([recipe, *steps, *[cell.replace("nan", "–") for cell in cells or ["–"] * len(FIGURES)]])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def format_identity_table(runs: Sequence[Run]) -> str:
+    """Format a table of how far each painting is from itself: LPIPS and SSIM, for each recipe, the best first."""
+    done = [(recipe, *_average(runs)) for recipe, runs in _group_by_recipe(runs).items()]
+    rows = [[recipe, f"{lpips:.3f}", f"{ssim:.2f}"] for recipe, lpips, ssim in sorted(done, key=lambda row: row[1])]
+    rows = [["recipe", "LPIPS", "SSIM"], ["---"] * 3, *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("nan", "–")
+
+
+def _average(runs: Sequence[Run]) -> tuple[float, float]:
+    """Return the mean LPIPS and SSIM of the results; infinite and NaN if one has failed."""
+    scores = [read_score(run["scores"][-1]) for run in runs if "scores" in run]
+    if len(scores) < len(runs):
+        return float("inf"), float("nan")
+    return float(np.mean([score.lpips for score in scores])), float(np.mean([score.ssim for score in scores]))
 
 
 def list_failures(ranked: Mapping[str, Sequence[Run]]) -> Iterator[str]:
