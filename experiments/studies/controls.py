@@ -2,8 +2,8 @@
 
     python experiments/studies/controls.py --out runs/controls
 
-writes ``controls.jpg`` and ``controls.md``, which are in experiments/results. About 10 minutes on two CPU cores, with
-the self-taught network.
+writes ``controls.jpg`` and ``controls.md``, which are in experiments/results. About 10 minutes on two CPU cores. The
+same command continues an interrupted one.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from nstjax import images
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import prepare
 from nstjax.images import examples
-from nstjax.network import selftaught, weights
 
 CONTENT, STYLE = "example:portrait", "example:brushwork"
 GLASS, MASK = "glass.png", "mask.png"
@@ -91,22 +90,22 @@ def draw_sheet(path: Path, pictures: list[tuple[str, np.ndarray]], *, columns: i
 def main() -> None:
     """Make all runs, then write the sheet and the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="new folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs, the sheet and the page")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--weights", default="vgg16")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     portrait = examples.load("portrait").rgb
     images.save(out / GLASS, draw_glass())
     images.save(out / MASK, draw_mask(*portrait.shape[:2]))
-    learnt = out / "weights.safetensors"
     inputs = prepare(CONTENT, [STYLE, str(out / GLASS)], Config(sizes=(arguments.size,)))
-    weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0))
     results = [("content", inputs.content), *zip(("style", "second style"), inputs.styles, strict=True)]
     results.append(("regions", images.read(out / MASK).rgb))
     lines = ["# Each control at work", "", "![Small pictures in a grid, each under its name](controls.jpg)", ""]
     lines += [
-        f"`nstjax run {CONTENT} {STYLE} --size {arguments.size}` (if no `--sizes` takes its place) with",
+        f"`nstjax run {CONTENT} {STYLE} --weights {arguments.weights} --size {arguments.size}` (if no `--sizes` takes "
+        "its place) with",
         "",
         "| picture | options |",
         "|---|---|",
@@ -115,8 +114,10 @@ def main() -> None:
         folder = out / name.replace(" ", "-").replace(",", "")
         words = [str(out / word) if word in (GLASS, MASK) else word for word in shlex.split(options)]
         size = [] if "--sizes" in words else ["--size", str(arguments.size)]
-        command = ["run", CONTENT, STYLE, *size, "--weights", str(learnt), *words]
-        code = nstjax.cli.main([*command, "--out", str(folder), "--quiet"])
+        command = ["run", CONTENT, STYLE, *size, "--weights", arguments.weights, *words, "--out", str(folder)]
+        if (folder / "config.json").exists():
+            command = ["resume", str(folder)]
+        code = nstjax.cli.main([*command, "--quiet"])
         if code:
             raise SystemExit(code)
         results.append((name, images.read(folder / "output.png").rgb))
