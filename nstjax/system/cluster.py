@@ -42,6 +42,7 @@ def join(part: str | None, notice: Callable[[str], object]) -> None:
             )
         options = {"coordinator_address": address, "num_processes": count, "process_id": index}
     notice(f"waiting for the other processes in this cluster, for {WAIT_SECONDS // 60} minutes at most")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
     try:
         jax.distributed.initialize(**options, initialization_timeout=WAIT_SECONDS)
     except (RuntimeError, ValueError) as error:
@@ -64,8 +65,8 @@ def agree(value: T) -> T:
     leaves, structure = jax.tree.flatten(value)
     plain = [np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for leaf in leaves]
     agreed = multihost_utils.broadcast_one_to_all(plain)
-    keys = [jax.random.wrap_key_data(new) if _is_key(old) else new for old, new in zip(leaves, agreed, strict=True)]
-    return jax.tree.unflatten(structure, keys)
+    values = [jax.random.wrap_key_data(new) if _is_key(old) else new for old, new in zip(leaves, agreed, strict=True)]
+    return jax.tree.unflatten(structure, values)
 
 
 def find_least(value: float) -> float:

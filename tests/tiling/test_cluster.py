@@ -1,5 +1,6 @@
 """Two processes with four devices each compute the tiles of one picture together."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,12 +16,12 @@ from nstjax.cli import main
 SHARED = [*QUICK, *CALM, *TILES, "--sizes", "16,32", "--shard-picture"]
 
 
-def run_two_processes(*arguments):
-    """Run a command in two processes that meet on the loopback address; return what each has printed."""
+def start_two_processes(*arguments):
+    """Start a command in two processes that meet on the loopback address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    processes = [
+    return [
         subprocess.Popen(
             [sys.executable, "-m", "nstjax", *arguments, "--part", part],
             stdout=subprocess.PIPE,
@@ -30,6 +31,11 @@ def run_two_processes(*arguments):
         )
         for part in ("1/2", "2/2")
     ]
+
+
+def run_two_processes(*arguments):
+    """Run a command in two processes; return what each has printed."""
+    processes = start_two_processes(*arguments)
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return [stdout for stdout, _ in outputs]
@@ -44,6 +50,18 @@ def test_two_processes_draw_the_picture_of_one_and_resume_to_the_byte(workspace)
     np.testing.assert_array_equal(read("parts"), read("together"))
     assert main([*QUICK, *CALM, "--sizes", "16,32", "--steps", "3,5", "--out", "alone"]) == 0
     assert_equal_pictures(read("together"), read("alone"))
+
+
+def test_a_signal_to_the_leader_stops_all(workspace):
+    leader, follower = start_two_processes(*SHARED, "--steps", "3,100000", "--log-every", "1", "--out", "stopped")
+    assert leader.stderr
+    for line in leader.stderr:
+        if line.startswith("step 5/"):
+            break
+    leader.send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=300) for process in (leader, follower)]
+    assert [leader.returncode, follower.returncode] == [143, 0], outputs
+    assert "to go on: nstjax resume stopped" in "".join(outputs[0])
 
 
 @pytest.mark.parametrize(
