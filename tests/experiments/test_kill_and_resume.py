@@ -1,6 +1,7 @@
 """A run that is killed at any place and resumed ends with the same bytes as one that is not killed.
 
-This makes one kill at each place of a run, and two of a sweep through two sizes that is read meanwhile; the study
+This makes one kill at each place of a run that writes something, and two of a sweep through two sizes that is read
+meanwhile; the study
 ``experiments/studies/kill_and_resume.py`` makes many, of more kinds of runs.
 """
 
@@ -19,7 +20,6 @@ PLACES = {
     "one size": [
         "beginning",
         "compilation",
-        "chunk",
         "checkpoint",
         "snapshot",
         "metrics",
