@@ -1,14 +1,12 @@
 """Tests of runs by tiles: their choice, the lines about them, resumes, several devices."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from quick_run import QUICK, with_devices
+from quick_run import QUICK, run_on_devices
 
 import nstjax
 from nstjax import images
@@ -117,15 +115,8 @@ def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(w
 def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
     """Six tiles on four devices: two tiles without pixels fill the last places."""
     run = [*QUICK, *CALM, *TILES, "--parameterisation", "fourier", "--shard-picture"]
-    for command in (
-        [*run, "--out", "devices"],
-        [*run, "--steps", "5", "--out", "parts"],
-        ["resume", "parts", "--steps", "8"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=with_devices(4)
-        )
-        assert done.returncode == 0, done.stderr
+    begin = [*run, "--steps", "5", "--out", "parts"]
+    run_on_devices(4, [*run, "--out", "devices"], begin, ["resume", "parts", "--steps", "8"])
     assert main([*QUICK, *CALM, "--parameterisation", "fourier", "--out", "whole"]) == 0
     assert_equal_pictures(read("devices"), read("whole"))
     np.testing.assert_array_equal(read("parts"), read("devices"))
