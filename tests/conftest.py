@@ -16,6 +16,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     # Many tests compile the same small programs; the cache shares them between all tests and processes.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    # A process without matplotlib's list of fonts makes one, which takes a second.
+    os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="nstjax-fonts-")
+    atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 
