@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 # Set before JAX is imported: tests must not use the network, nor weights that happen to be on the machine.
@@ -12,10 +11,9 @@ os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Most of the time is spent in compiling programs that run once: what LLVM would optimise in them is not under test.
-    flags = "--xla_backend_optimization_level=0"
-    if version("jaxlib").startswith("0.10."):  # XLA refuses flags that it does not know
-        flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    from quick_programs import FLAGS, find_known_flags
+
+    flags = " ".join(find_known_flags(FLAGS))
     os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
     # Many tests compile the same small programs; the cache shares them between all tests and processes.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
