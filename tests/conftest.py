@@ -11,11 +11,16 @@ os.environ["NSTJAX_OFFLINE"] = "1"
 os.environ.pop("NSTJAX_WEIGHTS", None)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Most of the time is spent in compiling programs that run once: what LLVM would optimise in them is not under test.
-    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
+    from quick_programs import FLAGS, find_known_flags
+
+    flags = " ".join(find_known_flags(FLAGS))
+    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
     # Many tests compile the same small programs; the cache shares them between all tests and processes.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nstjax-programs-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    # A process without matplotlib's list of fonts makes one, which takes a second.
+    os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="nstjax-fonts-")
+    atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 

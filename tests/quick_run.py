@@ -44,6 +44,29 @@ def with_devices(count):
     return {**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"}
 
 
+COMMANDS = """
+import json, shutil, sys
+from nstjax.cli import main
+for command in json.loads(sys.argv[1]):
+    print(*command, file=sys.stderr)
+    if command[0] == "copy":
+        shutil.copytree(*command[1:])
+    elif main(command):
+        sys.exit(1)
+"""
+
+
+def run_on_devices(count, *commands):
+    """Run commands in one process with ``count`` virtual devices; return its stderr.
+
+    The command ["copy", folder, copy] copies a folder.
+    """
+    arguments = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=with_devices(count))
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def run_process(*arguments, **environment):
     """Run the command line in a new process and return the completed process."""
     return subprocess.run(

@@ -3,13 +3,12 @@
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import nstjax
 
@@ -50,15 +49,15 @@ def test_every_room_is_known():
     assert {room(path) for path in modules()} - {"__init__", "__main__", "presets"} == set(ROOMS)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_downward_only(path):
-    if path.name in ("__init__.py", "__main__.py") and path.parent == PACKAGE:
-        return  # the face of the package, which nothing inside it imports
-    here = ROOMS.index(room(path))
-    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        if name.startswith("nstjax."):
-            there = name.split(".")[1]
-            assert ROOMS.index(there) < here or there == room(path), f"{room(path)} imports {there}"
+def test_imports_go_downward_only():
+    for path in modules():
+        if path.name in ("__init__.py", "__main__.py") and path.parent == PACKAGE:
+            continue  # the face of the package, which nothing inside it imports
+        here = ROOMS.index(room(path))
+        for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            if name.startswith("nstjax."):
+                there = name.split(".")[1]
+                assert ROOMS.index(there) < here or there == room(path), f"{path} imports {there}"
 
 
 def test_files_are_short():
@@ -90,22 +89,32 @@ def sources():
     return [path for folder in ("nstjax", "tests", "experiments") for path in sorted((root / folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE.parent)))
-def test_names_say_what_they_name_and_docstrings_stand_alone(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [getattr(node, attribute, None) for attribute in ("id", "arg", "name")]
-        assert "it" not in names, f"line {node.lineno}: a name that says nothing"
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
-            assert text.split()[0] not in CLAUSES, text.splitlines()[0]
+def test_names_say_what_they_name_and_docstrings_stand_alone():
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [getattr(node, attribute, None) for attribute in ("id", "arg", "name")]
+            assert "it" not in names, f"{path}, line {node.lineno}: a name that says nothing"
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                assert text.split()[0] not in CLAUSES, f"{path}: {text.splitlines()[0]}"
 
 
-def python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def python(code, *arguments, environment=None):
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.parametrize("name", WITHOUT_JAX)
-def test_rooms_that_need_no_array_library_start_none(name):
-    assert python(f"import sys, nstjax.{name}; print('jax' in sys.modules)") == "False\n"
+IMPORT_ALL = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"nstjax.{name}")
+    if "jax" in sys.modules:
+        sys.exit(f"nstjax.{name} imports jax")
+"""
+
+
+def test_rooms_that_need_no_array_library_start_none():
+    python(IMPORT_ALL, *WITHOUT_JAX)
 
 
 def test_importing_the_package_does_nothing():
@@ -113,9 +122,14 @@ def test_importing_the_package_does_nothing():
     assert "numpy" not in loaded.split() and "jax" not in loaded.split()
 
 
-def test_importing_everything_starts_no_device():
-    code = "import nstjax.runs.stylize; from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
-    assert python(code) == "False\n"
+def test_importing_everything_starts_no_device_and_leaves_the_compilation_cache_off():
+    code = """
+import nstjax.runs.stylize, jax
+from jax._src import xla_bridge
+print(xla_bridge.backends_are_initialized(), jax.config.values["jax_compilation_cache_dir"])
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION_CACHE")}
+    assert python(code, environment=environment) == "False None\n"
 
 
 def public_functions():
@@ -126,19 +140,15 @@ def public_functions():
         for name, value in vars(module).items():
             if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != info.name:
                 continue
-            yield pytest.param(value, id=f"{info.name}.{name}")
+            yield value
 
 
-@pytest.mark.parametrize("function", list(public_functions()))
-def test_what_has_a_default_is_keyword_only(function):
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.default is not inspect.Parameter.empty:
-            named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
-            # The first argument of a command or of a finder may be left out: main(argv), load_vgg19(source).
-            assert parameter.kind in named or parameter.name in ("argv", "source"), parameter.name
-
-
-@pytest.mark.parametrize("function", list(public_functions()))
-def test_keys_are_never_defaulted(function):
-    key = inspect.signature(function).parameters.get("key")
-    assert key is None or key.default is inspect.Parameter.empty
+def test_what_has_a_default_is_keyword_only_and_no_key_has_one():
+    for function in public_functions():
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.default is not inspect.Parameter.empty:
+                named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+                where = f"{function.__module__}.{function.__name__}: {parameter.name}"
+                # The first argument of a command or of a finder may be left out: main(argv), load_vgg19(source).
+                assert parameter.kind in named or parameter.name in ("argv", "source"), where
+                assert parameter.name != "key", where

@@ -33,7 +33,7 @@ def main(command: str, folder: str, stop: Path) -> int:
             print(f"{command} ended with {code}:", output.getvalue(), errors.getvalue(), file=sys.stderr)
             return 1
         count += code == 0
-        time.sleep(0.2)
+        time.sleep(1)
     print(count)
     return 0
 

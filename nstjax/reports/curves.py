@@ -20,6 +20,9 @@ _POINTS = 1_000
 _WIDTH, _TOTAL, _TERM, _REST = 440, 120, 88, 30
 """Width of the plot, and heights of the total's panel, of a term's panel and of the space below, in points."""
 
+_TITLE, _BETWEEN, _LEFT, _RIGHT = 20, 7, 7, 14
+"""Spaces above a panel for its title, below it, between the edge and the widest number, and on the right, in points."""
+
 _INK, _MUTED, _RULE, _LINE = "#222222", "#666666", "#dddddd", "#2b6a99"
 
 _SETTINGS: dict[Any, Any] = {
@@ -58,6 +61,7 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
             leaves a gap. Times may be included and are not drawn.
     """
     matplotlib = import_matplotlib()
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     names = [name for name in metrics if name not in TIMES]
@@ -66,20 +70,27 @@ def curves(path: str | os.PathLike[str], metrics: Mapping[str, Sequence[float | 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # the user's settings may ask for LaTeX
         matplotlib.rcParams.update(_SETTINGS)
-        figure = Figure(figsize=(_WIDTH / 72, (sum(heights) + _REST) / 72), layout="constrained")
-        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for name, axes in zip(names, panels, strict=True):
-            _draw_panel(axes, name, steps, np.array(metrics[name], dtype=float))
+        height = sum(heights) + _REST
+        figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72)
+        canvas = FigureCanvasSVG(figure)
+        panels: list[Axes] = []
+        for name in names:
+            panels.append(figure.add_subplot(sharex=panels[0] if panels else None))
+            _draw_panel(panels[-1], name, steps, np.array(metrics[name], dtype=float))
+            panels[-1].tick_params(labelbottom=len(panels) == len(names))
         panels[-1].set_xlabel("step", color=_MUTED)
-        # The layout's solver orders its variables by their addresses: without rounding, the last bits would differ.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for axes in panels:
-            axes.set_position([round(value, 6) for value in axes.get_position().bounds])
+        # Placed by hand: a layout engine draws the figure several times, which takes most of the time of a short run.
+        numbers = [axes.bbox.x0 - box.x0 for axes in panels if (box := axes.yaxis.get_tightbbox())]
+        left = _LEFT + max(numbers, default=0)
+        top = height
+        for axes, space in zip(panels, heights, strict=True):
+            top -= space
+            width, rest = _WIDTH - left - _RIGHT, space - _TITLE - _BETWEEN
+            axes.set_position((left / _WIDTH, (top + _BETWEEN) / height, width / _WIDTH, rest / height))
         # The date would differ between equal runs, and the other entries contain addresses.
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         content = io.BytesIO()
-        figure.savefig(content, format="svg", metadata=no_metadata)
+        canvas.print_svg(content, metadata=no_metadata)
     write_whole(path, content.getvalue())
 
 
@@ -87,7 +98,7 @@ def _draw_panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) 
     """Draw a curve below its name, with its last value on the right."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-    axes.set_title(name, loc="left", color=_INK, weight="bold", parse_math=False)
+    axes.set_title(name, loc="left", y=1, color=_INK, weight="bold", parse_math=False)
     round_steps = [1, 2, 5, 10]
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=round_steps, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -97,7 +108,7 @@ def _draw_panel(axes: "Axes", name: str, steps: np.ndarray, values: np.ndarray) 
         axes.set_yticks([])
         axes.text(0.5, 0.5, "not finite", transform=axes.transAxes, ha="center", va="center", color=_MUTED)
         return
-    axes.set_title(_format_number(finite[-1], digits=4), loc="right", color=_MUTED)
+    axes.set_title(_format_number(finite[-1], digits=4), loc="right", y=1, color=_MUTED)
     low, high = finite.min(), finite.max()
     # Beyond a million, a term started at zero up to rounding: a logarithmic axis would show nothing else.
     if low > 0 and 30 * low < high < 1e6 * low:

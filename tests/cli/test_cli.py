@@ -250,13 +250,16 @@ def test_the_result_has_the_alpha_of_the_content(workspace):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--parameterisation", "fourier"],
-        ["--init", "noise", "--clamp"],
-        ["--init", "style-statistics", "--keep", "best"],
         ["--init", "style.png", "--size", "24", "--style-scale", "0.5"],
-        ["--match-colour", "content", "--pooling", "average", "--padding", "edge"],
-        ["--dtype", "bfloat16", "--schedule", "cosine", "--schedule-end", "0.1", "--horizon", "20"],
-        ["--style-weight", "5", "--loss-weights", "tv=0,content=2", "--layers", "style=conv1_2;content=pool1"],
+        ["--parameterisation", "fourier", "--match-colour", "content", "--pooling", "average", "--padding", "edge"],
+        [
+            *("--init", "noise", "--clamp", "--dtype", "bfloat16"),
+            *("--schedule", "cosine", "--schedule-end", "0.1", "--horizon", "20"),
+        ],
+        [
+            *("--init", "style-statistics", "--keep", "best", "--style-weight", "5"),
+            *("--loss-weights", "tv=0,content=2", "--layers", "style=conv1_2;content=pool1"),
+        ],
         ["--steps", "0"],
     ],
 )

@@ -247,7 +247,7 @@ def test_all_controls_work_together(pictures):
     arguments = [
         *("content.png", "style.png", "--blend", "other.png", "--experiment", "quick.py"),
         *("--weights", "vgg.safetensors", "--content-mask", "mask.png", "--style-masks", "style-mask.png", "white"),
-        *("--sizes", "20,32", "--steps", "3,2", "--learning-rate", "0.01", "--parameterisation", "laplacian"),
+        *("--sizes", "20,32", "--steps", "3,2", "--learning-rate", "0.01", "--normalise-gradients"),
         *("--match-colour", "style", "--colour-map", "pca", "--keep-colours", "yiq", "--style-scale", "0.8"),
         *("--blend-shares", "2,1", "--keep", "average", "--init-deviation", "0.01", "--init", "mean"),
     ]

@@ -22,9 +22,9 @@ def test_every_example_is_a_picture_with_a_description_of_its_use(name):
 
 
 def test_the_painting_is_the_same_every_time_and_fast_to_draw():
-    started = time.perf_counter()
+    started = time.process_time()
     first = examples.load("brushwork").rgb
-    assert time.perf_counter() - started < 20  # about 1.5 s; the limit is wide for a busy machine
+    assert time.process_time() - started < 20  # about 1.5 s; the limit is wide for a slow machine
     assert first.shape == (512, 640, 3)
     np.testing.assert_array_equal(first, examples.load("brushwork").rgb)
 

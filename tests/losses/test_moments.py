@@ -92,7 +92,7 @@ def test_wasserstein_of_real_features_is_near_the_exact_distance(real_weights, r
     network, layers = VGG(real_weights.parameters, real_weights.flavour), ("relu1_1", "relu2_1", "relu3_1")
     painting = images.resize(images.read(find_test_data() / "images" / "starry_night.jpg"), 128).rgb
     photograph_features, painting_features = (
-        network.features(jnp.asarray(picture), layers) for picture in (real_picture, painting)
+        jax.jit(lambda picture: network.features(picture, layers))(picture) for picture in (real_picture, painting)
     )
     for layer in layers:
         maps = [features[layer] for features in (photograph_features, painting_features)]

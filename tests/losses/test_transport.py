@@ -227,7 +227,7 @@ def test_an_objective_gives_each_term_a_gradient_and_each_stochastic_term_a_key(
     )
     network = narrow_vgg19("block2_conv2")
     content, style = jnp.asarray(smooth_picture(24, 32)), jnp.asarray(smooth_picture(20, 28, seed=1))
-    targets = objective.targets(network, content=content, style=style)
+    targets = jax.jit(objective.targets)(network, content=content, style=style)
 
     @jax.jit
     def gradient_of(picture, weights, key):

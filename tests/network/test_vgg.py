@@ -16,9 +16,17 @@ def relative_error(values, expected):
     return np.linalg.norm(np.asarray(values, np.float64) - expected) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("flavour", ["caffe", "torchvision"])
-@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
-@pytest.mark.parametrize("padding", ["zero", "edge"])
+@pytest.mark.parametrize(
+    ("flavour", "pooling", "padding"),
+    [
+        ("caffe", "max", "zero"),
+        ("caffe", "average", "edge"),
+        ("caffe", "l2", "edge"),
+        ("torchvision", "max", "edge"),
+        ("torchvision", "average", "zero"),
+        ("torchvision", "l2", "zero"),
+    ],
+)
 def test_every_layer_equals_float64(picture, flavour, pooling, padding):
     parameters = random_parameters()
     network = VGG(parameters, FLAVOURS[flavour], pooling=pooling, padding=padding, precision="highest")
@@ -98,6 +106,7 @@ def test_the_gradient_of_the_picture_equals_finite_differences():
         network = VGG(parameters, FLAVOURS["torchvision"], dtype=jnp.float64, precision="highest")
         x = jnp.asarray(smooth_picture(12, 14), jnp.float64)
 
+        @jax.jit
         def loss(x):
             return jnp.mean(jnp.sin(network.features(x, ["relu2_2"])["relu2_2"]))
 
@@ -129,8 +138,9 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(picture):
     half, full = narrow_vgg19(dtype=jnp.bfloat16), narrow_vgg19()
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half))
     layers = ["relu1_1", "relu4_1"]
+    features = half.features(picture, layers), full.features(picture, layers)
     for name in layers:
-        low, high = half.features(picture, layers)[name], full.features(picture, layers)[name]
+        low, high = (maps[name] for maps in features)
         assert low.dtype == jnp.float32
         assert 1e-4 < relative_error(low, np.asarray(high)) < 3e-2  # eight bits of mantissa: 0.4 % for each rounding
 

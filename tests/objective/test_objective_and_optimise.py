@@ -171,7 +171,9 @@ def test_adam_equals_a_loop_in_float64():
     method = Method(objective(), adam(beta1=0.8, beta2=0.95, epsilon=1e-3, schedule=schedule))
     p = problem(method.objective)
     state, _ = run_chunk(start(method, learning_rate=0.05), p, 6, method=method)
-    gradient = jax.grad(lambda x: method.objective(x, network=p.network, targets=p.targets, weights=WEIGHTS)[0])
+    gradient = jax.jit(
+        jax.grad(lambda x: method.objective(x, network=p.network, targets=p.targets, weights=WEIGHTS)[0])
+    )
     x, m, v = CONTENT.astype(np.float64), 0.0, 0.0
     for t in range(1, 7):
         g = np.asarray(gradient(jnp.float32(x)), np.float64)

@@ -145,7 +145,7 @@ def test_guides_are_pooled_like_features(pooling):
     guides = np.random.default_rng(0).uniform(0, 1, (3, 27, 21)).astype(np.float32)
     layers = ["input", "relu1_2", "conv2_1", "pool2", "block4_conv1"]
     actual = network.guides(guides, layers)
-    features = network.features(smooth_picture(27, 21), layers)
+    features = jax.eval_shape(lambda x: network.features(x, layers), smooth_picture(27, 21))
     assert list(actual) == layers
     for layer, halvings in zip(layers, (0, 0, 1, 2, 3), strict=True):
         assert actual[layer].shape == (3, *features[layer].shape[:2]) and actual[layer].dtype == jnp.float32
@@ -199,7 +199,7 @@ def test_a_region_has_no_gradient_outside_its_receptive_field():
     guides = halves(CONTENT, at=8)[:1]
     targets = objective.targets(NETWORK, content=CONTENT, style=STYLES[0], blend=[[1.0]])
     weights = objective.guides(NETWORK, guides)
-    gradient = jax.grad(lambda x: value(objective, targets, picture=x, guides=weights)[0])(OTHER)
+    gradient = jax.jit(jax.grad(lambda x: value(objective, targets, picture=x, guides=weights)[0]))(OTHER)
     # The first 4 columns of relu2_1 have weights; column p sees the pixels 2p - 4 to 2p + 5.
     assert not gradient[:, 12:].any()
     assert (jnp.abs(gradient[:, :8]).max(axis=(0, 2)) > 0).all()

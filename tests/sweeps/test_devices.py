@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -13,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import narrow_vgg19, smooth_picture
-from quick_run import with_devices
+from quick_run import run_on_devices
 
 from nstjax import images, losses, optimisers, statistics
 from nstjax.cli import main
@@ -30,24 +27,6 @@ CALM = {"init": "noise", "pooling": "average", "learning_rate": 0.005, "steps": 
 CALM_STEPS = str(CALM["steps"])
 SWEEP = ["content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
 SWEEP += [word for name, value in CALM.items() for word in ("--" + name.replace("_", "-"), str(value))]
-
-
-COMMANDS = """
-import json, sys
-from nstjax.cli import main
-for command in json.loads(sys.argv[1]):
-    print(*command, file=sys.stderr)
-    if main(command):
-        sys.exit(1)
-"""
-
-
-def run_on_devices(count, *commands):
-    """Run commands in one process with `count` virtual devices; return its stderr."""
-    arguments = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=with_devices(count))
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def read_outputs(folder):
@@ -70,9 +49,13 @@ def test_members_spread_over_devices_equal_those_of_one_device(workspace):
 def test_a_sweep_resumed_on_as_many_devices_is_equal_and_on_others_nearly_equal(workspace):
     sweep = ["sweep", *SWEEP, "--style-weight", *WEIGHTS, "--group-size", "4"]
     shorter = ["--steps", "8", "--horizon", CALM_STEPS, "--log-every", "2"]
-    run_on_devices(4, [*sweep, "--out", "whole"], [*sweep, *shorter, "--out", "other"])
-    shutil.copytree("other", "same")
-    run_on_devices(4, ["resume", "same", "--steps", CALM_STEPS])
+    run_on_devices(
+        4,
+        [*sweep, "--out", "whole"],
+        [*sweep, *shorter, "--out", "other"],
+        ["copy", "other", "same"],
+        ["resume", "same", "--steps", CALM_STEPS],
+    )
     stderr = run_on_devices(2, ["resume", "other", "--steps", CALM_STEPS])
     assert "continuing on 2 of 2 devices, but the sweep last ran on 4: the last bits may differ" in stderr
     for path in Path("other/members").iterdir():

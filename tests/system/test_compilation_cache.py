@@ -210,11 +210,6 @@ def test_jax_settings_of_the_user_take_precedence(tmp_path, monkeypatch, environ
     assert "external" not in os.listdir() and ("mine" in os.listdir()) == ("/mine/" in output)
 
 
-def test_importing_the_library_leaves_the_cache_off():
-    code = "import nstjax.runs.stylize, jax; print(jax.config.values['jax_compilation_cache_dir'])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None\n"
-
-
 # A folder that others can write to is not used.
 
 

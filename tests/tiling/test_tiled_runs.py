@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from quick_run import QUICK, with_devices
+from quick_run import QUICK, run_on_devices
 
 import nstjax
 from nstjax import images
@@ -129,15 +127,8 @@ def test_a_sweep_by_tiles_equals_the_whole_one_and_does_not_share_out_pictures(w
 def test_tiles_shared_out_among_devices_give_the_same_picture_and_resume_to_the_byte(workspace):
     """Six tiles on eight devices: tiles without pixels fill the last places."""
     run = [*QUICK, *CALM, *TILES, "--parameterisation", "fourier", "--shard-picture"]
-    for command in (
-        [*run, "--out", "devices"],
-        [*run, "--steps", "5", "--out", "parts"],
-        ["resume", "parts", "--steps", "8"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "nstjax", *command], capture_output=True, text=True, env=with_devices(8)
-        )
-        assert done.returncode == 0, done.stderr
+    begin = [*run, "--steps", "5", "--out", "parts"]
+    run_on_devices(8, [*run, "--out", "devices"], begin, ["resume", "parts", "--steps", "8"])
     assert main([*QUICK, *CALM, "--parameterisation", "fourier", "--out", "whole"]) == 0
     assert_equal_pictures(read("devices"), read("whole"))
     np.testing.assert_array_equal(read("parts"), read("devices"))

@@ -122,7 +122,7 @@ def test_steps_are_those_of_the_whole_picture(optimiser):
     pictures = []
     for tile in (None, TILE):
         method = Method(Objective(terms, tile=tile), optimiser)
-        targets = method.objective.targets(vgg, content=CONTENT, style=STYLES[0])
+        targets = jax.jit(method.objective.targets)(vgg, content=CONTENT, style=STYLES[0])
         problem = Problem(vgg, targets, {"content": jnp.float32(1), "style": jnp.float32(100)}, None, jnp.float32(0))
         state = init(method, jnp.asarray(START), learning_rate=0.02, key=jax.random.key(0))
         state, metrics = run_chunk(state, problem, 3, method=method)
@@ -137,6 +137,7 @@ def test_many_pictures_are_computed_by_tiles_at_once():
     objective = Objective((style_term("conv1_2", statistics.gram, nstjax.layer_sum(MSE)),), tile=TILE)
     targets = objective.targets(vgg, content=CONTENT, style=STYLES[0])
 
+    @jax.jit
     def gradient(picture, weight):
         weights = {"style": weight}
         return jax.grad(lambda x: objective(x, network=vgg, targets=targets, weights=weights)[0])(picture)

@@ -1,0 +1,26 @@
+"""Settings of XLA with which programs compile quickly.
+
+Most of the time of the tests is spent in compiling programs that run once: what LLVM would optimise in them is not
+under test.
+"""
+
+import mmap
+from importlib.util import find_spec
+from pathlib import Path
+
+FLAGS = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+
+
+def find_known_flags(flags):
+    """Return those flags whose names are in jaxlib's largest library: XLA ends a process that passes others."""
+    (folder,) = find_spec("jaxlib").submodule_search_locations
+    libraries = Path(folder).glob("*.so")
+    with (
+        open(max(libraries, key=lambda file: file.stat().st_size), "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library,
+    ):
+        return [flag for flag in flags if library.find(flag.strip("-").partition("=")[0].encode()) >= 0]
