@@ -14,6 +14,13 @@ FLAGS = (
     "--xla_cpu_parallel_codegen_split_count=1",
 )
 
+USUAL = {
+    "xla_backend_optimization_level": 3,
+    "xla_cpu_use_fusion_emitters": True,
+    "xla_cpu_parallel_codegen_split_count": 32,
+}
+"""XLA's own values of these settings, for a test that is about what XLA makes of a program."""
+
 
 def find_known_flags(flags):
     """Return those flags whose names are in jaxlib's largest library: XLA ends a process that passes others."""
