@@ -164,8 +164,9 @@ def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float
     steps = tiles.count_targets(method.objective, network, inputs)
     check_memory(measure_memory(*filter(None, programs), by_tiles=steps > 0), inputs, config)
     begun = time.perf_counter()
-    targets, guides = jax.block_until_ready(compute_targets(network, pictures))
+    targets, guides = compute_targets(network, pictures)
     if steps:
+        jax.block_until_ready(targets)
         tell_seconds((time.perf_counter() - begun) / steps)
     problem = Problem(network, targets, weights, guides, scale)
 

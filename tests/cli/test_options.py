@@ -65,7 +65,7 @@ def stops_before_compiling(workspace, monkeypatch):
     parser = cli._parser()
     monkeypatch.setattr(cli, "_parser", lambda: parser)
     monkeypatch.setattr(shared, "open_terminal", lambda arguments: nullcontext(Listener()))
-    monkeypatch.setattr(shared, "running_jax", lambda arguments, terminal: nullcontext())
+    monkeypatch.setattr(shared, "running_jax", lambda *arguments, **options: nullcontext())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
