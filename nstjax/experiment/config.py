@@ -185,7 +185,7 @@ class Config:
         False,
         "With tiles, compute the content's feature maps at every step instead of keeping them: less memory, more time",
     )
-    shard_picture: bool = _machine(False, "Share out the tiles of one picture among all devices of this machine")
+    shard_picture: bool = _machine(False, "Share out the tiles of one picture among all devices, of all processes")
     deterministic: bool = _machine(False, "Give the same bits every time on a GPU too, at some cost; a CPU always does")
 
     def __post_init__(self):
