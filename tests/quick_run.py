@@ -44,6 +44,20 @@ def with_devices(count):
     return {**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"}
 
 
+def start_two_processes(*arguments, devices=4, **environment):
+    """Start the command line in two processes, each of which computes one of two parts."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "nstjax", *arguments, "--part", part],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**with_devices(devices), **environment},
+        )
+        for part in ("1/2", "2/2")
+    ]
+
+
 COMMANDS = """
 import json, shutil, sys
 from nstjax.cli import main

@@ -2,34 +2,18 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import fill_workspace
-from quick_run import with_devices
+from quick_run import start_two_processes
 from test_devices import CALM, SWEEP, WEIGHTS
 
 import nstjax
 from nstjax import images
 from nstjax.cli import main
-
-
-def start_two_processes(*arguments, devices=4):
-    """Start the command line in two processes, each of which computes one of two parts."""
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "nstjax", *arguments, "--part", part],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=with_devices(devices),
-        )
-        for part in ("1/2", "2/2")
-    ]
 
 
 @pytest.fixture(scope="module")

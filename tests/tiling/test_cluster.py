@@ -2,13 +2,11 @@
 
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from quick_run import QUICK, with_devices
+from quick_run import QUICK, start_two_processes
 from test_tiled_runs import CALM, TILES, assert_equal_pictures, read
 
 from nstjax.cli import main
@@ -16,26 +14,17 @@ from nstjax.cli import main
 SHARED = [*QUICK, *CALM, *TILES, "--sizes", "16,32", "--shard-picture"]
 
 
-def start_two_processes(*arguments):
+def start_cluster(*arguments):
     """Start a command in two processes that meet on the loopback address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "nstjax", *arguments, "--part", part],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**with_devices(4), "JAX_COORDINATOR_ADDRESS": address},
-        )
-        for part in ("1/2", "2/2")
-    ]
+    return start_two_processes(*arguments, JAX_COORDINATOR_ADDRESS=address)
 
 
 def run_two_processes(*arguments):
     """Run a command in two processes; return what each has printed."""
-    processes = start_two_processes(*arguments)
+    processes = start_cluster(*arguments)
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return [stdout for stdout, _ in outputs]
@@ -53,7 +42,7 @@ def test_two_processes_draw_the_picture_of_one_and_resume_to_the_byte(workspace)
 
 
 def test_a_signal_to_the_leader_stops_all(workspace):
-    leader, follower = start_two_processes(*SHARED, "--steps", "3,100000", "--log-every", "1", "--out", "stopped")
+    leader, follower = start_cluster(*SHARED, "--steps", "3,100000", "--log-every", "1", "--out", "stopped")
     assert leader.stderr
     for line in leader.stderr:
         if line.startswith("step 5/"):
