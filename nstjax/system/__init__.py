@@ -1,1 +1,1 @@
-"""The machine: atomic files, memory, devices, signals, streams, compiled programs kept on disk, processes."""
+"""The machine: atomic files, memory, devices, signals, streams, compiled programs, processes and clusters."""

@@ -46,7 +46,7 @@ def join(part: str | None, notice: Callable[[str], object]) -> None:
     try:
         jax.distributed.initialize(**options, initialization_timeout=WAIT_SECONDS)
     except (RuntimeError, ValueError) as error:
-        reason = (str(error).strip() or "no reason was given").splitlines()[-1]
+        reason = (str(error).strip() or "no reason was given").splitlines()[-1].rstrip(".")
         raise UserError(
             f"the processes did not find each other ({reason}): start all at about the same time; outside Slurm, "
             "Kubernetes and TPU pods give each its --part I/N"
