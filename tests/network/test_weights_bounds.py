@@ -17,8 +17,7 @@ from weights_examples import equal_weights, make_weights
 
 from nstjax.errors import UserError
 from nstjax.network.architecture import FLAVOURS
-from nstjax.network.weights import convert, read
-from nstjax.network.weights.matlab import read_variables
+from nstjax.network.weights import convert, matlab, read, readers
 
 KERNEL = np.zeros((3, 3, 3, 64), np.float32)
 BIAS = np.zeros(64, np.float32)
@@ -130,96 +129,74 @@ def test_pytorch_tensors_are_judged_by_their_shapes(tmp_path):
 # MAT files
 
 
-def element(kind: int, data: bytes) -> bytes:
-    return struct.pack("<2I", kind, len(data)) + data + bytes(-len(data) % 8)
-
-
-def array(kind: int, shape: tuple[int, ...], name: str, data: bytes) -> bytes:
-    head = element(6, struct.pack("<2I", kind, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape))
-    return element(14, head + element(1, name.encode()) + data)
-
-
 def mat(*variables: bytes) -> bytes:
-    packed = [zlib.compress(variable) for variable in variables]
+    """Return a MAT file of packed variables."""
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
-    return head + b"".join(struct.pack("<2I", 15, len(data)) + data for data in packed)
+    return head + b"".join(struct.pack("<2I", 15, len(data)) + data for data in map(zlib.compress, variables))
 
 
-def cell(*values: bytes, name: str = "layers") -> bytes:
-    return array(1, (1, len(values)), name, b"".join(values))
+def save_mat(path: Path, variables: dict, **options) -> bytes:
+    """Write variables, and return the bytes of the file."""
+    scipy.io.savemat(path, variables, **options)
+    return path.read_bytes()
 
 
-def layer(weights: bytes, shape: tuple[int, ...]) -> bytes:
-    fields = {
-        "name": array(4, (1, 7), "", element(16, b"conv1_1")),
-        "weights": cell(array(7, shape, "", weights), name=""),
-    }
-    names = b"".join(field.encode().ljust(32, b"\0") for field in fields)
-    return array(2, (1, 1), "", struct.pack("<2Hi", 5, 4, 32) + element(1, names) + b"".join(fields.values()))
+def matconvnet(*layers: tuple[str, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return the cell array of a network's layers."""
+    cells = np.empty((1, len(layers)), object)
+    for k, (name, kernel, bias) in enumerate(layers):
+        pair = np.empty((1, 2), object)
+        pair[0, 0], pair[0, 1] = kernel, bias[None]
+        cells[0, k] = {"name": name, "stride": np.array([1, 1], np.uint8), "weights": pair}
+    return cells
+
+
+def test_a_mat_file_that_unpacks_to_more_than_a_network_is_refused_while_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(matlab, "_MOST_BYTES", 1 << 24)
+    (tmp_path / "a.mat").write_bytes(mat(bytes(1 << 25)))
+    assert "unpacks to more than 16,777,216 bytes" in refuse(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("change", "message"),
     [
-        (mat(cell(layer(element(2, bytes(1 << 25)), (1 << 25, 1)))), "conv1_1 is [33554432], larger"),
-        (mat(cell(*[element(14, b"")] * 30_000)), "more than 20,000 arrays"),
-        (mat(array(1, (1 << 16, 1 << 15), "layers", b"")), "cut short or damaged"),
-        (mat(cell()), "holds no layer"),
-        (mat(cell(), cell()), "two variables layers"),
-        (mat(cell(name="other")), "holds no layers: expected a MatConvNet network"),
-        (b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM", "not a MAT file of version 5"),
-        (mat(cell(layer(element(7, bytes(256)), (64, 1))))[:-40], "cut short or damaged"),
+        (lambda content: content[:-40], "cut short or damaged"),
+        (lambda content: content + content[128:], "Duplicate variable name"),
+        (lambda content: mat(b"x"), "cannot be read as .mat"),
+        (lambda content: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM", "not a MAT file of version 5"),
     ],
 )
-def test_a_mat_file_is_judged_while_it_is_unpacked(tmp_path, content, message):
+def test_a_damaged_mat_file_is_refused(tmp_path, change, message):
     path = tmp_path / "a.mat"
-    path.write_bytes(content)
+    path.write_bytes(change(save_mat(path, {"layers": matconvnet(("conv1_1", KERNEL, BIAS))}, do_compression=True)))
     assert message in refuse(path)
 
 
-def test_unwanted_variables_are_not_unpacked(tmp_path):
-    (tmp_path / "a.mat").write_bytes(mat(array(7, (1 << 23, 1), "other", element(7, bytes(1 << 25))), cell()))
-    tracemalloc.start()
-    assert read_variables(tmp_path / "a.mat", ("layers",)) == {"layers": []}
-    assert tracemalloc.get_traced_memory()[1] < 1 << 20
-    tracemalloc.stop()
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_variables_are_read_as_scipy_wrote_them(tmp_path, compressed):
-    kernel = np.arange(24, dtype=np.float32).reshape(2, 3, 4, order="F")
-    struct_ = {"name": "conv1_1", "stride": np.array([1, 2], np.uint8), "kernel": kernel, "empty": np.zeros((0, 0))}
-    cells = np.empty((1, 2), object)
-    cells[0, :] = [struct_, kernel.astype(np.float64)]
-    scipy.io.savemat(tmp_path / "a.mat", {"layers": cells, "other": kernel}, do_compression=compressed)
-    variables = read_variables(tmp_path / "a.mat", ("layers",))
-    assert [*variables] == ["layers"]
-    ((inner,), double) = variables["layers"]
-    assert inner["name"] == "conv1_1" and inner["stride"].shape == (2,)
-    np.testing.assert_array_equal(inner["kernel"].read(), kernel)
-    np.testing.assert_array_equal(double.read(), kernel.astype(np.float64))
-    assert double.read().dtype == np.float64 and inner["empty"].shape == (0, 0)
-
-
-def test_whole_numbers_that_matlab_stores_small_are_values(tmp_path):
-    (tmp_path / "a.mat").write_bytes(mat(array(7, (1, 4), "layers", element(2, bytes([1, 2, 3, 4])))))
-    bias = read_variables(tmp_path / "a.mat", ("layers",))["layers"].read()
-    np.testing.assert_array_equal(bias, np.array([1, 2, 3, 4], np.float32))
-    assert bias.dtype == np.float32
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_a_compressed_matconvnet_file_gives_the_same_weights(tmp_path, compressed):
-    weights = make_weights(2, flavour="caffe")
-    layers = np.empty((1, 2), object)
-    for k, (name, (kernel, bias)) in enumerate(weights.parameters.items()):
-        pair = np.empty((1, 2), object)
-        pair[0, 0], pair[0, 1] = kernel[:, :, ::-1] if k == 0 else kernel, bias[None]
-        layers[0, k] = {"name": f"conv{name[5]}_{name[-1]}", "weights": pair}
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"other": BIAS}, "holds no layers: expected a MatConvNet network"),
+        ({"layers": matconvnet()}, "holds no layer of VGG19"),
+        ({"layers": matconvnet(("conv1_1", KERNEL.astype(np.int32), BIAS))}, "expected one kernel and one bias"),
+        ({"layers": matconvnet(("conv1_1", KERNEL, KERNEL))}, "expected one kernel and one bias"),
+    ],
+)
+def test_a_mat_file_of_another_network_is_refused(tmp_path, variables, message):
     path = tmp_path / "a.mat"
-    scipy.io.savemat(path, {"layers": layers}, do_compression=compressed)
-    from nstjax.network.weights import readers
+    save_mat(path, variables, do_compression=True)
+    assert message in refuse(path)
 
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_matconvnet_file_gives_its_weights(tmp_path, compressed, count):
+    weights = make_weights(count, flavour="caffe")
+    layers = [
+        (f"conv{name[5]}_{name[-1]}", kernel[:, :, ::-1] if k == 0 else kernel, bias)
+        for k, (name, (kernel, bias)) in enumerate(weights.parameters.items())
+    ]
+    path = tmp_path / "a.mat"
+    save_mat(path, {"layers": matconvnet(*layers)}, do_compression=compressed)
     contents = readers.read(path)
     assert contents.order == "RGB" and FLAVOURS["caffe"].order == "BGR"
     read_weights = {

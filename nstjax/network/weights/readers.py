@@ -10,7 +10,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,9 +179,8 @@ def _read_matconvnet(path: Path) -> Contents:
     content = matlab.read_variables(path, ("layers", "normalization", "meta"))
     if "layers" not in content:
         raise UserError("holds no layers: expected a MatConvNet network")
-    (meta,) = content.get("meta", [{}])
-    (normalization,) = content.get("normalization") or meta.get("normalization") or [{}]
-    mean = np.asarray(normalization["averageImage"].read() if "averageImage" in normalization else [], np.float64)
+    normalization = content.get("normalization") or content.get("meta", {}).get("normalization", {})
+    mean = np.asarray(normalization.get("averageImage", []), np.float64)
     expected = FLAVOURS["caffe"].mean
     if mean.size and (mean.shape[-1] != 3 or not np.allclose(mean.reshape(-1, 3).mean(axis=0), expected, atol=0.01)):
         raise UserError(
@@ -191,14 +190,11 @@ def _read_matconvnet(path: Path) -> Contents:
 
 
 def _list_matconvnet_tensors(layers: Any) -> Iterator[Tensor]:
-    for (layer,) in layers:
-        if "weights" in layer:
-            tensors = layer["weights"]
-        elif "filters" in layer:  # before MatConvNet 1.0-beta8
-            tensors = (layer["filters"], layer["biases"])
-        else:
-            continue
-        yield from (replace(tensor, name=layer["name"]) for tensor in tensors)
+    for layer in np.atleast_1d(layers):
+        # "filters" before MatConvNet 1.0-beta8.
+        tensors = (layer["filters"], layer["biases"]) if "filters" in layer else layer.get("weights", ())
+        for values in tensors:
+            yield Tensor(layer["name"], values.shape, values.nbytes, lambda values=values: values)
 
 
 def _read_numpy(path: Path) -> Contents:
