@@ -3,8 +3,8 @@
     python experiments/comparison/compare_presets.py --real vgg16 --judge VGG19.safetensors --out runs/score
 
 gives each recipe the time that the steps of the default recipe take; a recipe that needs more makes fewer steps, in
-proportion at each size. ``--times inf`` lets all make all their steps. Each runs with the real network (below the last
-layer of the file, with layers learnt from the two pictures) and with the self-taught one; ``metrics.py`` says how
+proportion at each size. ``--times inf`` lets all make all their steps. Each runs with the real network and with the
+self-taught one; ``metrics.py`` says how
 pictures are scored, by a network that need not be the one that drew them. ``--identity`` adds a pair for each painting,
 with itself: a sound method gives it back. The folder then holds ``score.md``, ``score.csv``, ``score.svg``, a sheet of
 all pictures for each network, ``scores.jsonl`` and the runs. The same command continues an interrupted comparison.
@@ -29,7 +29,6 @@ from typing import Any
 import jax
 import metrics
 import numpy as np
-from hybrid_weights import make_hybrid
 from lpips import load_lpips
 from page import ITSELF, write_page
 from skimage import data
@@ -98,25 +97,20 @@ def crop_square(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + side, left : left + side]
 
 
-def write_networks(pair: Pair, real: weights.Weights, folder: Path, size: int, names: list[str]) -> dict[str, str]:
-    """Write the weights of the networks, down to the deepest layer of all recipes; return {network: file}."""
-    inputs = prepare(pair.content, pair.style, Config(sizes=(size,)))
-    files = {}
-    for name in names:
-        files[name] = str(folder / f"{pair.name}, {name}.safetensors")
-        if not Path(files[name]).exists():
-            if name == "self-taught":
-                network = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
-            else:
-                network = real if DEEPEST in real.parameters else make_hybrid(inputs, real, deepest=DEEPEST)
-            weights.write(files[name], network)
-    return files
+def prepare_networks(pair: Pair, real: str, folder: Path, size: int, names: list[str]) -> dict[str, str]:
+    """Return {network: name or file of its weights}, after learning those of the self-taught one."""
+    references = {"real": real, "self-taught": str(folder / f"{pair.name}, self-taught.safetensors")}
+    if "self-taught" in names and not Path(references["self-taught"]).exists():
+        inputs = prepare(pair.content, pair.style, Config(sizes=(size,)))
+        network = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
+        weights.write(references["self-taught"], network)
+    return {name: references[name] for name in names}
 
 
-def load_recipe(name: str, file: str, size: int) -> Experiment:
-    """Load a recipe with the weights of a file, at a size; no setting depends on the flavour any more."""
-    experiment = load(name).replace(weights=file, size=size, size_by="long", enlarge=True, snapshot_every=None)
-    config = experiment.config_for(weights.read(Path(file)).flavour.name)
+def load_recipe(name: str, reference: str, size: int) -> Experiment:
+    """Load a recipe with given weights, at a size; no setting depends on the flavour any more."""
+    experiment = load(name).replace(weights=reference, size=size, size_by="long", enlarge=True, snapshot_every=None)
+    config = experiment.config_for(weights.find(reference, layers=()).flavour.name)
     return dataclasses.replace(experiment, config=config, flavour=None, flavours={}, changes=())
 
 
@@ -168,7 +162,6 @@ def run_and_score(
 
 def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Make every run that is not in ``scores.jsonl`` yet, and yield its line."""
-    real = weights.find(arguments.real, layers=())
     judge = build(weights.find(arguments.judge or arguments.real, layers=()), precision="highest")
     lpips = load_lpips()
     folder: Path = arguments.out
@@ -177,13 +170,13 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
     done = {(run["recipe"], run["network"], run["pair"]) for run in known}
     steps: dict[tuple[Any, ...], tuple[int, ...]] = {}
     for pair in make_pairs(arguments.content, arguments.style, identity=arguments.identity):
-        files = write_networks(pair, real, folder, arguments.size, arguments.networks)
+        references = prepare_networks(pair, arguments.real, folder, arguments.size, arguments.networks)
         pictures = prepare(pair.content, pair.style, Config(sizes=(arguments.size,)))
         scorer = metrics.Scorer(judge, pictures.content, pictures.style, lpips)
         for name, picture in (("content", pictures.content), ("style", pictures.style)):
             images.save(folder / f"{pair.name}, {name}.png", picture)
         for recipe, network in itertools.product(arguments.recipes, arguments.networks):
-            experiment = load_recipe(recipe, files[network], arguments.size)
+            experiment = load_recipe(recipe, references[network], arguments.size)
             key = {"recipe": experiment.name, "network": network, "pair": pair.name}
             if tuple(key.values()) in done:
                 continue
@@ -197,7 +190,7 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
                 if arguments.times == math.inf:
                     steps[work] = experiment.config.steps_by_size
                 if work not in steps:
-                    like = load_recipe("default", files[network], arguments.size)
+                    like = load_recipe("default", references[network], arguments.size)
                     steps[work] = fit_steps(experiment, like, pair, arguments.times)
                 yield {**line, **run_and_score(experiment, pair, steps[work], scorer, out)}
             except (UserError, Failure) as error:
@@ -222,7 +215,7 @@ def main() -> None:
     """Make the missing runs, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--real", required=True, help="weights, by name or as a converted file, at least of blocks 1 to 3"
+        "--real", required=True, help="weights, by name or as a converted file; a preset needs what its layers need"
     )
     parser.add_argument(
         "--judge", help="weights of VGG19 that score, at least of blocks 1 to 3 (default: the real ones)"

@@ -5,8 +5,7 @@
 prints three tables of the style and content distances and the picture's total variation: for the choices that the
 recipe's source leaves open and for four style weights, after ``--short-steps`` steps, and for one run of 30,000 steps
 at each snapshot. The pictures of the tables are on sheets in the folder. An hour and a half at 128 pixels on two CPU
-cores; the same command continues what was interrupted. The weights must reach block5_conv2; if those at hand do not,
-see ``experiments/comparison/hybrid_weights.py``.
+cores; the same command continues what was interrupted. The weights must reach block5_conv2.
 """
 
 import argparse

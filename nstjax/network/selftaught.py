@@ -26,7 +26,7 @@ from jaxtyping import Float
 from nstjax.errors import UserError
 from nstjax.images import resample
 from nstjax.network import convolution
-from nstjax.network.architecture import FLAVOURS, VGG19, Architecture, Flavour, Padding, Pooling
+from nstjax.network.architecture import FLAVOURS, VGG19, Flavour, Padding, Pooling
 from nstjax.network.vgg import VGG
 from nstjax.network.weights import Weights
 
@@ -65,7 +65,6 @@ def learn(
     seed: int,
     deepest: str = "block4_conv1",
     progress: Callable[[int, int, str], object] | None = None,
-    known: Weights | None = None,
 ) -> Weights:
     """Learn VGG19's convolutions, up to ``deepest``, from two pictures.
 
@@ -78,49 +77,37 @@ def learn(
         seed: seed of the crops, the patches and the initial centres; 0 or more.
         deepest: the last convolution to learn, by its canonical name.
         progress: called with (layers done, layers in all, next layer) before each layer, and once at the end.
-        known: weights of the first layers. They are kept as they are, and the rest is learnt in their flavour. None to
-            learn all layers.
 
     Returns:
-        Weights of flavour "self-taught" (or that of ``known``). Over the crops, the mean activation of each learnt
-        channel that is not constant is 1, or that of the last known layer.
+        Weights of flavour "self-taught". Over the crops, the mean activation of each channel that is not constant is 1.
 
     Raises:
         UserError: there is no such convolution, the seed is negative, or an input is not a picture.
     """
     styles = [style] if isinstance(style, np.ndarray) else [*style]
-    network = known.architecture if known else VGG19
-    _check(content, styles, seed, deepest, network)
-    flavour = known.flavour if known else FLAVOURS["self-taught"]
-    parameters = dict(known.parameters) if known else {}
-    steps = network.sequence[: network.sequence.index(deepest) + 1]
-    unknown = [step for step in network.convolutions_to(deepest) if step not in parameters]
+    _check(content, styles, seed, deepest)
+    flavour = FLAVOURS["self-taught"]
+    parameters = {}
+    convolutions = VGG19.convolutions_to(deepest)
     with _use_cpu():
         maps = _preprocess(_cut_crops((*styles, content), deepest, seed), flavour)
-        level = 1.0
-        for step in steps if unknown else ():
+        for step in VGG19.sequence[: VGG19.sequence.index(deepest) + 1]:
             if step.endswith("pool"):
                 maps = _pool_maps(maps, flavour.pooling)
                 continue
-            if step in unknown:
-                if progress:
-                    progress(unknown.index(step), len(unknown), step)
-                generator = np.random.default_rng([seed, 1 + network.convolutions.index(step)])
-                kernel = _learn_filters(maps, network.kernel_shape(step)[-1], generator)
-                maps, parameters[step] = _standardise(_convolve_maps(maps, kernel, flavour.padding), kernel, level)
-            else:
-                kernel, bias = parameters[step]
-                maps = np.maximum(_convolve_maps(maps, kernel, flavour.padding) + bias, 0)
-                level = float(maps.mean(dtype=np.float64))
+            number = convolutions.index(step)
+            if progress:
+                progress(number, len(convolutions), step)
+            generator = np.random.default_rng([seed, 1 + number])
+            kernel = _learn_filters(maps, VGG19.kernel_shape(step)[-1], generator)
+            maps, parameters[step] = _standardise(_convolve_maps(maps, kernel, flavour.padding), kernel)
     if progress:
-        progress(len(unknown), len(unknown), deepest)
-    origin = f"learnt from the two pictures with seed {seed}"
-    source = f"{known.source}; below them, {origin}" if known else origin
-    return Weights(parameters, flavour, source, architecture=network)
+        progress(len(convolutions), len(convolutions), deepest)
+    return Weights(parameters, flavour, f"learnt from the two pictures with seed {seed}")
 
 
-def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str, network: Architecture) -> None:
-    convolutions = network.convolutions
+def _check(content: np.ndarray, styles: Sequence[np.ndarray], seed: int, deepest: str) -> None:
+    convolutions = VGG19.convolutions
     if deepest not in convolutions:
         raise UserError(f"deepest is {deepest!r}: expected a convolution from {convolutions[0]} to {convolutions[-1]}")
     if seed < 0:
@@ -244,9 +231,9 @@ def _spherical_kmeans(
 
 
 def _standardise(
-    responses: Maps, kernel: np.ndarray, level: float
+    responses: Maps, kernel: np.ndarray
 ) -> tuple[Maps, tuple[Float[np.ndarray, "3 3 c_in c"], Float[np.ndarray, " c"]]]:
-    """Standardise each channel, rectify it, and scale it to mean ``level``.
+    """Standardise each channel, rectify it, and scale it to mean 1.
 
     Returns:
         (maps, (kernel, bias)): the output, and the layer that yields it.
@@ -254,7 +241,7 @@ def _standardise(
     mean = responses.mean(axis=(0, 1, 2), dtype=np.float64)
     deviation = _replace_tiny(responses.std(axis=(0, 1, 2), dtype=np.float64))
     maps = np.maximum((responses - mean.astype(np.float32)) / deviation.astype(np.float32), 0)
-    gain = level / _replace_tiny(maps.mean(axis=(0, 1, 2), dtype=np.float64))
+    gain = 1 / _replace_tiny(maps.mean(axis=(0, 1, 2), dtype=np.float64))
     maps *= gain.astype(np.float32)
     return maps, ((kernel * (gain / deviation)).astype(np.float32), (-mean * gain / deviation).astype(np.float32))
 

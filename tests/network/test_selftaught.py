@@ -8,7 +8,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import random_weights
 
 from nstjax.errors import UserError
 from nstjax.network import selftaught
@@ -115,28 +114,6 @@ def test_nearly_flat_pictures_give_finite_features():
 def test_pictures_smaller_than_a_crop_give_finite_features(shape):
     content, style = make_pictures(*shape)
     finite_features(selftaught.learn(content, style, seed=0, deepest="block1_conv1"), layer="block1_conv1")
-
-
-def test_known_layers_stay_unchanged_and_set_the_scale():
-    known = random_weights("block1_conv2", flavour="caffe")
-    content, style = make_pictures()
-    weights = selftaught.learn(content, style, seed=0, deepest="block2_conv1", known=known)
-    assert list(weights.parameters) == list(VGG19.convolutions[:3])
-    assert weights.flavour is known.flavour
-    assert known.source in weights.source
-    for name, tensors in known.parameters.items():
-        for values, expected in zip(weights.parameters[name], tensors, strict=True):
-            np.testing.assert_array_equal(values, expected)
-    network = VGG(weights.parameters, weights.flavour)
-    features = network.features(jax.numpy.asarray(style), ["block1_conv2", "block2_conv1"])
-    last_known, first_learnt = (float(feature.mean()) for feature in features.values())
-    assert last_known / 3 < first_learnt < 3 * last_known
-
-
-def test_nothing_is_learnt_if_the_known_layers_suffice():
-    known = random_weights("block1_conv2", flavour="caffe")
-    weights = selftaught.learn(*make_pictures(), seed=0, deepest="block1_conv1", known=known)
-    assert list(weights.parameters) == list(known.parameters)
 
 
 def test_progress_names_the_next_layer():
