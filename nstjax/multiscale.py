@@ -70,10 +70,12 @@ def resize_state(
         kept = select(kept, Average.init(parameters, after.average_decay))
     elif kept is not None:
         kept = select(kept, resize(state.kept))
+    previous = state.previous
+    if previous is not None:
+        previous = select(jax.tree.map(jnp.copy, parameters), resize(previous))
     return State(
         parameters=parameters,
-        # A run that has diverged stops here, and this is its result.
-        previous=select(jax.tree.map(jnp.copy, parameters), resize(state.previous)),
+        previous=previous,  # a run that has diverged stops here, and this is its result
         optimiser=_resize_optimiser(
             state.optimiser, parameters, shape, before, after, kernel=kernel, restart=restart, rate_factor=rate_factor
         ),

@@ -130,7 +130,8 @@ class State:
 
     Args:
         parameters: the optimised parameters; ``method.parameterisation.decode`` turns them into the picture.
-        previous: the parameters one step before, whose loss has not diverged; the result of a run that diverges.
+        previous: the parameters one step before, whose loss has not diverged; the result of a run that diverges. None
+            if the picture is computed by tiles, because it is too large for a second copy.
         optimiser: the state of the optax optimiser, including hyper-parameters.
         key: random key of the run; step i uses ``fold_in(key, i)``.
         step: number of steps made so far.
@@ -143,7 +144,7 @@ class State:
     """
 
     parameters: PyTree
-    previous: PyTree
+    previous: PyTree | None
     optimiser: PyTree
     key: Key
     step: Int[Array, ""]
@@ -175,7 +176,7 @@ def init(method: Method, picture: Picture, *, learning_rate: float | Scalar, key
     return State(
         parameters=parameters,
         # Copies: the state is donated, and no two of its leaves may share a buffer.
-        previous=jax.tree.map(jnp.copy, parameters),
+        previous=None if method.objective.tile is not None else jax.tree.map(jnp.copy, parameters),
         optimiser=jax.tree.map(jnp.copy, optimiser),
         key=key,
         step=jnp.int32(0),
@@ -273,7 +274,7 @@ def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[s
     lowest = jnp.where(better, total, state.lowest)
     next_state = State(
         parameters=parameters,
-        previous=state.parameters,
+        previous=None if state.previous is None else state.parameters,
         optimiser=optimiser,
         key=state.key,
         step=state.step + 1,
@@ -306,11 +307,11 @@ def current_picture(state: State, *, method: Method) -> Picture:
 def picture(state: State, *, method: Method) -> Picture:
     """Return the result of a state, clipped to [0, 1]: the picture that ``method.keep`` asks for.
 
-    If it asks for the last one and the loss has diverged, this is the one before it.
+    If it asks for the last one and the loss has diverged, this is the one before it, if the state has it.
     """
-    parameters = state.kept
+    parameters = state.parameters if state.kept is None else state.kept
     if isinstance(parameters, Average):
         parameters = parameters.value
-    elif parameters is None:
+    elif state.kept is None and state.previous is not None:
         parameters = jax.tree.map(functools.partial(jnp.where, state.failed), state.previous, state.parameters)
     return jnp.clip(method.parameterisation.decode(parameters), 0, 1)

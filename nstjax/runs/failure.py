@@ -39,7 +39,8 @@ def raise_if_diverged(state: State, log: list[LogLine], folder: RunFolder | None
         problem = f"{_name_fault(state, values, stage)} is not finite at step {step}"
     losses = ", ".join(f"{name} {value:g}" for name, value in values.items())
     remedy = "try a lower learning rate or lower weights" if step else "the start itself fails: check the terms"
-    picture = f"; the picture before it is {folder.output}" if folder else ""
+    place = "at that step" if state.previous is None else "before it"
+    picture = f"; the picture {place} is {folder.output}" if folder else ""
     raise Diverged(f"{problem} ({losses}): {remedy}{picture}")
 
 

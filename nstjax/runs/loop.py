@@ -98,7 +98,7 @@ def run_loop(
             made, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
             seconds_per_step = (time.perf_counter() - chunk_start) / max(made.max(), 1)
             journal.add_chunk(metrics, steps, made, newly_failed, seconds_per_step=seconds_per_step)
-            stillness.check(state, steps, _per_run(metrics["total"]).reshape(len(logs), -1))
+            stillness.check(steps, made, _per_run(metrics["total"]).reshape(len(logs), -1))
             steps, failed = _per_run(state.step), _per_run(state.failed)
             listener.advanced(int(steps.max()), journal.get_losses())
             writer.update(localise(state), journal.latest, stage.method)

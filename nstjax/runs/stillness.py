@@ -1,18 +1,12 @@
-"""Warnings about runs that have nothing to do: a loss of zero at the start, a picture that does not move."""
+"""Warnings about runs that have nothing to do: a loss of zero at the start, a loss that does not change."""
 
-import functools
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
-from nstjax.optimise import State
 
 STEPS = 100
-"""Number of steps without a move after which a run is reported; fewer if the whole run has fewer."""
+"""Number of steps with the same loss after which a run is reported; fewer if the whole run has fewer."""
 
 
 class Stillness:
@@ -26,38 +20,29 @@ class Stillness:
 
     def __init__(self, config: Config, runs: int, listener: Listener):
         self._limit, self._listener = min(STEPS, config.total_steps), listener
-        self._still = np.zeros(runs, int)
+        self._losses, self._counts = np.full(runs, np.nan), np.zeros(runs, int)
         self._warned = np.zeros(runs, bool)
 
-    def check(self, state: State, steps: np.ndarray, totals: np.ndarray) -> None:
-        """Warn of runs without a loss or without a move.
+    def check(self, steps: np.ndarray, made: np.ndarray, totals: np.ndarray) -> None:
+        """Warn of runs without a loss, or with the same loss again and again.
 
         Args:
-            state: the state after a chunk.
             steps: [runs], number of steps before the chunk.
+            made: [runs], number of steps in the chunk; none if the first of them diverged.
             totals: [runs, chunk], the losses of the chunk.
         """
-        runs = slice(len(self._still))
-        made = np.atleast_1d(state.step)[runs] - steps[runs]
-        starts_at_zero = (steps[runs] == 0) & (totals[runs, 0] == 0)
-        self._warn(starts_at_zero & (made > 0), "starts with a loss of exactly 0, so nothing draws it anywhere")
-        self._still = np.where(np.atleast_1d(has_moved(state))[runs], 0, self._still + made)
-        is_still = self._still >= self._limit
-        self._warn(is_still & (made > 0), f"has not moved at all in the last {self._limit:,} steps")
+        runs = len(self._losses)
+        starts_at_zero = (steps[:runs] == 0) & (made[:runs] > 0) & (totals[:runs, 0] == 0)
+        self._warn(starts_at_zero, "starts with a loss of exactly 0")
+        for step, loss in enumerate(totals[:runs].T):
+            counts = 1 + np.where(loss == self._losses, self._counts, 0)
+            self._counts = np.where(step < made[:runs], counts, self._counts)
+            self._losses = np.where(step < made[:runs], loss, self._losses)
+        self._warn(self._counts >= self._limit, f"has had exactly the same loss for {self._limit:,} steps")
 
     def _warn(self, concerned: np.ndarray, problem: str) -> None:
         if (concerned & ~self._warned).any():
             members = f" of {concerned.sum()} of {len(concerned)} members" if len(concerned) > 1 else ""
-            picture = f"the picture{members}"
-            self._listener.warning(f"{picture} {problem}: check the loss weights and the learning rate")
+            problem = f"the picture{members} {problem}, so nothing draws it anywhere"
+            self._listener.warning(f"{problem}: check the loss weights and the learning rate")
             self._warned |= concerned
-
-
-@jax.jit
-def has_moved(state: State) -> Bool[Array, "..."]:
-    """Return whether the last step changed the parameters; of stacked states, whether it changed each."""
-
-    def differs(new: Array, old: Array) -> Bool[Array, "..."]:
-        return jnp.any(new != old, axis=tuple(range(state.step.ndim, new.ndim)))
-
-    return functools.reduce(jnp.logical_or, jax.tree.leaves(jax.tree.map(differs, state.parameters, state.previous)))

@@ -88,7 +88,7 @@ def test_a_rate_for_another_scale_diverges_next_to_the_minimum_too(weights):
     ("settings", "message"),
     [
         ({"loss_weights": {"content": 0.0, "style": 0.0}}, "the picture starts with a loss of exactly 0"),
-        ({"learning_rate": 0.0}, "the picture has not moved at all in the last 3 steps"),
+        ({"learning_rate": 0.0}, "the picture has had exactly the same loss for 3 steps"),
     ],
 )
 def test_a_run_that_has_nothing_to_do_says_so_once(weights, settings, message):
@@ -101,21 +101,25 @@ def test_a_run_that_has_nothing_to_do_says_so_once(weights, settings, message):
     assert warning.startswith(message) and warning.endswith("check the loss weights and the learning rate")
 
 
-class Moves:
-    """A state of two runs, of which the first moves."""
-
-    def __init__(self, step):
-        self.step = np.array([step, step])
-
-
-def test_a_picture_is_reported_after_a_hundred_steps_without_a_move(monkeypatch):
-    monkeypatch.setattr("nstjax.runs.stillness.has_moved", lambda state: np.array([True, False]))
+def test_a_picture_is_reported_after_a_hundred_steps_of_the_same_loss():
     listener = Warnings()
     stillness = Stillness(CONFIG.replace(steps=1000), 2, listener)
     for step in range(0, 200, 10):
-        stillness.check(Moves(step + 10), np.array([step, step]), np.ones((2, 10)))
+        losses = np.full((2, 12), np.nan)
+        losses[0, :10], losses[1, :10] = step + np.arange(1, 11), 1
+        stillness.check(np.array([step, step]), np.array([10, 10]), losses)
         assert len(listener.messages) == (step + 10 >= 100)
-    assert listener.messages[0].startswith("the picture of 1 of 2 members has not moved")
+    assert listener.messages[0].startswith("the picture of 1 of 2 members has had exactly the same loss")
+
+
+def test_a_loss_that_changes_once_is_counted_anew():
+    listener = Warnings()
+    stillness = Stillness(CONFIG.replace(steps=1000), 1, listener)
+    for step in range(0, 150, 50):
+        losses = np.ones((1, 50))
+        losses[0, 30] += step == 50
+        stillness.check(np.array([step]), np.array([50]), losses)
+    assert not listener.messages  # 80 steps, one, 69 steps
 
 
 @pytest.mark.parametrize(

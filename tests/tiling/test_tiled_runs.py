@@ -62,6 +62,14 @@ def test_a_run_by_tiles_through_two_sizes_equals_the_whole_one_and_resumes_to_th
     assert json.loads(Path("whole/config.json").read_text())["config"]["tile"] == "none"
 
 
+def test_a_run_by_tiles_that_diverges_gives_its_last_picture(workspace, capsys):
+    """Without tiles it gives the one before, of which a large state has no copy."""
+    assert main([*QUICK, *TILES, "--out", "out", "--learning-rate", "1e30"]) == 1
+    assert "the picture at that step is out/output.png" in capsys.readouterr().err
+    # A step of this length takes every colour to an end of its range.
+    assert set(np.unique(read("out"))) <= {0.0, 1.0}
+
+
 def test_pictures_that_do_not_fit_into_memory_are_computed_by_tiles(workspace, monkeypatch):
     monkeypatch.setattr("nstjax.experiment.tiles.SIDES", (16, 8, 4))
     run = {"experiment": "quick.py", "steps": 3, **SETTINGS}
