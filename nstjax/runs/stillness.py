@@ -6,7 +6,7 @@ from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
 
 STEPS = 100
-"""Number of steps with the same loss after which a run is reported; fewer if the whole run has fewer."""
+"""Number of steps with the same loss after which a run is reported; fewer if the whole run has fewer, but two at least."""
 
 
 class Stillness:
@@ -19,7 +19,7 @@ class Stillness:
     """
 
     def __init__(self, config: Config, runs: int, listener: Listener):
-        self._limit, self._listener = min(STEPS, config.total_steps), listener
+        self._limit, self._listener = max(2, min(STEPS, config.total_steps)), listener
         self._losses, self._counts = np.full(runs, np.nan), np.zeros(runs, int)
         self._warned = np.zeros(runs, bool)
 

@@ -112,6 +112,12 @@ def test_a_picture_is_reported_after_a_hundred_steps_of_the_same_loss():
     assert listener.messages[0].startswith("the picture of 1 of 2 members has had exactly the same loss")
 
 
+def test_a_run_of_one_step_is_not_reported():
+    listener = Warnings()
+    Stillness(CONFIG.replace(steps=1), 1, listener).check(np.array([0]), np.array([1]), np.ones((1, 10)))
+    assert not listener.messages
+
+
 def test_a_loss_that_changes_once_is_counted_anew():
     listener = Warnings()
     stillness = Stillness(CONFIG.replace(steps=1000), 1, listener)
