@@ -32,6 +32,7 @@ import numpy as np
 from lpips import load_lpips
 from page import ITSELF, write_page
 from skimage import data
+from vgg16_as_vgg19 import complete
 
 from nstjax import images
 from nstjax.callbacks import Listener
@@ -46,6 +47,8 @@ from nstjax.network.load import build
 from nstjax.runs import stylize
 from nstjax.system import compilation_cache
 
+COMPLETED = "real as VGG19.safetensors"
+"""File of the real network as a VGG19, for presets with layers that VGG16 lacks."""
 DEEPEST = "block5_conv3"
 """The deepest convolution that a preset needs."""
 PROBE = 6
@@ -97,20 +100,27 @@ def crop_square(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + side, left : left + side]
 
 
-def prepare_networks(pair: Pair, real: str, folder: Path, size: int, names: list[str]) -> dict[str, str]:
-    """Return {network: name or file of its weights}, after learning those of the self-taught one."""
-    references = {"real": real, "self-taught": str(folder / f"{pair.name}, self-taught.safetensors")}
-    if "self-taught" in names and not Path(references["self-taught"]).exists():
+def prepare_networks(pair: Pair, real: str, folder: Path, size: int, names: list[str]) -> dict[str, list[str]]:
+    """Return {network: names or files of its weights, the first of which is taken that has a preset's layers}."""
+    completed, learnt = str(folder / COMPLETED), str(folder / f"{pair.name}, self-taught.safetensors")
+    if "real" in names and not Path(completed).exists():
+        weights.write(completed, complete(weights.find(real, layers=())))
+    if "self-taught" in names and not Path(learnt).exists():
         inputs = prepare(pair.content, pair.style, Config(sizes=(size,)))
-        network = selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST)
-        weights.write(references["self-taught"], network)
+        weights.write(learnt, selftaught.learn(inputs.content, inputs.styles, seed=0, deepest=DEEPEST))
+    references = {"real": [real, completed], "self-taught": [learnt]}
     return {name: references[name] for name in names}
 
 
-def load_recipe(name: str, reference: str, size: int) -> Experiment:
+def load_recipe(name: str, references: list[str], size: int) -> Experiment:
     """Load a recipe with given weights, at a size; no setting depends on the flavour any more."""
-    experiment = load(name).replace(weights=reference, size=size, size_by="long", enlarge=True, snapshot_every=None)
-    config = experiment.config_for(weights.find(reference, layers=()).flavour.name)
+    experiment = load(name)
+    layers = [parse_layer(layer).step for layer in experiment.config.every_layer if layer != "input"]
+    networks = {reference: weights.find(reference, layers=()) for reference in references}
+    has_layers = (reference for reference, network in networks.items() if {*layers} <= {*network.architecture.sequence})
+    reference = next(has_layers, references[-1])
+    experiment = experiment.replace(weights=reference, size=size, size_by="long", enlarge=True, snapshot_every=None)
+    config = experiment.config_for(networks[reference].flavour.name)
     return dataclasses.replace(experiment, config=config, flavour=None, flavours={}, changes=())
 
 
@@ -162,7 +172,7 @@ def run_and_score(
 
 def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Make every run that is not in ``scores.jsonl`` yet, and yield its line."""
-    judge = build(weights.find(arguments.judge or arguments.real, layers=()), precision="highest")
+    judge = build(complete(weights.find(arguments.judge or arguments.real, layers=())), precision="highest")
     lpips = load_lpips()
     folder: Path = arguments.out
     written = folder / "scores.jsonl"

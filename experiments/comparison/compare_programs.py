@@ -6,9 +6,6 @@ runs each preset, and the procedure of its source as ``programs/`` derives it, a
 ``program_cases.py``, with the same loss weights and, where the program draws a start, the same start. The folder then
 holds a file for each preset, the pictures, ``programs.md`` and ``programs.jpg``. The same command continues an
 interrupted comparison. Needs PyTorch. About an hour on one CPU core.
-
-VGG16 counts as a VGG19 with identity kernels in the places of the convolutions that it lacks: features behind a ReLU
-are not negative, so that both compute the same.
 """
 
 import argparse
@@ -24,12 +21,12 @@ from PIL import Image
 from program_cases import CASES, PURPOSES, Case
 from program_page import write_page
 from programs import PROCEDURES, Run, Task
+from vgg16_as_vgg19 import complete
 
 from nstjax.callbacks import Listener
 from nstjax.experiment.experiment import load
 from nstjax.images import examples
 from nstjax.network import weights
-from nstjax.network.architecture import VGG19
 from nstjax.runs import stylize
 from nstjax.system import compilation_cache
 
@@ -49,22 +46,6 @@ def crop(pixels: np.ndarray, aspect: tuple[int, int], long_side: int | None = No
         return np.ascontiguousarray(pixels)
     shape = [round(part * long_side / max(aspect)) for part in aspect]
     return np.asarray(Image.fromarray(pixels).resize((shape[1], shape[0]), Image.Resampling.LANCZOS))
-
-
-def complete(network: weights.Weights) -> weights.Weights:
-    """Return VGG16's weights as those of a VGG19, with identity kernels where it has no convolution."""
-    if network.architecture == VGG19:
-        return network
-    parameters = {}
-    for name in VGG19.convolutions:
-        if name in network.parameters:
-            parameters[name] = network.parameters[name]
-        else:
-            kernel = np.zeros(VGG19.kernel_shape(name), np.float32)
-            kernel[1, 1] = np.eye(kernel.shape[2])
-            parameters[name] = (kernel, np.zeros(kernel.shape[3], np.float32))
-    source = f"{network.source}, identities in the places of further convolutions"
-    return dataclasses.replace(network, parameters=parameters, source=source, architecture=VGG19, reference=None)
 
 
 def make_task(preset: str, case: Case, network: weights.Weights) -> Task:

@@ -6,7 +6,7 @@ from nstjax.callbacks import Listener
 from nstjax.experiment.config import Config
 
 STEPS = 100
-"""Number of steps with the same loss after which a run is reported; fewer if the whole run has fewer, but two at least."""
+"""Steps with the same loss after which a run is reported; fewer if the whole run has fewer, but at least 2."""
 
 
 class Stillness:
@@ -34,7 +34,7 @@ class Stillness:
         runs = len(self._losses)
         starts_at_zero = (steps[:runs] == 0) & (made[:runs] > 0) & (totals[:runs, 0] == 0)
         self._warn(starts_at_zero, "starts with a loss of exactly 0")
-        for step, loss in enumerate(totals[:runs].T):
+        for step, loss in enumerate(totals[:runs, : made.max()].T):
             counts = 1 + np.where(loss == self._losses, self._counts, 0)
             self._counts = np.where(step < made[:runs], counts, self._counts)
             self._losses = np.where(step < made[:runs], loss, self._losses)
