@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def describe_array(array: np.ndarray) -> dict[str, Any]:
     """Return the shape, the number type and the checksum of an array, for the record of a run."""
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
     return {"shape": [*array.shape], "dtype": array.dtype.str, "sha256": digest}
 
 
@@ -26,8 +26,13 @@ def describe_inputs(inputs: "Inputs") -> dict[str, dict[str, Any]]:
     return {name: describe_array(array) for name, array in inputs.to_arrays().items()}
 
 
-def read_array(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
-    """Return the array in a file.
+def write_array(file: BinaryIO, array: np.ndarray) -> None:
+    """Write an array to an open file, of which ``open_array`` can compute the checksum."""
+    np.save(file, np.ascontiguousarray(array))
+
+
+def open_array(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
+    """Open the array in a file: its values stay there, and are read where they are looked at.
 
     Args:
         path: the file.
@@ -37,14 +42,14 @@ def read_array(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
         UserError: the file cannot be read, or holds another array.
     """
     try:
-        # Mapped first, since a damaged header may ask for more memory than there is.
-        mapped = np.lib.format.open_memmap(path, mode="r")
-        is_alike = ([*mapped.shape], mapped.dtype.str) == (expected["shape"], expected["dtype"])
-        array = np.array(mapped, order="C") if is_alike else None
+        array = np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            file.seek(array.offset)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except Exception as error:  # a damaged header can raise nearly anything
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
         raise UserError(f"cannot read {path}, which is needed to resume the run: {reason}") from None
-    if array is None or describe_array(array) != expected:
+    if {"shape": [*array.shape], "dtype": array.dtype.str, "sha256": digest} != expected:
         raise UserError(f"{path} is not the picture that the run began with: restore the original")
     return array
 

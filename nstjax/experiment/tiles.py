@@ -111,8 +111,8 @@ def choose_tiles(config: Config, objective: Objective, network: VGG, pictures: I
         height, width = way.grid.window
         again = ", with the content's maps computed at every step" if way.recompute else ""
         listener.notice(
-            f"computing the picture by {way.grid.count} tiles, each in a window of {width}x{height} pixels{again}, "
-            f"which takes about {way.needed / 2**30:.1f} GiB{reason}"
+            f"computing the picture by {way.grid.count} tiles, "
+            f"each in a window of {width}x{height} pixels{again}{reason}"
         )
     return dataclasses.replace(config, tile=way.side, recompute_content=way.recompute)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from nstjax.reports.html import Embedded, embed, group_record, write_page
 from nstjax.reports.pictures import open_picture
 
-_LONG_SIDE = 1_200
+LONG_SIDE = 1_200
 """Largest long side of an embedded picture, in pixels."""
 
 
@@ -41,7 +41,7 @@ def page(
     content: np.ndarray,
     styles: Sequence[np.ndarray],
     regions: np.ndarray | None,
-    result: np.ndarray | None,
+    result: Image.Image | None,
     snapshots: Mapping[int, Path],
     curves: str | None,
 ) -> None:
@@ -57,7 +57,7 @@ def page(
         content: the content picture, [H, W, 3 or 4] in [0, 1].
         styles: the style pictures, [H, W, 3 or 4] in [0, 1], of any sizes.
         regions: regions of the content picture, [R, H, W]; None if it has none.
-        result: the result, [H, W, 3 or 4] in [0, 1]; None if there is none yet.
+        result: the result; None if there is none yet.
         snapshots: {step: picture file}.
         curves: the text of an SVG file, as ``nstjax.reports.curves`` writes it; None if nothing is logged yet.
     """
@@ -70,11 +70,9 @@ def page(
         title=title,
         facts=facts,
         record=group_record(record),
-        pictures=_arrange_pictures(
-            _name_inputs(content, styles, regions), None if result is None else _to_image(result)
-        ),
+        pictures=_arrange_pictures(_name_inputs(content, styles, regions), result),
         snapshots=[
-            embed(open_picture(file), f"step {step:,}", longest=_LONG_SIDE) for step, file in sorted(snapshots.items())
+            embed(open_picture(file), f"step {step:,}", longest=LONG_SIDE) for step, file in sorted(snapshots.items())
         ],
         # The lines before the element belong to a file, not to a page. matplotlib has escaped the names of the terms.
         curves=None if curves is None else Markup(curves[curves.index("<svg") :].strip()),
@@ -108,10 +106,10 @@ def _arrange_pictures(inputs: Mapping[str, Image.Image], result: Image.Image | N
     # Pictures in a row are of one height where their widths are proportional to their aspects.
     aspects = [_clip_aspect(image) for image in inputs.values()]
     figures = [
-        _Figure(embed(image, name, longest=_LONG_SIDE), aspect)
+        _Figure(embed(image, name, longest=LONG_SIDE), aspect)
         for (name, image), aspect in zip(inputs.items(), aspects, strict=True)
     ]
     if result is None:
         return _Pictures(None, figures, inputs_grow=0, aspect=sum(aspects))
     column, aspect = 1 / sum(1 / aspect for aspect in aspects), _clip_aspect(result)
-    return _Pictures(_Figure(embed(result, "Result", longest=_LONG_SIDE), aspect), figures, column, aspect + column)
+    return _Pictures(_Figure(embed(result, "Result", longest=LONG_SIDE), aspect), figures, column, aspect + column)

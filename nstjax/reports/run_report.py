@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from nstjax import images
 from nstjax.callbacks import LogLine
 from nstjax.errors import UserError
+from nstjax.experiment.inputs import format_title
 from nstjax.experiment.record import RunRecord, parse_config
 from nstjax.reports.contact_sheet import contact_sheet
 from nstjax.reports.curves import curves
-from nstjax.reports.run_page import page
+from nstjax.reports.pictures import open_picture
+from nstjax.reports.run_page import LONG_SIDE, page
 from nstjax.storage.run_folder import RunFolder
 from nstjax.storage.status import Status, format_duration, read_status
 from nstjax.system.files import write_error_context
@@ -62,7 +65,7 @@ def write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
 
 def _write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     run = folder.read_record()
-    inputs = folder.read_inputs(run)
+    pictures = folder.read_previews(run, longest=2 * LONG_SIDE)  # the page shrinks them smoothly
     lines, snapshots = folder.read_log(parse_config(run)), keep_readable(folder.list_snapshots(), warn)
     sheet, plot, target = (folder.path / name for name in ("sheet.png", "curves.svg", "report.html"))
     with write_error_context(sheet):
@@ -74,12 +77,12 @@ def _write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
     with write_error_context(target):
         page(
             target,
-            title=inputs.title,
+            title=format_title(run["pictures"]["names"]),
             record=run,
             facts=_list_facts(run, read_status(folder), lines),
-            content=inputs.content,
-            styles=inputs.styles,
-            regions=inputs.regions,
+            content=pictures.pop("content"),
+            regions=pictures.pop("regions", None),
+            styles=[*pictures.values()],
             result=_read_result(folder),
             snapshots={step: snapshots[step] for step in _choose_steps([*snapshots])},
             curves=plot.read_text(encoding="utf-8") if lines else None,
@@ -103,12 +106,11 @@ def _list_facts(run: RunRecord, status: Status, lines: list[LogLine]) -> dict[st
     }
 
 
-def _read_result(folder: RunFolder) -> np.ndarray | None:
+def _read_result(folder: RunFolder) -> Image.Image | None:
     try:
-        picture = images.read(folder.output)
+        return open_picture(folder.output)
     except UserError:
         return None  # the picture is written when the run is finished or stopped
-    return picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
 
 
 def keep_readable(pictures: dict[int, Path], warn: Callable[[str], object]) -> dict[int, Path]:

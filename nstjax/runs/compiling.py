@@ -120,13 +120,16 @@ def set_precision(config: Config) -> contextlib.AbstractContextManager[Any]:
     return jax.default_matmul_precision(jax.config.values["jax_default_matmul_precision"] or precision)
 
 
-def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float], object] = lambda _: None) -> Program:
+def compile(
+    resolved: Resolved, inputs: Inputs, *, tell_cost: Callable[[float, float], object] = lambda seconds, memory: None
+) -> Program:
     """Compile a run. Nothing large is computed until the run is known to fit into memory.
 
     Args:
         resolved: the run, at one size.
         inputs: its pictures.
-        tell_seconds: told the seconds that a step by tiles will take, from the time of the targets.
+        tell_cost: told what a step by tiles will take: seconds, from the time of the targets, and bytes of memory,
+            with what is in use already.
 
     Raises:
         UserError: the device has too little memory for pictures of this size.
@@ -167,7 +170,8 @@ def compile(resolved: Resolved, inputs: Inputs, *, tell_seconds: Callable[[float
     targets, guides = compute_targets(network, pictures)
     if steps:
         jax.block_until_ready(targets)
-        tell_seconds((time.perf_counter() - begun) / steps)
+        seconds = (time.perf_counter() - begun) / steps
+        tell_cost(seconds, devices.used_memory() + measure_memory(compiled_chunk, by_tiles=True))
     problem = Problem(network, targets, weights, guides, scale)
 
     def complete(state: State) -> Problem:

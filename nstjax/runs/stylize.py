@@ -187,14 +187,14 @@ def _follows(config: Config) -> bool:
 
 def _make_stages(experiment: Experiment, resolved: Resolved, inputs: Inputs, listener: Listener) -> Sequence[Stage]:
     def compile_size(resolved: Resolved, inputs: Inputs, steps: int) -> Program:
-        def tell_seconds(seconds: float) -> None:
+        def tell_cost(seconds: float, memory: float) -> None:
             height, width = get_shape(inputs)
-            duration = format_duration(seconds * steps)
-            listener.notice(f"the {steps:,} steps at {width}x{height} pixels will take about {duration}")
+            cost = f"{format_duration(seconds * steps)} and {memory / 2**30:.1f} GiB"
+            listener.notice(f"the {steps:,} steps at {width}x{height} pixels will take about {cost}")
 
         listener.compiling()
         with experiment.error_context():
-            return compiling.compile(resolved, inputs, tell_seconds=tell_seconds)
+            return compiling.compile(resolved, inputs, tell_cost=tell_cost)
 
     with experiment.error_context():
         return make_stages(resolved, inputs, compile_size)

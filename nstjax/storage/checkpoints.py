@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 
 from nstjax.errors import Failure, NotWritten
 from nstjax.storage.contents import checkpoint_steps, is_checkpoint_file, is_old_checkpoint, is_partial_checkpoint
-from nstjax.storage.seals import Damaged, digest, parse_seal, read_seal, write_seal
+from nstjax.storage.seals import Damaged, digest_array, parse_seal, read_seal, write_seal
 from nstjax.system.files import is_of_the_system, plain_path
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ class Checkpoints:
     def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         final, partial = self._folder / str(step), self._folder / f".{step}.part"
         leaves = [
-            {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": digest(array.tobytes())}
+            {"name": name, "shape": [*array.shape], "dtype": array.dtype.name, "sha256": digest_array(array)}
             for name, array in arrays.items()
         ]
         try:
@@ -258,7 +258,7 @@ class Checkpoints:
             raise Damaged(f"orbax cannot read it: {_describe(error)}") from error
         arrays = [np.asarray(numbered[name]) for name in abstract]
         for array, leaf in zip(arrays, leaves, strict=True):
-            if digest(array.tobytes()) != leaf["sha256"]:
+            if digest_array(array) != leaf["sha256"]:
                 raise Damaged(f"{leaf['name']} has another digest")
         return arrays
 

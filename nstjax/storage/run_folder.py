@@ -15,6 +15,7 @@ last line is ignored.
 import contextlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from nstjax import images
 from nstjax.callbacks import LogLine
 from nstjax.errors import UserError
 from nstjax.experiment import record
-from nstjax.experiment.arrays import check_inputs, read_array
+from nstjax.experiment.arrays import check_inputs, open_array, write_array
 from nstjax.experiment.config import Config
 from nstjax.experiment.experiment import EXPERIMENT, MODULES, Experiment, execute, sha256
 from nstjax.experiment.inputs import Inputs, from_arrays
@@ -121,7 +122,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
             for name, array in inputs.to_arrays().items():
                 with open_atomic(folder / f"{name}.npy") as file:
-                    np.save(file, array)
+                    write_array(file, array)
             if weights is not None:
                 write_weights(self.weights, weights)
             for name, source in {} if experiment is None else experiment.sources.items():
@@ -171,13 +172,36 @@ class RunFolder:
             UserError: a picture is missing, or differs from the one that the record names.
         """
         manifest = {name: expected for name, expected in run["pictures"].items() if name != "names"}
-        arrays = {name: read_array(self.path / "inputs" / f"{name}.npy", manifest[name]) for name in manifest}
+        arrays = {name: np.array(self._open_array(run, name)) for name in manifest}
         try:
             inputs = from_arrays(arrays, run["pictures"]["names"])
         except (KeyError, IndexError) as error:
             raise UserError(f"{self.config} is not the record of a run (it lacks a picture: {error})") from None
         check_inputs(inputs, record.parse_config(run))
         return inputs
+
+    def read_previews(self, run: RunRecord, longest: int) -> dict[str, np.ndarray]:
+        """Return the pictures that a page shows: the content, its regions if it has some, and the styles, in order.
+
+        Args:
+            run: the run's record.
+            longest: largest long side in pixels. Of a larger picture evenly spaced pixels are read, and no others.
+
+        Raises:
+            UserError: as ``read_inputs``, for one of these.
+        """
+        previews = {}
+        for name in ("content", "regions", *(name for name in run["pictures"] if re.fullmatch(r"style(-\d+)?", name))):
+            if name in run["pictures"]:
+                array = self._open_array(run, name)
+                pixels = array if name == "regions" else np.moveaxis(array, -1, 0)
+                step = -(-max(pixels.shape[1:]) // longest)
+                sampled = np.array(pixels[:, ::step, ::step])
+                previews[name] = sampled if name == "regions" else np.moveaxis(sampled, 0, -1)
+        return previews
+
+    def _open_array(self, run: RunRecord, name: str) -> np.ndarray:
+        return open_array(self.path / "inputs" / f"{name}.npy", run["pictures"][name])
 
     @property
     def _sources(self) -> Path:

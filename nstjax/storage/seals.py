@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
+
 from nstjax.storage.contents import SEAL
 from nstjax.system.files import write_whole
 from nstjax.system.plain_data import parse_json
@@ -44,7 +46,7 @@ def write_seal(checkpoint: Path, *, run: str, step: int, leaves: Sequence[dict[s
         leaves: name, shape, dtype and digest of each leaf of the state.
     """
     seal = {"run": run, "step": step, "leaves": leaves, "files": _digest_files(checkpoint)}
-    write_whole(checkpoint / SEAL, json.dumps({**seal, "sha256": digest(json.dumps(seal).encode())}).encode())
+    write_whole(checkpoint / SEAL, json.dumps({**seal, "sha256": _digest(json.dumps(seal).encode())}).encode())
 
 
 def parse_seal(checkpoint: Path) -> dict[str, Any]:
@@ -65,14 +67,14 @@ def read_seal(checkpoint: Path) -> dict[str, Any]:
     """
     try:
         seal = parse_seal(checkpoint)
-        is_whole = seal.pop("sha256") == digest(json.dumps(seal).encode())
+        is_whole = seal.pop("sha256") == _digest(json.dumps(seal).encode())
     except (OSError, ValueError, RecursionError):
         raise Damaged(f"it has no readable {SEAL}") from None
     if not is_whole:
         raise Damaged(f"its {SEAL} was changed")
     for name, expected in seal["files"].items():
         try:
-            is_whole = digest((checkpoint / name).read_bytes()) == expected
+            is_whole = _digest_file(checkpoint / name) == expected
         except FileNotFoundError:
             raise Damaged(f"the file {name} is missing") from None
         except OSError as error:
@@ -84,9 +86,19 @@ def read_seal(checkpoint: Path) -> dict[str, Any]:
 
 def _digest_files(checkpoint: Path) -> dict[str, str]:
     files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
-    return {path.relative_to(checkpoint).as_posix(): digest(path.read_bytes()) for path in files}
+    return {path.relative_to(checkpoint).as_posix(): _digest_file(path) for path in files}
 
 
-def digest(content: bytes) -> str:
-    """Return the digest of some bytes."""
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_array(array: np.ndarray) -> str:
+    """Return the digest of an array's values."""
+    # As bytes, since a view of numbers is none of bfloat16.
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).hexdigest()
+
+
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -60,6 +60,14 @@ def available_memory() -> int | None:
     return min(free, limit - used)
 
 
+def used_memory() -> int:
+    """Return the number of bytes in use on the default device; for a CPU, those of this process."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_in_use", 0)
+    return psutil.Process().memory_info().rss
+
+
 def describe_devices() -> list[str]:
     """Return a readable line for JAX's version and backend, and one for each device."""
     lines = [f"jax {jax.__version__} computes on {jax.default_backend()}"]

@@ -196,7 +196,7 @@ def full(tmp_path):
         tmp_path / "report.html",
         title='<script>alert(1)</script> & "b"',
         facts={"steps": "30,000 of 30,000", "<u>": "<s>"},
-        result=np.full((30, 40, 4), 0.5, np.float32),
+        result=Image.new("RGBA", (40, 30), (128, 128, 128, 128)),
         snapshots={step: tmp_path / f"{step}.png" for step in (3_000, 0)},
         curves=(tmp_path / "curves.svg").read_text(encoding="utf-8"),
     )
