@@ -22,13 +22,15 @@ class Device:
     platform: str  # cpu, gpu or tpu
     kind: str
     count: int
+    processes: int  # that compute together, each with so many devices
 
 
 def current_device() -> Device:
     """Return JAX's default device, and the number of such devices that this process has."""
     devices = jax.local_devices()
     kind = devices[0].device_kind
-    return Device(devices[0].platform, processor_name() if kind == "cpu" else kind, len(devices))
+    name = processor_name() if kind == "cpu" else kind
+    return Device(devices[0].platform, name, len(devices), jax.process_count())
 
 
 def processor_name() -> str:

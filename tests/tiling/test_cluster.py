@@ -1,5 +1,6 @@
 """Two processes with four devices each compute the tiles of one picture together."""
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_two_processes_draw_the_picture_of_one_and_resume_to_the_byte(workspace)
     first, second = run_two_processes(*SHARED, "--steps", "3,5", "--out", "together")
     assert "picture: together/output.png" in first
     assert "picture:" not in second  # it has those of the first
+    device = json.loads(Path("together/config.json").read_text())["device"]
+    assert (device["count"], device["processes"]) == (4, 2)
     run_two_processes(*SHARED, "--steps", "3,2", "--out", "parts")
     run_two_processes("resume", "parts", "--steps", "8")
     np.testing.assert_array_equal(read("parts"), read("together"))
