@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from nstjax.errors import UserError
 from nstjax.images.picture import Array
 from nstjax.images.profiles import SRGB
+from nstjax.images.resizing import split_rows
 from nstjax.images.sixteen_bits import encode_png, encode_tiff
 from nstjax.system.files import check_length, open_atomic
 
@@ -101,16 +103,10 @@ def _choose_format(path: Path, depth: int) -> str:
 
 
 def _encode(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str], depth: int) -> bytes:
-    layers = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], axis=-1)
-    if not np.isfinite(layers).all():
-        raise UserError("expected finite values, got NaN or infinity: lower the learning rate of the run")
-    layers = np.clip(layers, 0, 1)
-    if format == "JPEG" and alpha is not None:
-        layers = 1 + (layers[..., :3] - 1) * layers[..., 3:]
+    samples = _quantise(rgb, alpha, depth, opaque=format == "JPEG")
     if depth == 16:
-        samples = np.rint(layers * 65535).astype(np.uint16)
         return encode_png(samples, _text_chunks(text)) if format == "PNG" else encode_tiff(samples)
-    image = Image.fromarray(np.rint(layers * 255).astype(np.uint8))
+    image = Image.fromarray(samples)
     options = {**_OPTIONS[format], "icc_profile": SRGB}
     if format == "PNG":
         options["pnginfo"] = _text_chunks(text)
@@ -121,6 +117,29 @@ def _encode(format: str, rgb: Array, alpha: Array | None, text: Mapping[str, str
         height, width = rgb.shape[:2]
         raise UserError(f"{width} x {height} pixels do not fit in {format} ({error}): use .png or .tiff") from error
     return buffer.getvalue()
+
+
+def _quantise(rgb: Array, alpha: Array | None, depth: int, *, opaque: bool) -> NDArray[Any]:
+    """Return the samples of a picture, [H, W, 3] or with alpha [H, W, 4]; rows in bands, so that large ones fit.
+
+    Args:
+        rgb: as in ``save``.
+        alpha: as in ``save``.
+        depth: bits of a sample.
+        opaque: whether the picture is composited on white.
+    """
+    height, width, channels = rgb.shape
+    blended, has_alpha = alpha is not None and opaque, alpha is not None and not opaque
+    samples = np.empty((height, width, channels + has_alpha), np.uint16 if depth == 16 else np.uint8)
+    for rows in split_rows(height, width):
+        layers = rgb[rows] if alpha is None else np.concatenate([rgb[rows], alpha[rows][..., None]], axis=-1)
+        if not np.isfinite(layers).all():
+            raise UserError("expected finite values, got NaN or infinity: lower the learning rate of the run")
+        layers = np.clip(layers, 0, 1)
+        if blended:
+            layers = 1 + (layers[..., :3] - 1) * layers[..., 3:]
+        samples[rows] = np.rint(layers * (2**depth - 1))
+    return samples
 
 
 def _text_chunks(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
