@@ -237,19 +237,21 @@ def trace_chunk(state: State, problem: Problem, steps: Any, method: Method) -> t
     return lax.while_loop(unfinished, body, (state, metrics))
 
 
+def compute_loss(parameters: PyTree, state: State, problem: Problem, method: Method) -> tuple[Scalar, dict[str, Any]]:
+    """Return the loss of parameters, and {term: its value}, at the step of a state."""
+    return method.objective(
+        method.parameterisation.decode(parameters),
+        network=problem.network,
+        targets=problem.targets,
+        weights=problem.loss_weights,
+        key=jax.random.fold_in(state.key, state.step),
+        guides=problem.guides,
+    )
+
+
 def _step(state: State, problem: Problem, method: Method) -> tuple[State, dict[str, Scalar]]:
     """Make one step; if its loss has diverged, return the same state marked as failed."""
-
-    def loss(parameters: PyTree) -> tuple[Scalar, dict[str, Scalar]]:
-        return method.objective(
-            method.parameterisation.decode(parameters),
-            network=problem.network,
-            targets=problem.targets,
-            weights=problem.loss_weights,
-            key=jax.random.fold_in(state.key, state.step),
-            guides=problem.guides,
-        )
-
+    loss = functools.partial(compute_loss, state=state, problem=problem, method=method)
     (total, parts), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)
     updates, optimiser = optax.with_extra_args_support(method.optimiser).update(
         gradient,

@@ -1,6 +1,5 @@
 """The line that says how the loss of a run has diverged."""
 
-import functools
 import math
 
 import jax
@@ -10,7 +9,7 @@ from jaxtyping import PyTree
 from nstjax import divergence
 from nstjax.callbacks import TIMES, LogLine
 from nstjax.errors import Diverged
-from nstjax.optimise import Method, Problem, State
+from nstjax.optimise import Method, Problem, State, compute_loss
 from nstjax.runs.stages import Stage
 from nstjax.storage.run_folder import RunFolder
 from nstjax.types import Scalar
@@ -58,19 +57,11 @@ def _name_fault(state: State, values: LogLine, stage: Stage | None) -> str:
 def _find_faulty_terms(state: State, problem: Problem, method: Method) -> list[str]:
     """Return the names of the terms whose gradient is not finite. Each is compiled, so this is for failures only."""
 
-    def evaluate(parameters: PyTree, name: str) -> Scalar:
-        _, values = method.objective(
-            method.parameterisation.decode(parameters),
-            network=problem.network,
-            targets=problem.targets,
-            weights=problem.loss_weights,
-            key=jax.random.fold_in(state.key, state.step),
-            guides=problem.guides,
-        )
-        return values[name]
-
     def has_gradient(name: str) -> bool:
-        gradient = jax.jit(jax.grad(functools.partial(evaluate, name=name)))(state.parameters)
+        def evaluate(parameters: PyTree) -> Scalar:
+            return compute_loss(parameters, state, problem, method)[1][name]
+
+        gradient = jax.jit(jax.grad(evaluate))(state.parameters)
         return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
 
     return [name for name in method.objective.names if not has_gradient(name)]
