@@ -35,9 +35,9 @@ CONTROLS = [
     ("style recoloured", "--match-colour style --colour-map histogram"),
     ("Laplacian pyramid", "--parameterisation laplacian --learning-rate 0.01"),
     ("L-BFGS on pixels", "--optimiser lbfgs --parameterisation pixels --schedule constant"),
-    ("normalised gradients", "--normalise-gradients --content-weight 1 --style-weight 2 --tv-weight 0.02"),
+    ("normalised gradients", "--normalise-gradients --content-weight 1 --style-weight 4 --tv-weight 0.02"),
     ("average of late steps", "--keep average --average-decay 0.95 --schedule constant"),
-    ("from noise", "--init noise --content-weight 2"),
+    ("from noise", "--init noise --optimiser lbfgs --parameterisation pixels --schedule constant"),
     ("more of the style", "--style-weight 5"),
     (
         "Wasserstein-2 style",
