@@ -4,19 +4,19 @@
 
 Content at block5_conv2, style at the first convolution of each block, total variation; weights 1, 10,000 and 10; Adam
 from the content. According to the source, 17,000 iterations keep content and realism best, and 30,000 are more
-abstract. Weighted for the caffe flavour, with other loss weights for torchvision's.
+abstract; a run with VGG16 did not show that (``experiments/results/2026-11-27-long-run.md``). Weighted for the caffe
+flavour, with other loss weights for torchvision's.
 
-The source leaves these choices open; experiments at 64 pixels (``experiments/studies/long_run.py``) decided them:
+The source leaves these choices open; experiments at 128 pixels (``experiments/studies/long_run.py``) decided them:
 
-- Content: the source's formula says half the sum of squared differences, its prose the mean; the formula is taken.
-- Gram matrix: ``F F^T / (C N)``, mean squared differences, averaged over the five layers. The weighted style term
-  starts at ten times the content term and comes down to it. With ``F F^T / N`` it stays 10,000 times as large, and the
+- Content: the source's formula says half the sum of squared differences, its prose the mean; the formula is taken. With
+  the mean the content has no influence.
+- Gram matrix: ``F F^T / (C N)``, mean squared differences, averaged over the five layers. With ``F F^T / N`` the
   content has no influence.
 - Total variation: of the picture on the 0-255 scale, where the weighted term is a few percent of the rest and smooths.
   On the [0, 1] scale it is a millionth and changes nothing.
-- Learning rate: 0.001 on the [0, 1] scale. The content distance then rises fast for 9,000 iterations and little after
-  that (from 17,000 to 30,000 by 0.3 %, in the direction that the source reports). At ten times the rate it jumps within
-  twenty iterations and stays there.
+- Learning rate: 0.001 on the [0, 1] scale, for 30,000 iterations. Ten times as much is some five times as fast, and a
+  tenth hardly begins within a thousand.
 """
 
 import nstjax
