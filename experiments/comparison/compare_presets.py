@@ -180,6 +180,7 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
     done = {(run["recipe"], run["network"], run["pair"]) for run in known}
     steps: dict[tuple[Any, ...], tuple[int, ...]] = {}
     for pair in make_pairs(arguments.content, arguments.style, identity=arguments.identity):
+        jax.clear_caches()  # a process can map only so many compiled programs
         references = prepare_networks(pair, arguments.real, folder, arguments.size, arguments.networks)
         pictures = prepare(pair.content, pair.style, Config(sizes=(arguments.size,)))
         scorer = metrics.Scorer(judge, pictures.content, pictures.style, lpips)
