@@ -83,10 +83,7 @@ def open_source(name: str, source: Source, pixel_limit: int) -> images.Picture:
     if isinstance(source, images.Picture):
         return images.Picture(_from_array(name, source.rgb).rgb, source.alpha)
     if is_file(source):
-        path = to_text(name, source)
-        if path.startswith("example:"):
-            return examples.load(path.removeprefix("example:"))
-        return images.read(path, limit=pixel_limit)
+        return images.read(_locate(to_text(name, source)), limit=pixel_limit)
     if isinstance(source, Image.Image):
         return _from_pillow(name, source)
     if isinstance(source, Array) and not is_traced(source):
@@ -99,10 +96,15 @@ def open_source(name: str, source: Source, pixel_limit: int) -> images.Picture:
 def check_header(name: str, source: Source, pixel_limit: int) -> None:
     """Raise if the file of a picture is missing, is no picture or is too large; only its header is read.
 
-    Pictures in memory and examples are passed over. Args and errors are those of ``open_source``.
+    Pictures in memory are passed over. Args and errors are those of ``open_source``.
     """
-    if is_file(source) and not to_text(name, source).startswith("example:"):
-        images.read_size(to_text(name, source), limit=pixel_limit)
+    if is_file(source):
+        images.read_size(_locate(to_text(name, source)), limit=pixel_limit)
+
+
+def _locate(path: str) -> str:
+    """Return the path of a picture, or that of an example."""
+    return str(examples.locate(path.removeprefix("example:"))) if path.startswith("example:") else path
 
 
 def to_mask(name: str, mask: Any) -> Mask:

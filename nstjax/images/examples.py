@@ -14,8 +14,8 @@ EXAMPLES: dict[str, str] = {
 """Name to one-line description of each example."""
 
 
-def load(name: str) -> Picture:
-    """Load the example picture called ``name``.
+def locate(name: str) -> Path:
+    """Return the file of the example picture called ``name``.
 
     Args:
         name: a key of EXAMPLES.
@@ -26,8 +26,13 @@ def load(name: str) -> Picture:
     if name not in EXAMPLES:
         raise UserError(f"unknown example {name!r}: expected one of {', '.join(EXAMPLES)}")
     if name == "brushwork":
-        return read(Path(__file__).with_name("brushwork.png"))
+        return Path(__file__).with_name("brushwork.png")
     import_matplotlib()
     from matplotlib import cbook
 
-    return read(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    return Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+
+
+def load(name: str) -> Picture:
+    """Load the example picture called ``name``. Args and errors are those of ``locate``."""
+    return read(locate(name))

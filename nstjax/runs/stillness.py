@@ -15,7 +15,7 @@ class Stillness:
     Args:
         config: settings of any of the runs.
         runs: number of runs, without copies that fill up a group.
-        listener: told what does not move.
+        listener: told which runs have nothing to do.
     """
 
     def __init__(self, config: Config, runs: int, listener: Listener):
