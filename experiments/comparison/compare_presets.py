@@ -4,12 +4,11 @@
 
 gives each recipe the time that the steps of the default recipe take; a recipe that needs more makes fewer steps, in
 proportion at each size. ``--times inf`` lets all make all their steps. Each runs with the real network and with the
-self-taught one; ``metrics.py`` says how
-pictures are scored, by a network that need not be the one that drew them. ``--identity`` adds a pair for each painting,
-with itself: a sound method gives it back. The folder then holds ``score.md``, ``score.csv``, ``score.svg``, a sheet of
-all pictures for each network, ``scores.jsonl`` and the runs. The same command continues an interrupted comparison.
-About two hours on two CPU cores. ``--content`` and ``--style`` take other pictures, ``--recipes`` presets and
-experiment files.
+self-taught one; ``metrics.py`` says how pictures are scored, by a network that need not be the one that drew them.
+``--identity`` adds a pair for each painting, with itself: a sound method gives it back. The folder then holds
+``score.md``, ``score.csv``, ``score.svg``, a sheet of all pictures for each network, ``scores.jsonl`` and the runs. The
+same command continues an interrupted comparison, in the middle of a run too. About two hours on two CPU cores.
+``--content`` and ``--style`` take other pictures, ``--recipes`` presets and experiment files.
 """
 
 import argparse
@@ -19,8 +18,6 @@ import itertools
 import json
 import math
 import os
-import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,19 +152,20 @@ def fit_steps(experiment: Experiment, like: Experiment, pair: Pair, times: float
 def run_and_score(
     experiment: Experiment, pair: Pair, steps: tuple[int, ...], scorer: metrics.Scorer, out: Path
 ) -> dict[str, Any]:
-    """Run a recipe, and score its picture at each of PARTS."""
-    snapshots = {round(part * sum(steps)) for part in PARTS[:-1]} - {0, sum(steps)}
-    begun = time.perf_counter()
-    shortened = experiment.replace(steps=steps, snapshots=tuple(snapshots), log_every=1)
-    result = stylize.stylize(pair.content, pair.style, experiment=shortened, out=out, listener=Listener())
-    seconds = time.perf_counter() - begun
+    """Run a recipe, or finish an interrupted run of it, and score its picture at each of PARTS."""
+    if (out / "config.json").exists():
+        result = stylize.resume(out, listener=Listener())
+    else:
+        snapshots = {round(part * sum(steps)) for part in PARTS[:-1]} - {0, sum(steps)}
+        shortened = experiment.replace(steps=steps, snapshots=tuple(snapshots), log_every=1)
+        result = stylize.stylize(pair.content, pair.style, experiment=shortened, out=out, listener=Listener())
     end_times = np.cumsum(result.metrics["seconds_per_step"])
     pictures = {int(path.stem): images.read(path).rgb for path in (out / "snapshots").glob("*.png")}
     scores = [
         {"step": step, "seconds": float(end_times[step - 1]), **dataclasses.asdict(scorer.score(picture))}
         for step, picture in sorted({**pictures, result.steps: result.picture}.items())
     ]
-    return {"steps": result.steps, "seconds_in_all": seconds, "scores": scores}
+    return {"steps": result.steps, "scores": scores}
 
 
 def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -192,7 +190,6 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
             if tuple(key.values()) in done:
                 continue
             out = folder / "runs" / f"{pair.name}, {network}, {experiment.name}"
-            shutil.rmtree(out, ignore_errors=True)  # left by an interrupted comparison
             layers = [parse_layer(name).step for name in experiment.config.layers.get("style", ()) if name != "input"]
             line = {**key, "layers": layers, "own_steps": experiment.config.total_steps}
             try:

@@ -63,7 +63,7 @@ def write_page(folder: Path, about: str) -> None:
 
 def identify(run: Run) -> dict[str, Any]:
     """Return the entries of a run that are no scores."""
-    names = ("recipe", "network", "pair", "own_steps", "steps", "seconds_in_all", "failure")
+    names = ("recipe", "network", "pair", "own_steps", "steps", "failure")
     return {name: run.get(name) for name in names}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import features64, random_parameters, random_weights, smooth_picture
 from PIL import Image
-from quick_run import EXPERIMENT
+from quick_run import EXPERIMENT, StopAt
 
 from nstjax import images
 from nstjax.network.architecture import FLAVOURS
@@ -115,6 +115,23 @@ def test_the_page_shows_finished_and_failed_runs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     compare_presets.main()
     assert capsys.readouterr().out == ""
+
+
+def test_an_interrupted_run_is_continued(tmp_path, monkeypatch, scorer):
+    monkeypatch.chdir(tmp_path)
+    write("real.safetensors", random_weights("block4_conv1"))
+    Path("quick.py").write_text(EXPERIMENT)
+    recipe = compare_presets.load_recipe("quick.py", ["real.safetensors"], 48)
+    pair = compare_presets.Pair("pictures", CONTENT, STYLE)
+    whole = compare_presets.run_and_score(recipe, pair, (8,), scorer, Path("whole"))
+    with monkeypatch.context() as patched:
+        patched.setattr(compare_presets, "Listener", lambda: StopAt(5))
+        compare_presets.run_and_score(recipe, pair, (8,), scorer, Path("interrupted"))
+    continued = compare_presets.run_and_score(recipe, pair, (), scorer, Path("interrupted"))
+    for run in (whole, continued):
+        for score in run["scores"]:
+            del score["seconds"]
+    assert continued == whole
 
 
 def test_a_recipe_that_takes_too_long_is_shortened_at_each_size(monkeypatch):
