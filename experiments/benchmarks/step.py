@@ -21,7 +21,6 @@ import argparse
 import datetime
 import functools
 import os
-import re
 import shlex
 import sys
 import tempfile
@@ -55,7 +54,7 @@ Parameters = Mapping[str, tuple[np.ndarray, np.ndarray]]
 CPU_PEERS = (
     Peer("nstjax", "nstjax", {"backend": "winograd"}),
     Peer("nstjax direct", "nstjax", {"backend": "direct"}),
-    Peer("nstjax bf16", "nstjax", {"backend": "direct", "dtype": "bfloat16"}, "bfloat16"),
+    Peer("nstjax bf16", "nstjax", {"backend": "winograd", "dtype": "bfloat16"}, "bfloat16"),
     Peer("PyTorch float32", "torch"),
     Peer("PyTorch bf16", "torch", {"dtype": "bfloat16"}, "bfloat16"),
     Peer("TensorFlow eager", "tensorflow"),
@@ -146,20 +145,9 @@ def measure_size(
 def describe_machine() -> list[str]:
     """Describe the processor, the memory and the devices, one line each."""
     memory = psutil.virtual_memory().total / 2**30
-    sets = ", ".join(list_instruction_sets()) or "unknown"
+    sets = ", ".join(devices.list_instruction_sets()) or "unknown"
     processor = f"{devices.processor_name()}, {memory:.0f} GiB of memory, instruction sets: {sets}"
     return [processor, *devices.describe_devices()]
-
-
-def list_instruction_sets() -> list[str]:
-    """List the instruction sets for arithmetic on vectors and matrices that the processor has; none if unknown."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []  # not on Linux
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    sets = r"fma|avx2|avx_vnni|avx512f|avx512_(bf16|fp16|vnni)|amx_\w+|asimd|bf16|i8mm|sve2?|sme2?"
-    return [flag for flag in flags if re.fullmatch(sets, flag)]
 
 
 def describe_versions(runs: Sequence[PeerRun]) -> list[str]:

@@ -91,7 +91,7 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
     levels = resize_to_each_size(inputs, config)
     warn_about_areas(objective, levels, listener)
     config = _settle_sizes(config, levels, listener)
-    config = dataclasses.replace(config, convolution=_choose_convolution(config, inputs))
+    config = _choose_convolution(config, inputs, listener)
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
     network = _build_network(config, weights, objective)
@@ -179,13 +179,22 @@ def _build_network(config: Config, weights: Weights, objective: Objective) -> VG
     )
 
 
-def _choose_convolution(config: Config, inputs: Inputs) -> str:
-    """Return the convolution for a run: Winograd's filtering if it is available and repays its compilation."""
-    if config.convolution != "auto":
-        return config.convolution
+def _choose_convolution(config: Config, inputs: Inputs, listener: Listener) -> Config:
+    """Return the settings with the convolution for a run, and its dtype.
+
+    Winograd's filtering is for CPUs, and for runs that repay its compilation. What was left to choose is never slower
+    with bfloat16 than without it: without filtering, or without products of bfloat16, a CPU computes in float32.
+    """
+    if config.convolution == "direct" or jax.default_backend() != "cpu":
+        return dataclasses.replace(config, convolution="direct" if config.convolution == "auto" else config.convolution)
     height, width, _ = inputs.content.shape
-    possible = jax.default_backend() == "cpu" and config.dtype == "float32"
-    return "winograd" if possible and config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM else "direct"
+    repays = config.convolution == "winograd" or config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM
+    config = dataclasses.replace(config, convolution="winograd" if repays else "direct")
+    if config.dtype == "float32" or (repays and devices.multiplies_bfloat16()):
+        return config
+    reason = "this processor has no products of bfloat16" if repays else "bfloat16 is not faster in so short a run"
+    listener.notice(f"the network computes in float32: {reason}")
+    return dataclasses.replace(config, dtype="float32")
 
 
 def _settle_sizes(config: Config, levels: list[Inputs], listener: Listener) -> Config:

@@ -149,8 +149,6 @@ def check_together(config: "Config") -> None:
             "tile does not go with normalise-gradients, which needs the gradient at all positions at once: add "
             "--tile none, or --no-normalise-gradients"
         )
-    if config.convolution == "winograd" and config.dtype != "float32":
-        raise UserError(f"convolution winograd does not go with dtype {config.dtype}: use direct or auto")
     if config.clamp and config.parameterisation != "pixels":
         raise UserError(f"clamp needs parameterisation pixels, not {config.parameterisation}: add --no-clamp")
     if config.restart_optimiser and config.schedule != "constant":

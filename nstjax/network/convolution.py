@@ -4,6 +4,7 @@
 The type of the pytree determines the backend, so traced code needs no branch.
 """
 
+import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, get_args
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from nstjax.errors import UserError
@@ -22,14 +24,15 @@ from nstjax.types import FeatureMap
 Backend = Literal["direct", "winograd"]
 Precision = Literal["default", "high", "highest"]
 
-_MIN_CHANNELS = (64, 128)
-"""Fewest channels, on the narrower and on the wider side, with which Winograd's filtering is faster (CPUs, AVX-512)."""
+_MIN_CHANNELS = {"wide": (64, 128), "narrow": (64, 64)}
+"""Fewest channels, on the narrower and on the wider side, with which Winograd's filtering is faster (CPUs, AVX-512):
+with factors of 32 bits or more, and of fewer."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["kernel", "backward"], meta_fields=["precision"])
 @dataclass(frozen=True)
 class Direct:
-    """A kernel for XLA's convolution.
+    """A kernel for XLA's convolution, in the dtype of the kernel.
 
     Args:
         kernel: the kernel.
@@ -43,7 +46,7 @@ class Direct:
 
     def __call__(self, x: Float[Array, "h w c"], *, zeros: int) -> Float[Array, "h-2+2*{zeros} w-2+2*{zeros} k"]:
         """Convolve x with the given number of zeros on each side."""
-        return _convolve(x, self.kernel, self.backward, zeros, self.precision)
+        return _convolve(x.astype(self.kernel.dtype), self.kernel, self.backward, zeros, self.precision)
 
 
 def _forward(x: Array, kernel: Array, zeros: int, precision: Precision) -> Array:
@@ -79,50 +82,54 @@ def _convolve_backward(zeros: int, precision: Precision, residuals: tuple[Array,
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["direct", "kernel"], meta_fields=["precision"])
+@partial(jax.tree_util.register_dataclass, data_fields=["direct", "kernel", "turned"], meta_fields=["precision"])
 @dataclass(frozen=True)
 class Winograd:
     """A kernel for Winograd's filtering on CPUs and for XLA's convolution elsewhere.
 
-    A compiled program contains only the method of its platform.
+    A compiled program contains only the method of its platform. Both return the dtype of x, not that of the kernel.
 
     Args:
         direct: the kernel.
         kernel: the transformed kernel; see ``winograd.transform_kernel``.
+        turned: its matrices transposed, for the gradient, if XLA has no fast product with a transposed factor of their
+            dtype; else nothing.
         precision: precision of the products of XLA's convolution.
     """
 
     direct: Float[Array, "3 3 c k"]
     kernel: list[Float[Array, "6 c k"]]
+    turned: list[Float[Array, "6 k c"]]
     precision: Precision
 
     def __call__(self, x: Float[Array, "h w c"], *, zeros: int) -> Float[Array, "h-2+2*{zeros} w-2+2*{zeros} k"]:
         """Convolve x with the given number of zeros on each side, 0 or 1."""
 
         def convolve_on_cpu(x: Array) -> Array:
-            y = _filter(x, self.kernel)
+            y = _filter(x, self.kernel, self.turned)
             return y if zeros else y[1:-1, 1:-1]
 
         # With JAX's own gradient: the slow routine that ``_convolve`` avoids is one of CPUs.
         def convolve_elsewhere(x: Array) -> Array:
-            return _forward(x, self.direct, zeros, self.precision)
+            return _forward(x.astype(self.direct.dtype), self.direct, zeros, self.precision).astype(x.dtype)
 
         return lax.platform_dependent(x, cpu=convolve_on_cpu, default=convolve_elsewhere)
 
 
 @jax.custom_vjp
-def _filter(x: Array, kernel: list[Array]) -> Array:
+def _filter(x: Array, kernel: list[Array], turned: list[Array]) -> Array:
     return winograd.convolve(x, kernel)
 
 
-def _filter_forward(x: Array, kernel: list[Array]):
-    return winograd.convolve(x, kernel), (x, kernel)
+def _filter_forward(x: Array, kernel: list[Array], turned: list[Array]):
+    return winograd.convolve(x, kernel), (x, kernel, turned)
 
 
-def _filter_backward(residuals: tuple[Array, list[Array]], dy: Array):
-    x, kernel = residuals
+def _filter_backward(residuals: tuple[Array, list[Array], list[Array]], dy: Array):
+    x, kernel, turned = residuals
     (d_kernel,) = jax.vjp(partial(winograd.convolve, x), kernel)[1](dy)
-    return winograd.convolve_transpose(dy, kernel), d_kernel
+    dx = winograd.convolve_transpose(dy, turned or [u.swapaxes(1, 2) for u in kernel])
+    return dx, d_kernel, jax.tree.map(jnp.zeros_like, turned)
 
 
 _filter.defvjp(_filter_forward, _filter_backward)
@@ -132,7 +139,11 @@ Prepared: TypeAlias = Direct | Winograd
 
 
 def prepare(
-    kernel: Float[np.ndarray, "3 3 c k"], *, backend: Backend = "direct", precision: Precision = "default"
+    kernel: Float[np.ndarray, "3 3 c k"],
+    *,
+    backend: Backend = "direct",
+    precision: Precision = "default",
+    dtype: DTypeLike = jnp.float32,
 ) -> Prepared:
     """Convert a kernel to the form that a backend needs.
 
@@ -142,6 +153,8 @@ def prepare(
             channels to be faster, and XLA's convolution for the rest.
         precision: precision of the products, on devices with a choice: "default" is JAX's (TF32 or bfloat16 passes on
             accelerators), "highest" is float32.
+        dtype: dtype of the factors of the products; with the backend "winograd", of its kernels alone, since CPUs gain
+            nothing from a narrow direct convolution.
 
     Raises:
         UserError: the backend is unknown.
@@ -149,14 +162,16 @@ def prepare(
     if backend not in get_args(Backend):
         raise UserError(f"unknown convolution backend {backend!r}: expected one of {', '.join(get_args(Backend))}")
     kernel = np.asarray(kernel, np.float32)
-    if (
-        backend == "winograd"
-        and min(kernel.shape[2:]) >= _MIN_CHANNELS[0]
-        and max(kernel.shape[2:]) >= _MIN_CHANNELS[1]
-    ):
-        return Winograd(jnp.asarray(kernel), [*map(jnp.asarray, winograd.transform_kernel(kernel))], precision)
+    narrow = jnp.dtype(dtype).itemsize < 4
+    channels = sorted(kernel.shape[2:])
+    if backend == "winograd" and all(map(operator.ge, channels, _MIN_CHANNELS["narrow" if narrow else "wide"])):
+        transformed = winograd.transform_kernel(kernel)
+        turned = [jnp.asarray(u.swapaxes(1, 2), dtype) for u in transformed if narrow]
+        return Winograd(jnp.asarray(kernel, dtype), [jnp.asarray(u, dtype) for u in transformed], turned, precision)
+    if backend == "winograd" and narrow:
+        dtype = jnp.float32
     turned = np.ascontiguousarray(np.flip(kernel, (0, 1)).swapaxes(2, 3))
-    return Direct(jnp.asarray(kernel), jnp.asarray(turned), precision)
+    return Direct(jnp.asarray(kernel, dtype), jnp.asarray(turned, dtype), precision)
 
 
 def _pad(x: FeatureMap, padding: Literal["edge", "reflect"]) -> Float[Array, "h+2 w+2 c"]:

@@ -48,10 +48,9 @@ class Convolution(nnx.Module):
         """Convolve x and add the bias, without ReLU.
 
         Returns:
-            [h, w, k] in the dtype of x; on CPUs in float32 if that is wider.
+            [h, w, k] in the dtype of the convolution; on CPUs in float32 if that is wider.
         """
-        prepared = jax.tree.map(lambda leaf: leaf.astype(x.dtype), self.kernel.get_value())
-        y = convolution.apply(x, prepared, padding=padding)
+        y = convolution.apply(x, self.kernel.get_value(), padding=padding)
         # Narrow sums halve the bytes of each map, which matters on accelerators. On CPUs, jaxlib 0.11.2 leaves parts of
         # the output of a narrow convolution with bias and ReLU unwritten.
         dtype = _widen(y.dtype) if jax.default_backend() == "cpu" else y.dtype
@@ -71,14 +70,13 @@ class VGG(nnx.Module):
             map at every convolution.
         backend: backend of the convolutions; see ``convolution.prepare``.
         precision: precision of the products of the convolutions; see ``convolution.prepare``.
-        dtype: dtype of the convolutions, float32 or bfloat16, and on accelerators of the maps between them; the
-            parameters and the features that are returned stay float32.
+        dtype: dtype of the convolutions, float32 or bfloat16, and on accelerators of the maps between them; the biases
+            and the features that are returned stay float32. See ``convolution.prepare`` for the backend "winograd".
         rematerialise: if True, store only the inputs of the blocks and the features asked for, and compute the rest
             again for the gradient: less memory, more time.
 
     Raises:
-        UserError: the parameters are not the first convolutions of the architecture, or ``backend`` "winograd" with a
-            dtype narrower than float32.
+        UserError: the parameters are not the first convolutions of the architecture.
 
     Reference: Simonyan and Zisserman 2015; edge padding: Crowson, style-transfer-pytorch.
     """
@@ -107,13 +105,9 @@ class VGG(nnx.Module):
         self.padding: Padding = padding or flavour.padding
         self.dtype = jnp.dtype(dtype)
         self.rematerialise = rematerialise
-        if backend == "winograd" and self.dtype.itemsize < 4:
-            raise UserError(f"Winograd's filtering needs float32 or wider, not {self.dtype}: use backend direct")
+        prepare = functools.partial(convolution.prepare, backend=backend, precision=precision, dtype=self.dtype)
         self.convolutions = nnx.Dict(
-            {
-                name: Convolution(convolution.prepare(kernel, backend=backend, precision=precision), bias)
-                for name, (kernel, bias) in parameters.items()
-            }
+            {name: Convolution(prepare(kernel), bias) for name, (kernel, bias) in parameters.items()}
         )
 
     def preprocess(self, picture: Float[Array | np.ndarray, "*batch h w 3"]) -> Float[Array, "*batch h w 3"]:
@@ -206,7 +200,7 @@ class VGG(nnx.Module):
                 if step.endswith("pool"):
                     x = convolution.pool(x, self.pooling)
                 else:
-                    before_relu = self.convolutions[step](x.astype(self.dtype), self._padding_at(step))
+                    before_relu = self.convolutions[step](x, self._padding_at(step))
                     if name := requested.get(Layer(step, before_relu=True)):
                         features[name] = before_relu
                     x = convolution.relu(before_relu)

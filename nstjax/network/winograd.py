@@ -11,6 +11,10 @@ Along the height the transforms are matrix products, along the width they are wr
 would fuse both with everything before them, and compute that again in each place that reads it; it computes the operand
 of a matrix product once.
 
+The polynomials of the method are evaluated at 0, ±√½, ±√2 and infinity: with the paper's ±1 and ±2, rounding errors are
+twice as large. The transformed kernel may be in bfloat16: then both factors of the products are, while sums and the
+rest keep the dtype of the map. With these points that is as accurate as a direct convolution in bfloat16.
+
 Reference: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.
 """
 
@@ -23,28 +27,44 @@ from jaxtyping import Array, Float
 
 _TILE = 4
 
-# Lavin and Gray 2016, equation 14, for the points 0, ±1, ±2 and infinity.
-_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-_B_T = np.array(
+_P, _Q = 0.5**0.5, 2**0.5
+"""The points besides 0 and infinity are ±p and ±q."""
+
+# Lavin and Gray 2016, equation 14, for these points.
+_G = np.array(
     [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
+        [1, 0, 0],
+        *([-2 / 3, -2 / 3 * p, -1 / 3] for p in (_P, -_P)),
+        *([1 / 6, 1 / 6 * q, 1 / 3] for q in (_Q, -_Q)),
+        [0, 0, 1],
     ]
 )
-_A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+_B_T = np.array(
+    [
+        [1, 0, -2.5, 0, 1, 0],
+        *([0, -2 * p, -2, p, 1, 0] for p in (_P, -_P)),
+        *([0, -q / 2, -0.5, q, 1, 0] for q in (_Q, -_Q)),
+        [0, 1, 0, -2.5, 0, 1],
+    ]
+)
+_A_T = np.array(
+    [
+        [1, 1, 1, 1, 1, 0],
+        [0, _P, -_P, _Q, -_Q, 0],
+        [0, 0.5, 0.5, 2, 2, 0],
+        [0, 0.5 * _P, -0.5 * _P, 2 * _Q, -2 * _Q, 1],
+    ]
+)
 
 
 def transform_kernel(kernel: Float[np.ndarray, "3 3 c k"]) -> list[Float[np.ndarray, "6 c k"]]:
-    """Transform a kernel: ``G g G^T``, computed in float64.
+    """Transform a kernel: ``G g G^T``.
 
     Returns:
-        Six arrays of six matrices each, indexed by their position in a tile along the width, then along the height.
+        Six float64 arrays of six matrices each, indexed by their position in a tile along the width, then along the
+        height.
     """
-    return [*np.einsum("ai,ijck,bj->back", _G, kernel.astype(np.float64), _G).astype(np.float32)]
+    return [*np.einsum("ai,ijck,bj->back", _G, kernel.astype(np.float64), _G)]
 
 
 def convolve(x: Float[Array, "h w c"], kernel: Sequence[Float[Array, "6 c k"]]) -> Float[Array, "h w k"]:
@@ -52,7 +72,7 @@ def convolve(x: Float[Array, "h w c"], kernel: Sequence[Float[Array, "6 c k"]]) 
 
     Args:
         x: [h, w, c].
-        kernel: the transformed kernel, from ``transform_kernel``.
+        kernel: the transformed kernel, from ``transform_kernel``; its dtype is that of the factors.
     """
     d1, d2, d3, d4 = _split_tiles(x)
     rows = _multiply(_B_T, jnp.stack([_shift(d4, 1), d1, d2, d3, d4, _shift(d1, -1)]))
@@ -61,20 +81,17 @@ def convolve(x: Float[Array, "h w c"], kernel: Sequence[Float[Array, "6 c k"]]) 
     return _join_tiles(outputs, *x.shape[:2])
 
 
-def convolve_transpose(dy: Float[Array, "h w k"], kernel: Sequence[Float[Array, "6 c k"]]) -> Float[Array, "h w c"]:
+def convolve_transpose(dy: Float[Array, "h w k"], kernel: Sequence[Float[Array, "6 k c"]]) -> Float[Array, "h w c"]:
     """Apply the transpose of ``convolve``, which turns the gradient of its output into that of its input.
 
-    It transposes each step of ``convolve``, from the last to the first. A convolution with the turned kernel would do
-    the same, but would need a second transformed kernel, as large as the first.
+    It transposes each step of ``convolve``, from the last to the first.
 
     Args:
         dy: [h, w, k].
-        kernel: the transformed kernel, from ``transform_kernel``.
+        kernel: the transformed kernel, each of its matrices transposed.
     """
     rows = _multiply(_A_T.T, jnp.stack(_split_tiles(dy)))
-    products = [
-        _multiply_tiles(m, u.swapaxes(1, 2)) for m, u in zip(_transform_products_transpose(rows), kernel, strict=True)
-    ]
+    products = [_multiply_tiles(m, u) for m, u in zip(_transform_products_transpose(rows), kernel, strict=True)]
     d0, d1, d2, d3, d4, d5 = _multiply(_B_T.T, _interleave(_transform_inputs_transpose(products)))
     return _join_tiles(jnp.stack([d1 + _shift(d5, 1), d2, d3, d4 + _shift(d0, -1)]), *dy.shape[:2])
 
@@ -99,7 +116,8 @@ def _multiply(matrix: np.ndarray, x: Float[Array, "b n w c"]) -> Float[Array, "a
 
 def _multiply_tiles(v: Float[Array, "6 n t c"], u: Float[Array, "6 c k"]) -> Float[Array, "6 n t k"]:
     """Multiply the matrices at each of six positions, over all tiles."""
-    m = lax.dot_general(v.reshape(6, -1, v.shape[-1]), u, (((2,), (1,)), ((0,), (0,))))
+    v_narrow = v.reshape(6, -1, v.shape[-1]).astype(u.dtype)
+    m = lax.dot_general(v_narrow, u, (((2,), (1,)), ((0,), (0,))), preferred_element_type=v.dtype)
     return m.reshape(*v.shape[:-1], -1)
 
 
@@ -107,45 +125,48 @@ def _transform_inputs(d: Float[Array, "6 n w c"]) -> list[Float[Array, "6 n t c"
     """Apply ``B^T`` along the width: return the six columns of each tile."""
     d1, d2, d3, d4 = (d[:, :, i::_TILE] for i in range(_TILE))
     d0, d5 = _shift(d4, 1, axis=2), _shift(d1, -1, axis=2)
+    even1, odd1 = d4 - 2 * d2, _P * (d3 - 2 * d1)
+    even2, odd2 = d4 - 0.5 * d2, _Q * (d3 - 0.5 * d1)
     return [
-        4 * d0 - 5 * d2 + d4,
-        (d4 - 4 * d2) + (d3 - 4 * d1),
-        (d4 - 4 * d2) - (d3 - 4 * d1),
-        (d4 - d2) + 2 * (d3 - d1),
-        (d4 - d2) - 2 * (d3 - d1),
-        4 * d1 - 5 * d3 + d5,
+        d0 - 2.5 * d2 + d4,
+        even1 + odd1,
+        even1 - odd1,
+        even2 + odd2,
+        even2 - odd2,
+        d1 - 2.5 * d3 + d5,
     ]
 
 
 def _transform_inputs_transpose(v: Sequence[Float[Array, "6 n t c"]]) -> list[Float[Array, "6 n t c"]]:
     """Apply ``B`` along the width, the transpose of ``_transform_inputs``: return the four columns of each tile."""
     v0, v1, v2, v3, v4, v5 = v
-    sum1, difference1, sum2, difference2 = v1 + v2, v1 - v2, v3 + v4, v3 - v4
+    even1, odd1, even2, odd2 = v1 + v2, _P * (v1 - v2), v3 + v4, _Q * (v3 - v4)
     return [
-        4 * (v5 - difference1) - 2 * difference2 + _shift(v5, 1, axis=2),
-        -5 * v0 - 4 * sum1 - sum2,
-        difference1 + 2 * difference2 - 5 * v5,
-        v0 + sum1 + sum2 + _shift(4 * v0, -1, axis=2),
+        v5 - 2 * odd1 - 0.5 * odd2 + _shift(v5, 1, axis=2),
+        -2.5 * v0 - 2 * even1 - 0.5 * even2,
+        odd1 + odd2 - 2.5 * v5,
+        v0 + even1 + even2 + _shift(v0, -1, axis=2),
     ]
 
 
 def _transform_products(m: Sequence[Float[Array, "6 n t k"]]) -> list[Float[Array, "6 n t k"]]:
     """Apply ``A^T m`` along the width: return the four outputs of each tile."""
     m0, m1, m2, m3, m4, m5 = m
-    sum1, difference1, sum2, difference2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+    even1, odd1, even2, odd2 = m1 + m2, _P * (m1 - m2), m3 + m4, _Q * (m3 - m4)
     return [
-        m0 + sum1 + sum2,
-        difference1 + 2 * difference2,
-        sum1 + 4 * sum2,
-        difference1 + 8 * difference2 + m5,
+        m0 + even1 + even2,
+        odd1 + odd2,
+        0.5 * even1 + 2 * even2,
+        0.5 * odd1 + 2 * odd2 + m5,
     ]
 
 
 def _transform_products_transpose(y: Float[Array, "6 n w k"]) -> list[Float[Array, "6 n t k"]]:
     """Apply ``A y`` along the width, the transpose of ``_transform_products``."""
     y0, y1, y2, y3 = (y[:, :, i::_TILE] for i in range(_TILE))
-    even, odd, even2, odd2 = y0 + y2, y1 + y3, y0 + 4 * y2, 2 * y1 + 8 * y3
-    return [y0, even + odd, even - odd, even2 + odd2, even2 - odd2, y3]
+    even1, odd1 = y0 + 0.5 * y2, _P * (y1 + 0.5 * y3)
+    even2, odd2 = y0 + 2 * y2, _Q * (y1 + 2 * y3)
+    return [y0, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, y3]
 
 
 def _interleave(columns: Sequence[Float[Array, "6 n t c"]]) -> Float[Array, "6 n w c"]:

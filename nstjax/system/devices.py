@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +36,29 @@ def current_device() -> Device:
 
 def processor_name() -> str:
     """Return the processor's name and number of cores, which decide the order in which XLA adds up."""
-    name = platform.processor() or platform.machine()
+    name = _read_processor("model name") or platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def list_instruction_sets() -> list[str]:
+    """List the instruction sets for arithmetic on vectors and matrices that the processor has; none if unknown."""
+    flags = (_read_processor("flags") or _read_processor("Features")).split()
+    sets = r"fma|avx2|avx_vnni|avx512f|avx512_(bf16|fp16|vnni)|amx_\w+|asimd|bf16|i8mm|sve2?|sme2?"
+    return [flag for flag in flags if re.fullmatch(sets, flag)]
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether the processor has instructions for products of bfloat16 that XLA is known to use."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(list_instruction_sets())
+
+
+def _read_processor(entry: str) -> str:
+    """Return an entry of the first processor that Linux lists; "" if there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
-        pass  # not on Linux
-    return f"{name}, {os.cpu_count()} cores"
+        return ""  # not on Linux
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(entry)), "")
 
 
 def available_memory() -> int | None:

@@ -137,7 +137,9 @@ def test_rematerialisation_stores_less_and_gives_the_same_gradient(picture):
 
 def test_bfloat16_computes_in_bfloat16_and_returns_float32(picture):
     half, full = narrow_vgg19(dtype=jnp.bfloat16), narrow_vgg19()
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half))
+    for layer in half.convolutions.values():
+        assert {leaf.dtype for leaf in jax.tree.leaves(layer.kernel)} == {jnp.dtype(jnp.bfloat16)}
+        assert layer.bias.get_value().dtype == jnp.float32
     layers = ["relu1_1", "relu4_1"]
     features = half.features(picture, layers), full.features(picture, layers)
     for name in layers:

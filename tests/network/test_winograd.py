@@ -11,8 +11,7 @@ from conftest import convolve64, find_test_data, random_weights, smooth_picture
 
 import nstjax
 from nstjax import images
-from nstjax.errors import UserError
-from nstjax.experiment.config import Config
+from nstjax.callbacks import Listener
 from nstjax.experiment.resolve import _WINOGRAD_REPAYS_FROM
 from nstjax.network import convolution
 from nstjax.network.load import build
@@ -62,6 +61,40 @@ def assert_convolution(shape, channels, padding):
     assert relative_error(gradient, results["direct"][1]) < 5e-6
 
 
+@pytest.mark.parametrize("channels", [(64, 64), (64, 128), (128, 64)], ids=str)
+def test_in_bfloat16_the_products_alone_are_rounded(channels):
+    x, kernel = make_example(24, 31, *channels)
+    direction = make_example(24, 31, *channels[::-1])[0]
+    prepared = convolution.prepare(kernel, backend="winograd", dtype=jnp.bfloat16)
+    assert isinstance(prepared, convolution.Winograd)
+    assert {leaf.dtype for leaf in jax.tree.leaves(prepared)} == {jnp.dtype(jnp.bfloat16)}
+
+    @jax.jit
+    def convolve(x, prepared, direction):
+        y, back = jax.vjp(lambda x: convolution.apply(x, prepared), x)
+        return y, *back(direction)
+
+    y, gradient = convolve(x, prepared, direction)
+    assert y.dtype == gradient.dtype == jnp.float32
+    # Both factors have eight bits, a relative rounding of 2e-3, which the transforms amplify by four; with other points
+    # (±1, ±2) by nine.
+    assert 1e-3 < relative_error(y, convolve64(x, kernel, 0.0)) < 1.3e-2
+    turned = np.flip(kernel, (0, 1)).swapaxes(2, 3)
+    assert 1e-3 < relative_error(gradient, convolve64(direction, turned, 0.0)) < 1.3e-2
+
+
+def test_in_bfloat16_no_product_reads_a_transposed_kernel():
+    """XLA's product with a transposed factor in bfloat16 is three times as slow."""
+    x, kernel = make_example(8, 8, 64, 128)
+    prepared = convolution.prepare(kernel, backend="winograd", dtype=jnp.bfloat16)
+    gradient = jax.jit(jax.grad(lambda x, prepared: jnp.sum(convolution.apply(x, prepared) ** 2)))
+    program = jax.export.export(gradient, platforms=["cpu"])(x, prepared).mlir_module()
+    products = [line for line in program.splitlines() if "dot_general" in line and "bf16" in line]
+    assert len(products) == 12  # six each way
+    assert all("contracting_dims = [2] x [1]" in line for line in products)
+    assert "stablehlo.transpose" not in "".join(line for line in program.splitlines() if "bf16" in line)
+
+
 def test_the_gradient_of_the_kernel_equals_finite_differences():
     x, kernel = map(jnp.asarray, make_example(5, 6, 64, 128))
     prepared = convolution.prepare(np.asarray(kernel), backend="winograd")
@@ -90,9 +123,21 @@ def test_a_batch_equals_its_members():
     np.testing.assert_allclose(both[1], apply(jnp.asarray(x[::-1]), prepared), rtol=1e-4, atol=1e-5)
 
 
-def test_few_channels_are_convolved_directly():
-    for channels in ((3, 64), (64, 64), (32, 128)):
-        assert isinstance(convolution.prepare(make_example(3, 3, *channels)[1], backend="winograd"), convolution.Direct)
+@pytest.mark.parametrize(
+    ("dtype", "channels"),
+    [
+        (jnp.float32, (3, 64)),
+        (jnp.float32, (64, 64)),
+        (jnp.float32, (32, 128)),
+        (jnp.bfloat16, (3, 64)),
+        (jnp.bfloat16, (32, 64)),
+    ],
+    ids=str,
+)
+def test_few_channels_are_convolved_directly_in_float32(dtype, channels):
+    kernel = make_example(3, 3, *channels)[1]
+    prepared = convolution.prepare(kernel, backend="winograd", dtype=dtype)
+    assert isinstance(prepared, convolution.Direct) and prepared.kernel.dtype == jnp.float32
 
 
 LAYERS = ["block1_conv1", "block2_conv1", "block2_conv2", "block3_conv1", "block3_conv4"]
@@ -177,25 +222,31 @@ def test_a_run_records_the_convolution_that_it_uses(workspace, settings, expecte
     assert result.record["config"]["convolution"] == expected
 
 
-def test_long_runs_use_winograds_filtering_if_possible(workspace, monkeypatch):
-    pixels = 48 * 36
-    steps = -(-_WINOGRAD_REPAYS_FROM // pixels)
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_run_chooses_filtering_and_bfloat16_where_they_are_faster(workspace, monkeypatch, multiplies):
+    monkeypatch.setattr("nstjax.system.devices.multiplies_bfloat16", lambda: multiplies)
+    steps = -(-_WINOGRAD_REPAYS_FROM // (48 * 36))
     made = {}
     monkeypatch.setattr("nstjax.runs.stylize.run_loop", lambda config, *rest: made.update(config=config) or 1 / 0)
+    listener = Listener()
+    half = {"dtype": "bfloat16"}
+    no_products = "this processor has no products of bfloat16"
+    filtered = ("winograd", "bfloat16", "") if multiplies else ("winograd", "float32", no_products)
     for settings, expected in [
-        ({}, "winograd"),
-        ({"steps": steps - 1}, "direct"),
-        ({"dtype": "bfloat16"}, "direct"),
-        ({"convolution": "direct"}, "direct"),
+        ({}, ("winograd", "float32", "")),
+        ({"steps": steps - 1}, ("direct", "float32", "")),
+        ({"convolution": "direct"}, ("direct", "float32", "")),
+        (half, filtered),
+        ({**half, "steps": 2, "convolution": "winograd"}, filtered),
+        ({**half, "steps": steps - 1}, ("direct", "float32", "bfloat16 is not faster in so short a run")),
+        ({**half, "convolution": "direct"}, ("direct", "bfloat16", "")),
     ]:
         settings = {"weights": "vgg.safetensors", "size": 48, "enlarge": True, "steps": steps, **settings}
+        notices = []
+        listener.notice = notices.append
         with pytest.raises(ZeroDivisionError):
-            nstjax.stylize("content.png", "style.png", experiment="quick.py", **settings)
-        assert made["config"].convolution == expected
-
-
-def test_winograds_filtering_refuses_other_dtypes():
-    with pytest.raises(UserError, match="convolution winograd does not go with"):
-        Config(convolution="winograd", dtype="bfloat16")
-    with pytest.raises(UserError, match="needs float32"):
-        build(random_weights("block1_conv2"), backend="winograd", dtype=jnp.bfloat16)
+            nstjax.stylize("content.png", "style.png", experiment="quick.py", listener=listener, **settings)
+        convolution, dtype, reason = expected
+        assert (made["config"].convolution, made["config"].dtype) == (convolution, dtype)
+        about_dtype = [line for line in notices if "float32" in line]
+        assert about_dtype == ([f"the network computes in float32: {reason}"] if reason else [])
