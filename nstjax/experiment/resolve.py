@@ -91,7 +91,7 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
     levels = resize_to_each_size(inputs, config)
     warn_about_areas(objective, levels, listener)
     config = _settle_sizes(config, levels, listener)
-    config = _choose_convolution(config, inputs, listener)
+    config = _settle_convolution(config, inputs, listener)
     if config.rematerialise and jax.default_backend() == "cpu":
         listener.warning("--rematerialise saves no memory on a CPU and costs time")
     network = _build_network(config, weights, objective)
@@ -179,22 +179,26 @@ def _build_network(config: Config, weights: Weights, objective: Objective) -> VG
     )
 
 
-def _choose_convolution(config: Config, inputs: Inputs, listener: Listener) -> Config:
-    """Return the settings with the convolution for a run, and its dtype.
+def _settle_convolution(config: Config, inputs: Inputs, listener: Listener) -> Config:
+    """Return the settings with the convolution for a run, and with its dtype.
 
-    Winograd's filtering is for CPUs, and for runs that repay its compilation. What was left to choose is never slower
-    with bfloat16 than without it: without filtering, or without products of bfloat16, a CPU computes in float32.
+    Winograd's filtering is for CPUs, and for runs that repay its compilation. A CPU computes in float32 what would not
+    be faster in bfloat16, unless a direct convolution was asked for.
     """
-    if config.convolution == "direct" or jax.default_backend() != "cpu":
-        return dataclasses.replace(config, convolution="direct" if config.convolution == "auto" else config.convolution)
     height, width, _ = inputs.content.shape
-    repays = config.convolution == "winograd" or config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM
-    config = dataclasses.replace(config, convolution="winograd" if repays else "direct")
-    if config.dtype == "float32" or (repays and devices.multiplies_bfloat16()):
-        return config
-    reason = "this processor has no products of bfloat16" if repays else "bfloat16 is not faster in so short a run"
+    on_cpu, convolution = jax.default_backend() == "cpu", config.convolution
+    if convolution == "auto":
+        repays = on_cpu and config.total_steps * height * width >= _WINOGRAD_REPAYS_FROM
+        convolution = "winograd" if repays else "direct"
+    settled = dataclasses.replace(config, convolution=convolution)
+    if not on_cpu or config.dtype == "float32" or config.convolution == "direct":
+        return settled
+    if convolution == "winograd" and devices.multiplies_bfloat16():
+        return settled
+    short = "bfloat16 is not faster in so short a run"
+    reason = short if convolution == "direct" else "this processor has no products of bfloat16"
     listener.notice(f"the network computes in float32: {reason}")
-    return dataclasses.replace(config, dtype="float32")
+    return dataclasses.replace(settled, dtype="float32")
 
 
 def _settle_sizes(config: Config, levels: list[Inputs], listener: Listener) -> Config:

@@ -4,7 +4,6 @@
 The type of the pytree determines the backend, so traced code needs no branch.
 """
 
-import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, get_args
@@ -24,9 +23,9 @@ from nstjax.types import FeatureMap
 Backend = Literal["direct", "winograd"]
 Precision = Literal["default", "high", "highest"]
 
-_MIN_CHANNELS = {"wide": (64, 128), "narrow": (64, 64)}
-"""Fewest channels, on the narrower and on the wider side, with which Winograd's filtering is faster (CPUs, AVX-512):
-with factors of 32 bits or more, and of fewer."""
+_MIN_CHANNELS = 64
+"""Fewest channels in and out with which Winograd's filtering is faster (CPUs, AVX-512); in float32 one of the two must
+be twice that."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["kernel", "backward"], meta_fields=["precision"])
@@ -163,8 +162,8 @@ def prepare(
         raise UserError(f"unknown convolution backend {backend!r}: expected one of {', '.join(get_args(Backend))}")
     kernel = np.asarray(kernel, np.float32)
     narrow = jnp.dtype(dtype).itemsize < 4
-    channels = sorted(kernel.shape[2:])
-    if backend == "winograd" and all(map(operator.ge, channels, _MIN_CHANNELS["narrow" if narrow else "wide"])):
+    fewer, more = sorted(kernel.shape[2:])
+    if backend == "winograd" and fewer >= _MIN_CHANNELS and more >= _MIN_CHANNELS * (1 if narrow else 2):
         transformed = winograd.transform_kernel(kernel)
         turned = [jnp.asarray(u.swapaxes(1, 2), dtype) for u in transformed if narrow]
         return Winograd(jnp.asarray(kernel, dtype), [jnp.asarray(u, dtype) for u in transformed], turned, precision)

@@ -57,6 +57,7 @@ METHODS = {
     "pixels": [],
     "noise, clamped": ["--init", "noise", "--clamp"],
     "the best": ["--keep", "best", "--learning-rate", "0.3"],
+    "bfloat16": ["--dtype", "bfloat16", "--convolution", "winograd"],
     "fourier and a schedule": ["--parameterisation", "fourier", "--schedule", "cosine", "--learning-rate", "0.05"],
 }
 
