@@ -23,11 +23,14 @@ USUAL = {
 
 
 def find_known_flags(flags):
-    """Return those flags whose names are in jaxlib's largest library: XLA ends a process that passes others."""
+    """Return those flags whose names are strings of jaxlib's largest library: XLA ends a process that passes others.
+
+    A name that is only reserved, for a flag of older releases, is there as well, but not as a string of C.
+    """
     (folder,) = find_spec("jaxlib").submodule_search_locations
     libraries = Path(folder).glob("*.so")
     with (
         open(max(libraries, key=lambda file: file.stat().st_size), "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library,
     ):
-        return [flag for flag in flags if library.find(flag.strip("-").partition("=")[0].encode()) >= 0]
+        return [flag for flag in flags if library.find(f"\0{flag.strip('-').partition('=')[0]}\0".encode()) >= 0]
