@@ -1,4 +1,4 @@
-"""What Linux says of the processor."""
+"""The instruction sets of the processor, as Linux lists them."""
 
 from pathlib import Path
 
