@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from nstjax.callbacks import TIMES, Listener
 
 EXPERIMENT = '''"""Two shallow layers: quick."""
@@ -29,14 +31,19 @@ def terms(config):
     )
 '''
 
-TOLERANCE = 1 / 255
-"""Largest difference of a sweep's member from its single run.
-
-Batched sums have another order, and Adam turns a rounding error of a tiny gradient into a whole step.
-"""
-
 QUICK = ["run", "content.png", "style.png", "--experiment", "quick.py", "--weights", "vgg.safetensors"]
 """Arguments of a run in the folder of the fixture ``workspace``."""
+
+
+def assert_same_run(picture, expected):
+    """Assert that two pictures are of the same run, computed in another order, as a sweep's members are.
+
+    Where a rounding error decides a ReLU, the winner of a pooling window or a tiny gradient that Adam makes a step of,
+    some values go another way: measured are up to 0.012, and 0.0003 on average. Runs whose style weights differ tenfold
+    are 0.03 apart on average.
+    """
+    difference = np.abs(picture - expected)
+    assert difference.mean() < 1e-3 and difference.max() < 0.05, (difference.mean(), difference.max())
 
 
 def with_devices(count):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import smooth_picture
-from quick_run import TOLERANCE, StopAt
+from quick_run import StopAt, assert_same_run
 
 import nstjax
 from nstjax import images
@@ -95,7 +95,7 @@ def test_a_run_with_a_transparent_style_resumes_and_sweeps(pictures):
     assert cut.steps < whole.steps and not listener.lines
     assert Path("cut/inputs/style-alpha.npy").exists()
     swept = nstjax.sweep("content.png", ["half.png", "style.png"], vary={}, **COMMON)
-    np.testing.assert_allclose(swept.members[0].picture, whole.picture, atol=TOLERANCE)
+    assert_same_run(swept.members[0].picture, whole.picture)
     opaque = nstjax.stylize("content.png", images.read("half.png").rgb, **COMMON)
     assert np.abs(opaque.picture - whole.picture).max() > 1e-3
 

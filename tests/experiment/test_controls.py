@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import smooth_picture
-from quick_run import TOLERANCE, StopAt, read_losses
+from quick_run import StopAt, assert_same_run, read_losses
 
 import nstjax
 from nstjax import images
@@ -80,7 +80,7 @@ def test_each_region_is_drawn_in_the_style_of_its_colour(pictures):
     alone = run(both, content_mask="black", style_masks=["black", "white"])
     whole = run("style.png", content_mask="black", style_masks=["black"])
     for result in (alone, whole):  # their guides are all ones
-        np.testing.assert_allclose(result.picture, run("style.png").picture, atol=TOLERANCE)
+        assert_same_run(result.picture, run("style.png").picture)
 
 
 def test_masked_runs_resume_and_sweep(pictures):
@@ -90,8 +90,8 @@ def test_masked_runs_resume_and_sweep(pictures):
     assert cut.steps == 3
     np.testing.assert_array_equal(nstjax.resume("cut").picture, whole.picture)
     swept = nstjax.sweep("content.png", "style.png", vary={"style": [1.0, 9.0]}, out="sweep", **COMMON, **masks)
-    np.testing.assert_allclose(swept.members[0].picture, whole.picture, atol=TOLERANCE)
-    assert np.abs(swept.members[1].picture - whole.picture).max() > TOLERANCE
+    assert_same_run(swept.members[0].picture, whole.picture)
+    assert np.abs(swept.members[1].picture - whole.picture).mean() > 0.01
 
 
 def test_masks_can_be_arrays(pictures):
@@ -100,7 +100,7 @@ def test_masks_can_be_arrays(pictures):
     style = np.stack([np.ones((36, 28), np.float32), np.zeros((36, 28), np.float32)])
     result = run(["style.png", "other.png"], content_mask=guide, style_masks=[style, 1 - make_style_mask(30, 30)])
     named = run(["style.png", "other.png"], content_mask="mask.png", style_masks=["black", "white"])
-    np.testing.assert_allclose(result.picture, named.picture, atol=TOLERANCE)
+    assert_same_run(result.picture, named.picture)
 
 
 def make_style_mask(height, width):
@@ -255,7 +255,7 @@ def test_all_controls_work_together(pictures):
     assert main(["sweep", *arguments, "--style-weight", "1", "5", "--out", "many", "--quiet"]) == 0
     single, member = (images.read(path).rgb for path in ("one/output.png", "many/members/style=1/output.png"))
     assert single.shape == member.shape == (24, 32, 3)
-    np.testing.assert_allclose(single, member, atol=TOLERANCE + 1e-6)  # one rounding in the last of 8 bits
+    assert_same_run(single, member)
     record = json.loads(Path("one/config.json").read_text())
     assert record["pictures"]["names"] == ["content", "style", "other"]
     assert {"regions", "style-regions", "style-2-regions", "colours"} <= record["pictures"].keys()

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import fill_workspace, smooth_picture
-from quick_run import TOLERANCE, StopAt, read_losses
+from quick_run import StopAt, assert_same_run, read_losses
 
 import nstjax
 from nstjax import images
@@ -104,7 +104,7 @@ def test_members_equal_the_single_runs(workspace):
             init_noise=0.1,
             **COMMON,
         )
-        np.testing.assert_allclose(member.picture, single.picture, atol=TOLERANCE)
+        assert_same_run(member.picture, single.picture)
         np.testing.assert_allclose(member.metrics["total"], single.metrics["total"], rtol=1e-3)
         assert member.record["config"] == single.record["config"]
     pictures = [member.picture for member in result.members]
@@ -129,7 +129,7 @@ def test_pictures_are_combined(workspace):
     assert [assignment["style picture"] for assignment in result.assignments] == ["style", "other"] * 2
     for assignment, member in zip(result.assignments, result.members, strict=True):
         single = nstjax.stylize(assignment["content picture"] + ".png", assignment["style picture"] + ".png", **COMMON)
-        np.testing.assert_allclose(member.picture, single.picture, atol=TOLERANCE)
+        assert_same_run(member.picture, single.picture)
 
 
 def find_newest_checkpoints(folder):
@@ -190,7 +190,7 @@ def test_a_diverging_member_does_not_harm_the_others(workspace):
     good, bad = result.members
     assert good.steps == 8 and not good.diverged and bad.diverged and bad.steps < 8 and result.finished
     single = nstjax.stylize("content.png", "style.png", **COMMON)
-    np.testing.assert_allclose(good.picture, single.picture, atol=TOLERANCE)
+    assert_same_run(good.picture, single.picture)
     lines = Path("out/members/learning_rate=1e+30/metrics.jsonl").read_text().splitlines()
     assert len(lines) == bad.steps + 1
 
@@ -202,7 +202,7 @@ def test_a_member_whose_step_is_tried_again_catches_up_with_the_others(workspace
     assert [member.steps for member in result.members] == [8, 8] and result.finished
     for style, member in zip(("style.png", "content.png"), result.members, strict=True):
         single = nstjax.stylize("content.png", style, **options)
-        np.testing.assert_allclose(member.picture, single.picture, atol=TOLERANCE)
+        assert_same_run(member.picture, single.picture)
         assert member.metrics["step"].tolist() == list(range(8))
     assert member.metrics["total"].max() > 1000 * member.metrics["total"][0]
 
@@ -374,10 +374,8 @@ def test_a_member_is_detached_and_the_sweep_continues_without_it(swept, capsys):
     assert "detached from its sweep at step 3" in capsys.readouterr().err
     record = RunFolder(member).read_record()
     assert record["taken_out"]["step"] == 3 and "sweep" not in record
-    np.testing.assert_allclose(
-        images.read(member / "output.png").rgb,
-        images.read(whole / "members" / "style=10" / "output.png").rgb,
-        atol=TOLERANCE,
+    assert_same_run(
+        images.read(member / "output.png").rgb, images.read(whole / "members" / "style=10" / "output.png").rgb
     )
     before = (member / "output.png").read_bytes(), (member / "metrics.jsonl").read_bytes()
     assert main(["resume", str(member), "--steps", "11"]) == 0
@@ -432,7 +430,7 @@ def test_a_group_that_runs_out_of_memory_is_split(workspace, capsys, monkeypatch
     assert sorted(path.name for path in Path("out/groups").iterdir()) == ["0000-2", "0000-3", "0002-2"]
     assert [path.name for path in Path("out/groups/0000-3").iterdir()] == ["notes.txt"]
     for name, picture in read_pixels("out").items():
-        np.testing.assert_allclose(picture, whole[name], atol=2 * TOLERANCE)
+        assert_same_run(picture, whole[name])
 
     def end_process(checkpoints):
         raise KeyboardInterrupt
