@@ -20,7 +20,7 @@ def test_sorting_is_that_of_numpy(x):
     assert order.dtype == jnp.int32
 
 
-def test_numbers_that_are_none_are_last():
+def test_what_is_not_a_number_comes_last():
     assert jnp.isnan(sort_rows(jnp.float32([[jnp.nan, 1, jnp.inf]]))).tolist() == [[False, False, True]]
 
 
