@@ -1,18 +1,25 @@
 """The listener: the object that a run reports to. Subclass `Listener` to show progress or to stop a run early."""
 
 import functools
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from nstjax.arguments import check_kind
 
 LogLine: TypeAlias = dict[str, float]
 """A logged step: "step", "total", the value of each term before its weight, "seconds_per_step", and "wall_seconds" and
-"cpu_seconds" since the first step began, including those of earlier processes."""
+"cpu_seconds" since the first step began, including those of earlier processes. Terms that take no part are absent."""
 
 TIMES = ("step", "seconds_per_step", "wall_seconds", "cpu_seconds")
 """The entries of a logged line that are not losses."""
+
+
+def collect_values(lines: Sequence[LogLine]) -> dict[str, list[float]]:
+    """Return the values of logged lines by name, NaN where a line has none: a term that takes no part there."""
+    names = dict.fromkeys(name for line in lines for name in line)
+    return {name: [line.get(name, math.nan) for line in lines] for name in names}
 
 
 class Listener:

@@ -11,7 +11,7 @@ The structure of an objective is static: two objectives with equal terms compare
 Targets and weights are traced: new values compile nothing, and ``jax.vmap`` sweeps them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -231,6 +231,10 @@ class Objective:
     def complete_targets(self, targets: Targets, network: Network | None, start: Picture | None) -> Targets:
         """Return the targets with those that depend on ``start``, the picture with which a size begins."""
         return complete_targets(self._function_terms, targets, network, start) if self.needs_start else targets
+
+    def select(self, names: Container[str]) -> "Objective":
+        """Return a copy with the terms of these names alone."""
+        return replace(self, terms=tuple(term for term in self.terms if term.name in names))
 
     def with_shaping(self, shaping: Shaping | None) -> "Objective":
         """Return a copy in which every ``Term`` has the given gradient shaping; None removes it."""

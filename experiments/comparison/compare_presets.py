@@ -122,13 +122,13 @@ def load_recipe(name: str, references: list[str], size: int) -> Experiment:
 
 
 def measure_times(experiment: Experiment, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Return a recipe's (steps, seconds per step), at each of its sizes."""
+    """Return a recipe's (steps, seconds per step), at each of its stages."""
     config = experiment.config
-    probe = experiment.replace(steps=(PROBE,) * len(config.every_size), snapshots=(), log_every=1)
+    probe = experiment.replace(steps=(PROBE,) * config.count_stages(), snapshots=(), log_every=1)
     result = stylize.stylize(pair.content, pair.style, experiment=probe, listener=Listener())
     times = result.metrics["seconds_per_step"]
-    steps = np.diff([0, *config.size_ends])
-    # The later half at each size, since the first steps are slower.
+    steps = np.diff([0, *config.stage_ends])
+    # The later half of each stage, since the first steps are slower.
     return steps, np.median(times.reshape(len(steps), PROBE)[:, PROBE // 2 :], axis=1)
 
 
@@ -196,7 +196,7 @@ def make_missing_runs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]
                 inputs = prepare(pair.content, pair.style, experiment.config)
                 work = (recipe, network, inputs.content.shape, inputs.style.shape)
                 if arguments.times == math.inf:
-                    steps[work] = experiment.config.steps_by_size
+                    steps[work] = experiment.config.steps_by_stage
                 if work not in steps:
                     like = load_recipe("default", references[network], arguments.size)
                     steps[work] = fit_steps(experiment, like, pair, arguments.times)

@@ -54,12 +54,13 @@ def make_task(preset: str, case: Case, network: weights.Weights) -> Task:
     for k, (name, aspect) in enumerate((("portrait", case.content), ("brushwork", case.style))):
         pixels = np.rint(255 * examples.load(name).rgb).astype(np.uint8)
         pictures.append(crop(pixels, aspect, case.pixels and case.pixels[k]))
+    config = load(preset).config_for(network.flavour.name)
     return Task(
         content=pictures[0],
         style=pictures[1],
         parameters=network.parameters,
         flavour=network.flavour.name,
-        loss_weights=load(preset).config_for(network.flavour.name).loss_weights,
+        loss_weights={**config.loss_weights, **config.finish_weights},
         sizes=case.sizes,
         steps=case.steps,
     )

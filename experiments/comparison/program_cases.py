@@ -10,7 +10,7 @@ class Case:
 
     Args:
         sizes: of the picture, from coarse to fine, as the preset measures them.
-        steps: number of evaluations of the loss at each size.
+        steps: number of evaluations of the loss at each size, and in a further pass if there is one.
         content: aspect of the content, height and width.
         style: aspect of the style.
         pixels: long sides of the content and the style as they are given, for presets that keep them.
@@ -59,7 +59,9 @@ class Purpose:
 
 CASES = {
     "strotss": Case((64, 128), (20, 10), draws=True, sees_last=True, leaves_out=frozenset({"corners"})),
-    "nnst": Case((64, 128), (60, 40), sees_last=True, leaves_out=frozenset({"corners", "levels"})),
+    "nnst": Case(
+        (64, 128), (60, 40, 40), draws=True, sees_last=True, leaves_out=frozenset({"corners", "levels", "other maps"})
+    ),
     "style-transfer-pytorch": Case((64, 91), (60, 20), settings={"sizes": "64:91"}),
     "neural-style-pt": Case((128,), (60,), chaotic=True, sees_last=True),
     "gatys-pytorch": Case((48, 96), (60, 20), chaotic=True),
@@ -89,6 +91,7 @@ PURPOSES = (
     ),
     Purpose("nnst", "corners", "resizes pictures with their corners aligned; the preset with their edges"),
     Purpose("nnst", "levels", "one more level of the pyramid with each size; the preset five at every size"),
+    Purpose("nnst", "other maps", "compares small maps with numbers of the last large one; the preset with themselves"),
     Purpose(
         "pytorch-tutorial", "clamp", "clamps the picture inside L-BFGS's evaluations; the preset when it is written"
     ),

@@ -167,7 +167,7 @@ def draw_sheet(out: Path, size: int, steps: int) -> None:
 
 def shorten(experiment: Experiment, steps: int) -> Experiment:
     """Return the experiment with at most so many steps, in proportion at each of its sizes, and without snapshots."""
-    counts = np.diff([0, *experiment.config.size_ends])
+    counts = np.diff([0, *experiment.config.stage_ends])
     counts = np.ceil(counts * min(1, steps / counts.sum())).astype(int)
     return experiment.replace(steps=tuple(counts.tolist()), snapshots=(), snapshot_every=None)
 

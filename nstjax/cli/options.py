@@ -123,7 +123,7 @@ def _parse_axis(text: str) -> tuple[str, list[float]]:
 
 def _choose_parser(field: dataclasses.Field) -> tuple[Callable[[str], Any], str]:
     """Return the function that reads an option's text, and the name of its value in the help."""
-    if field.name == "loss_weights":
+    if field.name in ("loss_weights", "finish_weights"):
         return lambda text: {term: _parse_number(value) for term, value in _split_pairs(text, ",").items()}, "TERM=W,…"
     if field.name == "layers":
         return lambda text: {t: tuple(v.split(",")) for t, v in _split_pairs(text, ";").items()}, "TERM=LAYER,…;…"

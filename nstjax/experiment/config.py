@@ -39,6 +39,11 @@ class Config:
     loss_weights: Mapping[str, float] = _term(
         {}, "Weights of the terms in the loss, such as style=10,tv=0.1 (default: the experiment's)"
     )
+    finish_weights: Mapping[str, float] = _term(
+        {},
+        "Weights of the terms in a further pass at the last size, in which the other terms take no part (default: the "
+        "experiment's; most have no such pass)",
+    )
     layers: Mapping[str, tuple[str, ...]] = _term(
         {}, "Layers of the terms, such as style=relu1_1,relu2_1;content=relu4_1 (default: the experiment's)"
     )
@@ -106,7 +111,8 @@ class Config:
 
     steps: int | tuple[int, ...] = _optimiser(
         500,
-        "Number of steps of all sizes together; or at each size, as in 200,100, where the last number repeats",
+        "Number of steps of all sizes together; or at each size, and in the pass of --finish-weights if there is one, "
+        "as in 200,100, where the last number repeats",
         convert=to_steps,
     )
     optimiser: Literal["adam", "rmsprop", "sgd", "lbfgs"] = _optimiser("adam", "Optimiser: adam, rmsprop, sgd or lbfgs")
@@ -216,19 +222,23 @@ class Config:
         return self.every_size[-1]
 
     @property
-    def steps_by_size(self) -> tuple[int, ...]:
-        """The number of steps at each size."""
-        return share_steps(self.steps, len(self.every_size))
+    def steps_by_stage(self) -> tuple[int, ...]:
+        """The number of steps at each size, and in the pass after the last one if there is one."""
+        return share_steps(self.steps, self.count_stages(), kind="stages" if self.finish_weights else "sizes")
 
     @property
-    def size_ends(self) -> tuple[int, ...]:
-        """The number of steps made when each size ends."""
-        return tuple(itertools.accumulate(self.steps_by_size))
+    def stage_ends(self) -> tuple[int, ...]:
+        """The number of steps made when each size ends, and the pass after the last one."""
+        return tuple(itertools.accumulate(self.steps_by_stage))
 
     @property
     def total_steps(self) -> int:
-        """The number of steps of all sizes together."""
-        return sum(self.steps_by_size)
+        """The number of steps of all stages together."""
+        return sum(self.steps_by_stage)
+
+    def count_stages(self) -> int:
+        """Return the number of sizes, and one more if there is a pass after the last size."""
+        return len(self.every_size) + bool(self.finish_weights)
 
     def replace(self, **settings: Any) -> "Config":
         """Return a copy with some settings replaced; mappings are merged into the present ones.
@@ -253,16 +263,22 @@ class Config:
         for name, value in settings.items():
             present = getattr(self, name)
             if isinstance(present, Mapping):
+                terms = {**self.loss_weights, **present} if name == "finish_weights" else present
                 for term in value:
-                    if term not in present:
-                        raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(present) or 'none'}")
+                    if term not in terms:
+                        raise UserError(f"no term {term!r} in {name}: expected one of {', '.join(terms) or 'none'}")
                 settings[name] = {**present, **value}
-        count = len(list_sizes(settings.get("sizes", self.sizes)))
+        finish_weights = settings.get("finish_weights", self.finish_weights)
+        count = len(list_sizes(settings.get("sizes", self.sizes))) + bool(finish_weights)
         settings["steps"] = change_steps(self.steps, settings.get("steps"), count)
         if "snapshots" not in settings:
             total = sum(share_steps(settings["steps"], count))
             settings["snapshots"] = tuple(step for step in self.snapshots if step <= total)
         return dataclasses.replace(self, **settings)
+
+    def weights_at(self, step: int) -> Mapping[str, float]:
+        """Return the weights of the terms that take part in the step after `step` others."""
+        return self.finish_weights if self.finish_weights and step >= self.stage_ends[-2] else self.loss_weights
 
     def is_snapshot(self, step: int) -> bool:
         """Return whether the picture after this number of steps is kept."""

@@ -212,7 +212,7 @@ def parse_config(record: RunRecord) -> Config:
         raise UserError("the run has a setting that it cannot have: tile is auto")
     if unset := [name for name in ("horizon", "log_every", "pooling", "padding") if getattr(config, name) is None]:
         raise UserError(f"the run has a setting that it cannot have: {unset[0]} is null")
-    if isinstance(config.sizes, str) or config.steps != config.steps_by_size:
+    if isinstance(config.sizes, str) or config.steps != config.steps_by_stage:
         raise UserError(
             "the run has a setting that it cannot have: sizes and steps must be lists, with steps for each size"
         )

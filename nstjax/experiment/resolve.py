@@ -107,12 +107,21 @@ def resolve(experiment: Experiment, choice: Choice | None, inputs: Inputs, liste
     return Resolved(config, method, network, choice, _make_record(experiment, config, inputs, choice))
 
 
-def resize_run(run: Resolved, inputs: Inputs) -> Resolved:
-    """Return the run with pictures of another size."""
+def make_stage_run(run: Resolved, inputs: Inputs, stage: int) -> Resolved:
+    """Return the run at one of its stages, with pictures of its size and with the terms that take part.
+
+    Args:
+        run: the run, with the terms of all its stages.
+        inputs: its pictures at the size of the stage.
+        stage: index of the stage. After the sizes there may be one more, with weights of its own.
+    """
     height, width, _ = inputs.content.shape
     parameterisation = _make_parameterisation(run.config, height, width)
-    method = dataclasses.replace(run.method, parameterisation=parameterisation)
-    return dataclasses.replace(run, method=method)
+    is_finish = stage == len(run.config.every_size)
+    config = dataclasses.replace(run.config, loss_weights=run.config.finish_weights) if is_finish else run.config
+    objective = run.method.objective.select(config.loss_weights)
+    method = dataclasses.replace(run.method, parameterisation=parameterisation, objective=objective)
+    return dataclasses.replace(run, config=config, method=method)
 
 
 def vary_run(run: Resolved, experiment: Experiment, inputs: Inputs, settings: Mapping[str, Any]) -> Resolved:
@@ -211,10 +220,11 @@ def _settle_sizes(config: Config, levels: list[Inputs], listener: Listener) -> C
             f"the content picture has {width}x{height} pixels: only {len(different)} of {len(shapes)} sizes differ, "
             "and the others are left out; use --enlarge to reach them"
         )
+    kept = [*different, *range(len(levels), config.count_stages())]
     if isinstance(config.steps, int):
-        steps = share_steps(config.steps, len(different))
+        steps = share_steps(config.steps, len(kept))
     else:
-        steps = tuple(config.steps_by_size[k] for k in different)
+        steps = tuple(config.steps_by_stage[k] for k in kept)
     sizes = tuple(size for k in different if (size := config.every_size[k]) is not None)
     return dataclasses.replace(config, sizes=sizes, steps=steps)
 

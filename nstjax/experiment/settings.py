@@ -82,7 +82,7 @@ def to_setting(field: dataclasses.Field, value: Any) -> Any:
     if typing.get_origin(kind) is Mapping:
         numeric = typing.get_args(kind)[1] is float
         convert = _to_weight if numeric else _to_layers
-        return {term: convert(term, part) for term, part in to_mapping(option, value).items()}
+        return {term: convert(option, term, part) for term, part in to_mapping(option, value).items()}
     if typing.get_origin(kind) is tuple:
         return tuple(_to_number(field, number, whole=kind == tuple[int, ...]) for number in to_tuple(option, value))
     return _to_number(field, value, whole=kind in (int, int | None))
@@ -93,15 +93,15 @@ def _to_number(field: dataclasses.Field, value: Any, *, whole: bool) -> Any:
     return to_number(field.name.replace("_", "-"), value, **limits, whole=whole)
 
 
-def _to_weight(term: str, value: Any) -> Any:
+def _to_weight(option: str, term: str, value: Any) -> Any:
     weight = to_plain(value)
     if isinstance(weight, int | float) and not abs(weight) <= LARGEST_FLOAT:
         raise UserError(f"the weight of {term!r} must be a finite number, not {describe(value)} (in float32)")
-    return to_number(f"the weight of {term!r} in loss-weights", value)
+    return to_number(f"the weight of {term!r} in {option}", value)
 
 
-def _to_layers(term: str, value: Any) -> tuple[str, ...]:
-    return to_names(f"the entry of {term!r} in layers", value)
+def _to_layers(option: str, term: str, value: Any) -> tuple[str, ...]:
+    return to_names(f"the entry of {term!r} in {option}", value)
 
 
 def to_tile(value: Any) -> Any:

@@ -103,8 +103,8 @@ def format_steps(steps: int | Sequence[int]) -> str:
     return ",".join(map(str, steps)) + ("," if len(steps) == 1 else "")
 
 
-def share_steps(steps: int | tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Return the steps at each of so many sizes.
+def share_steps(steps: int | tuple[int, ...], count: int, *, kind: str = "sizes") -> tuple[int, ...]:
+    """Return the steps at each of so many sizes, or of so many of another kind.
 
     A number in all is shared equally, and the last size gets the remainder; of a tuple, the last number repeats.
 
@@ -115,8 +115,8 @@ def share_steps(steps: int | tuple[int, ...], count: int) -> tuple[int, ...]:
         share = steps // count
         return (share,) * (count - 1) + (steps - share * (count - 1),)
     if len(steps) > count:
-        sizes = "is 1" if count == 1 else f"are {count}"
-        raise UserError(f"steps are given for {len(steps)} sizes, but there {sizes}: give fewer steps, or more sizes")
+        there = "is 1" if count == 1 else f"are {count}"
+        raise UserError(f"steps are given for {len(steps)} {kind}, but there {there}: give fewer steps, or more sizes")
     return steps + steps[-1:] * (count - len(steps))
 
 

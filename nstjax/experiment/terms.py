@@ -31,8 +31,11 @@ def make_objective(experiment: Experiment, config: Config) -> Objective:
         objective = Objective(tuple(terms), tile=tile, devices=devices, recompute=config.recompute_content)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    if missing := [name for name in objective.names if name not in config.loss_weights]:
+    weights = {**config.loss_weights, **config.finish_weights}
+    if missing := [name for name in objective.names if name not in weights]:
         raise UserError(f"term {missing[0]!r} has no weight: give it one in the experiment's loss_weights")
-    if unknown := [name for name in config.loss_weights if name not in objective.names]:
+    if unknown := [name for name in weights if name not in objective.names]:
         raise UserError(f"no term {unknown[0]!r} to weight: the experiment has {', '.join(objective.names)}")
+    if not config.loss_weights:
+        raise UserError("loss_weights is empty: finish_weights is for a pass after those of the sizes")
     return objective.with_shaping(normalised_gradient) if config.normalise_gradients else objective

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from nstjax import images
-from nstjax.callbacks import LogLine
+from nstjax.callbacks import LogLine, collect_values
 from nstjax.errors import UserError
 from nstjax.experiment.inputs import format_title
 from nstjax.experiment.record import RunRecord, parse_config
@@ -73,7 +73,7 @@ def _write(folder: RunFolder, warn: Callable[[str], object]) -> Path:
             contact_sheet(sheet, snapshots)
     with write_error_context(plot):
         if lines:
-            curves(plot, {name: [line[name] for line in lines] for name in lines[0]})
+            curves(plot, collect_values(lines))
     with write_error_context(target):
         page(
             target,

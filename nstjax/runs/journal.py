@@ -17,7 +17,6 @@ class Journal:
 
     Args:
         config: settings of the run; for a group, those of any of its runs.
-        names: names of the values that a step has, in the order in which people see them.
         logs: for each run, the lines logged so far; new lines are appended.
         listener: told of the mean over the runs.
         writer: told of every run.
@@ -30,14 +29,13 @@ class Journal:
     def __init__(
         self,
         config: Config,
-        names: Sequence[str],
         logs: list[list[LogLine]],
         listener: Listener,
         writer: Writer,
         *,
         count: int,
     ):
-        self._config, self._names, self._logs = config, names, logs
+        self._config, self._logs = config, logs
         self._listener, self._writer, self._count = listener, writer, count
         # A member of a group that diverged before a resume makes no further line.
         self.latest: list[LogLine] = [log[-1] if log else {} for log in logs]
@@ -48,6 +46,7 @@ class Journal:
     def add_chunk(
         self,
         metrics: Mapping[str, Any],
+        names: Sequence[str],
         steps: np.ndarray,
         made: np.ndarray,
         failed: np.ndarray,
@@ -58,6 +57,7 @@ class Journal:
 
         Args:
             metrics: {name: [chunk], stacked for a group}, as ``optimise.run_chunk`` returns them.
+            names: names of the values that a step has, in the order in which people see them.
             steps: [runs], number of steps before the chunk.
             made: [runs], number of steps of the chunk.
             failed: [runs], whether one more step diverged. It changed nothing, but its loss says why.
@@ -68,7 +68,7 @@ class Journal:
             "wall_seconds": time.perf_counter() - self._wall_start,
             "cpu_seconds": time.process_time() - self._cpu_start,
         }
-        values = {name: np.asarray(metrics[name]).reshape(len(self._logs), -1) for name in self._names}
+        values = {name: np.asarray(metrics[name]).reshape(len(self._logs), -1) for name in names}
         logged: dict[int, list[LogLine]] = defaultdict(list)
         for run, log in enumerate(self._logs):
             for offset in range(made[run] + failed[run]):
@@ -89,7 +89,9 @@ class Journal:
 
 
 def _mean(lines: list[LogLine]) -> LogLine:
-    """Return the mean over the runs that have made a step."""
-    known = [line for line in lines if line]
-    first = known[0] if known else {}
-    return {name: type(value)(np.mean([line[name] for line in known])) for name, value in first.items()}
+    """Return the mean over the runs that have made a step; of each term, over those in which it takes part."""
+    known: dict[str, list[float]] = defaultdict(list)
+    for line in lines:
+        for name, value in line.items():
+            known[name].append(value)
+    return {name: type(values[0])(np.mean(values)) for name, values in known.items()}

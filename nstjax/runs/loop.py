@@ -58,10 +58,9 @@ def run_loop(
     steps, failed = _per_run(state.step), _per_run(state.failed)
     if steps.max() < config.total_steps:
         stages[find_stage(stages, int(steps.max()) + 1)].compile()
-    names = ("total", *stage.method.objective.names)
     # Processes that share a picture do the same at the same time.
     agree, localise = (cluster.agree, cluster.localise) if config.shard_picture else (_keep, _keep)
-    journal = Journal(config, names, logs, listener, writer, count=count)
+    journal = Journal(config, logs, listener, writer, count=count)
     stillness, problem, scale, seconds_per_step = Stillness(config, count, listener), None, None, CHUNK_SECONDS
 
     if count > 1:
@@ -76,10 +75,9 @@ def run_loop(
                 break
             if steps.max() == stage.end and not has_behind:
                 writer.save(localise(state))
-                index += 1
+                shape, index = stage.shape, index + 1
                 stage = stages[index]
-                height, width = stage.shape
-                listener.notice(f"continuing at {width}x{height} pixels")
+                listener.notice(_describe_stage(stage, shape))
                 state, problem, scale = stage.resize(state), None, None
                 continue
 
@@ -97,7 +95,8 @@ def run_loop(
                 state = stage.device_put(replace(state, failed=jnp.asarray(failed.reshape(state.failed.shape))))
             made, newly_failed = _per_run(state.step) - steps, _per_run(state.failed) & ~failed
             seconds_per_step = (time.perf_counter() - chunk_start) / max(made.max(), 1)
-            journal.add_chunk(metrics, steps, made, newly_failed, seconds_per_step=seconds_per_step)
+            names = ("total", *stage.method.objective.names)
+            journal.add_chunk(metrics, names, steps, made, newly_failed, seconds_per_step=seconds_per_step)
             stillness.check(steps, made, _per_run(metrics["total"]).reshape(len(logs), -1))
             steps, failed = _per_run(state.step), _per_run(state.failed)
             listener.advanced(int(steps.max()), journal.get_losses())
@@ -106,6 +105,14 @@ def run_loop(
     finally:
         listener.finished()
     return localise(state), logs, stage
+
+
+def _describe_stage(stage: Stage, shape: tuple[int, int]) -> str:
+    """Return a line about the change to a stage from one of this shape."""
+    height, width = stage.shape
+    if stage.shape != shape:
+        return f"continuing at {width}x{height} pixels"
+    return f"a further pass begins, with {', '.join(stage.method.objective.names)}"
 
 
 def _keep(value: T) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nstjax import images, optimise
-from nstjax.callbacks import LogLine
+from nstjax.callbacks import LogLine, collect_values
 from nstjax.experiment.inputs import Inputs, restore_colours
 from nstjax.experiment.record import RunRecord, count_steps
 from nstjax.experiment.resolve import Resolved
@@ -26,7 +26,8 @@ class Result:
         picture: float32 [H, W, 3], sRGB, in [0, 1].
         alpha: [H, W], the content's transparency; None if it had none.
         metrics: {"step": [n], "total": [n], term: [n], …} of the logged steps: the values at the picture after
-            that number of steps. Terms are before their weights; the total is the weighted sum.
+            that number of steps. Terms are before their weights, NaN where they take no part; the total is the
+            weighted sum.
         steps: number of steps made; fewer than asked for if the listener stopped the run.
         diverged: whether the loss diverged at that step.
         record: the resolved configuration, as in ``config.json``.
@@ -91,7 +92,7 @@ def make_result(
     return Result(
         picture=picture,
         alpha=None if inputs.alpha is None else resample(inputs.alpha, *picture.shape[:2]),
-        metrics={name: np.array([line[name] for line in log]) for name in (log[0] if log else ())},
+        metrics={name: np.array(values) for name, values in collect_values(log).items()},
         steps=int(state.step),
         diverged=bool(state.failed),
         record=resolved.record,

@@ -1,4 +1,4 @@
-"""The stages of a run: one for each size of the picture, from coarse to fine."""
+"""The stages of a run: one for each size of the picture, from coarse to fine, and perhaps a pass after the last."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from jax import Array
 from nstjax import multiscale
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
-from nstjax.experiment.resolve import Resolved, resize_run
+from nstjax.experiment.resolve import Resolved, make_stage_run
 from nstjax.optimise import Method, State
 from nstjax.parameterisation import find_finest_details
 from nstjax.runs import compiling
@@ -20,12 +20,12 @@ from nstjax.system import cluster
 
 
 class Stage(Protocol):
-    """One size of a run, or of a group of runs that are computed together.
+    """One size of a run, or of a group of runs that are computed together; or the pass after the last size.
 
     Attributes:
         shape: (H, W) of the picture.
         end: number of steps of the run after which the stage ends.
-        method: the method at this size.
+        method: the method of this stage.
         abstract_state: a state of this stage, with ``ShapeDtypeStruct`` leaves.
     """
 
@@ -85,15 +85,15 @@ def _make_zeros(leaf: jax.ShapeDtypeStruct) -> Array:
 
 
 class RunStage:
-    """One size of a single run; see ``Stage``.
+    """One stage of a single run; see ``Stage``.
 
     Args:
-        run: the run, at this size.
+        run: the run, at this stage.
         pictures: its pictures at this size.
+        index: index of the stage.
         begin: number of steps of the run after which the stage begins.
         end: number of steps of the run after which the stage ends.
-        before: the method at the size before; at the first size, that of the run.
-        last: whether this is the last size.
+        before: the method of the stage before; at the first one, that of the run.
         compile_size: compiles the run at one size, for a number of steps.
     """
 
@@ -101,15 +101,15 @@ class RunStage:
         self,
         run: Resolved,
         pictures: Inputs,
+        index: int,
+        *,
         begin: int,
         end: int,
-        *,
         before: Method,
-        last: bool,
         compile_size: Callable[[Resolved, Inputs, int], Program],
     ):
-        self._run, self._pictures, self._last = run, pictures, last
-        self._resize = jax.jit(make_resize(before, run.method, pictures, run.config, last=last))
+        self._run, self._pictures, self._index = run, pictures, index
+        self._resize = jax.jit(make_resize(before, run.method, pictures, run.config, index))
         self.shape, self.end, self.method = get_shape(pictures), end, run.method
         self.abstract_state = compiling.make_abstract_state(run, pictures)
         self.compile = functools.cache(functools.partial(compile_size, run, pictures, end - begin))
@@ -120,7 +120,7 @@ class RunStage:
 
     def resize(self, state: State) -> State:
         """Turn the last state of the stage before into the first state of this one."""
-        details = find_details(self._run.config, self._pictures, last=self._last)
+        details = find_details(self._run.config, self._pictures, self._index)
         return self._resize(state, compiling.device_put(details, self._run))
 
     def device_put(self, state: State) -> State:
@@ -140,11 +140,12 @@ def make_stages(
     """
     levels = resize_to_each_size(inputs, resolved.config)
     stages: list[RunStage] = []
-    for end, pictures in zip(resolved.config.size_ends, levels, strict=True):
-        run = resize_run(resolved, pictures)
-        before = stages[-1].method if stages else run.method
-        begin, last = stages[-1].end if stages else 0, pictures is levels[-1]
-        stages.append(RunStage(run, pictures, begin, end, before=before, last=last, compile_size=compile_size))
+    for index, end in enumerate(resolved.config.stage_ends):
+        pictures = levels[min(index, len(levels) - 1)]
+        run = make_stage_run(resolved, pictures, index)
+        before, begin = (stages[-1].method, stages[-1].end) if stages else (run.method, 0)
+        times = {"begin": begin, "end": end}
+        stages.append(RunStage(run, pictures, index, **times, before=before, compile_size=compile_size))
     return stages
 
 
@@ -155,16 +156,16 @@ def get_shape(pictures: Inputs) -> tuple[int, int]:
 
 
 def make_resize(
-    before: Method, after: Method, pictures: Inputs, config: Config, *, last: bool
+    before: Method, after: Method, pictures: Inputs, config: Config, index: int
 ) -> Callable[[State, Array | None], State]:
     """Return the function (state, details or None) that resizes a state to the size of `pictures`.
 
     Args:
-        before: the method at the size of the state.
-        after: the method at the size of the pictures.
-        pictures: the pictures at the next size.
+        before: the method of the state's stage.
+        after: the method of the next stage.
+        pictures: the pictures at the next stage.
         config: the settings, for what changes between sizes.
-        last: whether the next size is the last.
+        index: index of the next stage.
     """
 
     def resize(state: State, details: Array | None) -> State:
@@ -177,12 +178,14 @@ def make_resize(
             clip=config.clip_sizes,
             details=details,
             restart=config.restart_optimiser,
-            rate_factor=config.last_size_rate if last else 1.0,
+            rate_factor=config.last_size_rate if index == len(config.every_size) - 1 else 1.0,
         )
 
     return resize
 
 
-def find_details(config: Config, pictures: Inputs, *, last: bool) -> Array | None:
-    """Return the details of the content that are added at the change to the size of `pictures`; None for none."""
-    return find_finest_details(jnp.asarray(pictures.content)) if config.content_details and not last else None
+def find_details(config: Config, pictures: Inputs, index: int) -> Array | None:
+    """Return the details of the content that are added at the change to the stage of an index; None for none."""
+    if not config.content_details or index >= len(config.every_size) - 1:
+        return None
+    return find_finest_details(jnp.asarray(pictures.content))

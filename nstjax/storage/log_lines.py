@@ -17,10 +17,10 @@ def read(path: Path, config: Config) -> list[LogLine]:
     Raises:
         Failure: a line is not a logged step of this run.
     """
-    names = {*TIMES, "total", *config.loss_weights}
     try:
         lines = [parse(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         for line in lines:
+            names = {*TIMES, "total", *config.weights_at(int(line["step"]))}
             if other := names ^ line.keys():
                 raise ValueError(f"step {line['step']} {'lacks' if other <= names else 'has'} {min(other)}")
             if not 0 <= line["step"] < config.total_steps:

@@ -129,9 +129,9 @@ class Members:
         keys = jnp.stack([jax.random.key(self._runs[member].config.seed) for member in members])
         return self.device_put(jax.vmap(self._init)(starts, rates, keys))
 
-    def find_details(self, members: Sequence[int], *, last: bool) -> Array | None:
-        """Find what is added to the given members' pictures at the change to this size, stacked; None for nothing."""
-        details = [find_details(self.config, self._inputs[member], last=last) for member in members]
+    def find_details(self, members: Sequence[int], index: int) -> Array | None:
+        """Find what the change to a stage adds to the given members' pictures, stacked; None for nothing."""
+        details = [find_details(self.config, self._inputs[member], index) for member in members]
         added = [picture for picture in details if picture is not None]
         return jnp.stack(added) if added else None
 
@@ -208,12 +208,12 @@ def identify_pictures(inputs: Inputs) -> tuple[int, tuple[int, ...]]:
 
 
 def choose_group_size(
-    members: Members, numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, listener: Listener
+    stages: Sequence[Members], numbers: Sequence[int], inputs: Inputs, *, group_size: int | None, listener: Listener
 ) -> int:
     """Choose how many members are computed together: a multiple of the number of devices.
 
     Args:
-        members: all members of the sweep.
+        stages: all members of the sweep, at each stage that has the last size.
         numbers: the members that this process computes.
         inputs: the pictures of any member.
         group_size: number of members asked for; None for as many as fit into memory.
@@ -222,20 +222,24 @@ def choose_group_size(
     Raises:
         UserError: not even one member fits into memory.
     """
-    count, device_count = len(numbers), members.device_count
+
+    def measure(size: int) -> float:
+        return max(members.measure_memory(members.compile(size)) for members in stages)
+
+    count, device_count = len(numbers), stages[0].device_count
     if group_size is not None and group_size < 1:
         raise UserError(f"group-size must be at least 1, not {group_size}")
     size = _round_up(min(group_size or count, count), device_count)
-    compiled = members.compile(size)
-    free = devices.available_memory()
-    if group_size is None and free is not None and members.measure_memory(compiled) > _MEMORY_SHARE * free:
+    needed, free = measure(size), devices.available_memory()
+    if group_size is None and free is not None and needed > _MEMORY_SHARE * free:
         # Memory is linear in the number of members on each device.
-        one, two = (members.measure_memory(members.compile(k * device_count)) for k in (1, 2))
-        compiling.check_memory(one, inputs, members.config)
+        one, two = measure(device_count), measure(2 * device_count)
+        compiling.check_memory(one, inputs, stages[0].config)
         most = device_count * (1 + int(max(_MEMORY_SHARE * free - one, 0) / max(two - one, 1)))
         # As many groups as that takes, of about equal size.
         size = _round_up(math.ceil(count / math.ceil(count / most)), device_count)
-        members.compile(size)
+        for members in stages:
+            members.compile(size)
     where = f"{device_count} devices" if device_count > 1 else "one device"
     listener.notice(f"{count} members, {min(size, count)} at a time, on {where}")
     return size

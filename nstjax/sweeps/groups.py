@@ -130,13 +130,13 @@ def create_member(folder: RunFolder, run: Resolved, inputs: Inputs, experiment: 
 
 
 def split_group(
-    group: Group, members_by_size: Sequence[Members], runs: list[Resolved], folder: SweepFolder, listener: Listener
+    group: Group, members_by_stage: Sequence[Members], runs: list[Resolved], folder: SweepFolder, listener: Listener
 ) -> list[Group]:
     """Split a group that needs more memory than there is in two, which continue from its last checkpoint.
 
     Args:
         group: the group to split.
-        members_by_size: the members of the sweep, at each size.
+        members_by_stage: the members of the sweep, at each stage.
         runs: the run of each member; the records of the group's members are changed to point to their new groups.
         folder: the folder of the sweep.
         listener: told of the split.
@@ -148,7 +148,7 @@ def split_group(
     listener.warning(f"out of memory with {group.size} members at a time: continuing with {half}")
     old, run_folders = folder.group_folder(group), folder.member_folders()
     keep = runs[group.members[0]].config.checkpoint_keep
-    stages = make_group_stages(members_by_size, group.padded_members, runs[0].config)
+    stages = make_group_stages(members_by_stage, group.padded_members, runs[0].config)
     with closing(Checkpoints(old.path / "checkpoints", run=group.identity, keep=keep)) as checkpoints:
         state = checkpoints.restore(functools.partial(get_abstract_state, stages), listener.warning)
     parts = make_groups(runs, group.members, half, group.devices)

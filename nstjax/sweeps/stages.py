@@ -1,4 +1,4 @@
-"""The stages of a group of members: one for each size of the picture, from coarse to fine."""
+"""The stages of a group of members: one for each size of the picture, from coarse to fine, and perhaps one more."""
 
 import functools
 from collections.abc import Sequence
@@ -9,29 +9,29 @@ import jax
 
 from nstjax.experiment.config import Config
 from nstjax.experiment.inputs import Inputs, resize_to_each_size
-from nstjax.experiment.resolve import Resolved, resize_run
+from nstjax.experiment.resolve import Resolved, make_stage_run
 from nstjax.optimise import Method, State
 from nstjax.runs.stages import get_shape, make_resize
 from nstjax.sweeps.batch import Members, identify_pictures
 
 
 class GroupStage:
-    """One size of a group of members; see ``runs.stages.Stage``.
+    """One stage of a group of members; see ``runs.stages.Stage``.
 
     Args:
-        members: the members of the sweep, at this size.
+        members: the members of the sweep, at this stage.
         numbers: the members that are computed.
+        index: index of the stage.
         end: number of steps after which the stage ends.
-        before: the method at the size before; at the first size, that of the members.
-        last: whether this is the last size.
+        before: the method of the stage before; at the first one, that of the members.
         config: the settings that the members share.
     """
 
     def __init__(
-        self, members: Members, numbers: Sequence[int], end: int, *, before: Method, last: bool, config: Config
+        self, members: Members, numbers: Sequence[int], index: int, *, end: int, before: Method, config: Config
     ):
-        self._members, self._numbers, self._last = members, numbers, last
-        self._resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures, config, last=last)))
+        self._members, self._numbers, self._index = members, numbers, index
+        self._resize = jax.jit(jax.vmap(make_resize(before, members.method, members.pictures, config, index)))
         self.shape, self.end, self.method = get_shape(members.pictures), end, members.method
         self.abstract_state = members.make_abstract_state(len(numbers))
         self.compile = functools.cache(functools.partial(members.make_program, numbers))
@@ -42,7 +42,7 @@ class GroupStage:
 
     def resize(self, state: State) -> State:
         """Turn the last states of the stage before into the first states of this one."""
-        details = self._members.find_details(self._numbers, last=self._last)
+        details = self._members.find_details(self._numbers, self._index)
         return self.device_put(self._resize(state, details))
 
     def device_put(self, state: State) -> State:
@@ -50,31 +50,34 @@ class GroupStage:
         return self._members.device_put(state)
 
 
-def make_group_stages(members_by_size: Sequence[Members], numbers: Sequence[int], config: Config) -> list[GroupStage]:
+def make_group_stages(members_by_stage: Sequence[Members], numbers: Sequence[int], config: Config) -> list[GroupStage]:
     """Make the stages of a group.
 
     Args:
-        members_by_size: the members of the sweep, at each size.
+        members_by_stage: the members of the sweep, at each stage.
         numbers: the members that are computed.
         config: the settings that the members share.
     """
     stages: list[GroupStage] = []
-    for end, members in zip(config.size_ends, members_by_size, strict=True):
+    for index, (end, members) in enumerate(zip(config.stage_ends, members_by_stage, strict=True)):
         before = stages[-1].method if stages else members.method
-        last = members is members_by_size[-1]
-        stages.append(GroupStage(members, numbers, end, before=before, last=last, config=config))
+        stages.append(GroupStage(members, numbers, index, end=end, before=before, config=config))
     return stages
 
 
 def make_members(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Sequence[Any]) -> list[Members]:
-    """Make all members of a sweep, at each of its sizes. Equal pictures stay the same arrays."""
+    """Make all members of a sweep, at each of its stages. Equal pictures stay the same arrays."""
     distinct = {identify_pictures(pictures): pictures for pictures in inputs}
     resized = {identity: resize_to_each_size(pictures, runs[0].config) for identity, pictures in distinct.items()}
     by_member = []
     for pictures in inputs:
         first, *others = resized[identify_pictures(pictures)]
         by_member.append([replace(first, start=pictures.start), *others])
+    by_size = [*zip(*by_member, strict=True)]
+    by_stage = [by_size[min(index, len(by_size) - 1)] for index in range(runs[0].config.count_stages())]
     return [
-        Members([resize_run(run, pictures) for run, pictures in zip(runs, by_size, strict=True)], by_size, devices)
-        for by_size in zip(*by_member, strict=True)
+        Members(
+            [make_stage_run(run, pictures, index) for run, pictures in zip(runs, inputs, strict=True)], inputs, devices
+        )
+        for index, inputs in enumerate(by_stage)
     ]

@@ -160,14 +160,14 @@ def sweep(
         listener.notice(NO_EFFECT)
     listener.compiling()
     with experiment.error_context():
-        members_by_size = make_members(runs, inputs, jax.local_devices())
-        members = members_by_size[-1]
-        size = choose_group_size(members, numbers, inputs[0], group_size=group_size, listener=listener)
-    groups = make_groups(runs, numbers, size, members.device_count)
+        members_by_stage = make_members(runs, inputs, jax.local_devices())
+        largest = members_by_stage[len(runs[0].config.every_size) - 1 :]
+        size = choose_group_size(largest, numbers, inputs[0], group_size=group_size, listener=listener)
+    groups = make_groups(runs, numbers, size, largest[0].device_count)
     if folder is None:
         results: list[Result | None] = [None] * len(runs)
         for group in groups:
-            _run_group(group, members_by_size, runs, inputs, results, listener, None)
+            _run_group(group, members_by_stage, runs, inputs, results, listener, None)
         finished = all(result is not None and result.ended for result in results)
         return SweepResult(plan.assignments(), results, finished, None)
     with folder.lock(listener.warning):
@@ -177,7 +177,7 @@ def sweep(
             folder.remove_beginning()
         create_folders(folder, plan, groups, runs, inputs, experiment)
     with experiment.error_context():
-        return _run_groups(folder, plan, groups, members_by_size, runs, inputs, listener)
+        return _run_groups(folder, plan, groups, members_by_stage, runs, inputs, listener)
 
 
 @protect_run("free some, and resume again")
@@ -212,7 +212,7 @@ def resume(
     remove_split_groups(folder, groups)
     devices = jax.local_devices()
     size, device_count = groups[0].size, choose_device_count(groups, len(devices), listener)
-    members_by_size = make_members(runs, inputs, devices[:device_count])
+    members_by_stage = make_members(runs, inputs, devices[:device_count])
     # The record of a group begun on other devices says from now on that it continued on these.
     groups = [replace(group, devices=device_count) for group in groups]
     all_groups = [*groups, *make_groups(runs, restored.missing, size, device_count)]
@@ -222,14 +222,14 @@ def resume(
     create_folders(folder, plan, new_groups, runs, inputs, restored.experiment)
     listener.compiling()
     with restored.experiment.error_context():
-        return _run_groups(folder, plan, selected, members_by_size, runs, inputs, listener)
+        return _run_groups(folder, plan, selected, members_by_stage, runs, inputs, listener)
 
 
 def _run_groups(
     folder: SweepFolder,
     plan: Plan,
     groups: Sequence[Group],
-    members_by_size: Sequence[Members],
+    members_by_stage: Sequence[Members],
     runs: list[Resolved],
     inputs: Sequence[Inputs],
     listener: Listener,
@@ -246,7 +246,7 @@ def _run_groups(
                 listener.notice(f"running a group of {len(group.members)}; groups left after it: {len(waiting)}")
             with folder.group_folder(group).lock(listener.warning):
                 try:
-                    _run_group(group, members_by_size, runs, inputs, results, listener, folder)
+                    _run_group(group, members_by_stage, runs, inputs, results, listener, folder)
                 except (MemoryError, jax.errors.JaxRuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -254,7 +254,7 @@ def _run_groups(
                         raise Failure(
                             "out of memory with one member at a time: begin again with a smaller --size"
                         ) from error
-                    waiting = [*split_group(group, members_by_size, runs, folder, listener), *waiting]
+                    waiting = [*split_group(group, members_by_stage, runs, folder, listener), *waiting]
         finished = all(isinstance(member, Status) and member.ended for member in read_sweep_status(folder))
         if finished:
             reports.write_sweep(folder, listener.warning)
@@ -265,7 +265,7 @@ def _run_groups(
 
 def _run_group(
     group: Group,
-    members_by_size: Sequence[Members],
+    members_by_stage: Sequence[Members],
     runs: Sequence[Resolved],
     inputs: Sequence[Inputs],
     results: list[Result | None],
@@ -277,7 +277,7 @@ def _run_group(
     if not attached:
         return
     config = runs[next(iter(attached.values()))].config
-    stages = make_group_stages(members_by_size, group.padded_members, config)
+    stages = make_group_stages(members_by_stage, group.padded_members, config)
     run_folders: list[RunFolder | None] = [None] * group.size
     writer, state = Writer(), None
     logs: list[list[Any]] = [[] for _ in run_folders]

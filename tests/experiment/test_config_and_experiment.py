@@ -50,7 +50,8 @@ def test_every_preset_loads_and_its_terms_fit_its_settings(name):
     experiment = load(name)
     assert experiment.name == name and experiment.summary.endswith(".") and experiment.sha256
     objective = Objective(tuple(experiment.terms(experiment.config)))
-    assert set(objective.names) == set(experiment.config.loss_weights)
+    weights = {**experiment.config.loss_weights, **experiment.config.finish_weights}
+    assert set(objective.names) == set(weights)
     assert set(objective.layers) == set(experiment.config.every_layer)
     changed = experiment.config.replace(layers={"style": ("relu1_1",)})
     assert "relu1_1" in Objective(tuple(experiment.terms(changed))).layers

@@ -206,7 +206,7 @@ def test_the_sizes_of_the_user_take_the_place_of_a_flavours():
         ({"sizes": "64:128:2", "steps": 90}, (64, 128), (50, 90)),
     ):
         config = default.replace(**changes).config_for("self-taught")
-        assert (config.every_size, config.size_ends) == (sizes, ends), changes
+        assert (config.every_size, config.stage_ends) == (sizes, ends), changes
 
 
 def test_a_run_makes_the_steps_that_its_experiment_says():

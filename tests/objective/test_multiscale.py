@@ -192,23 +192,23 @@ def test_a_resized_state_can_be_donated():
 )
 def test_sizes_and_their_steps(settings, sizes, ends):
     config = Config(**settings)
-    assert config.every_size == sizes and config.size_ends[-1] == config.total_steps == ends
+    assert config.every_size == sizes and config.stage_ends[-1] == config.total_steps == ends
 
 
 def test_replacing_sizes_and_steps():
     config = Config(sizes=(512, 1024), steps=(500, 200))
     assert config.replace(size=300).every_size == (150, 300)
-    assert config.replace(steps=10).size_ends == (7, 10)
+    assert config.replace(steps=10).stage_ends == (7, 10)
     assert config.replace(size=None).every_size == (None,)
     assert config.replace(size=None).total_steps == 500
     # One way to give the sizes replaces the other, and sizes that are removed take their steps with them.
     assert config.replace(sizes="400:1024:2").every_size == (512, 1024)
-    assert config.replace(sizes="400:1024", steps=(9, 8, 7)).size_ends == (9, 17, 24)
+    assert config.replace(sizes="400:1024", steps=(9, 8, 7)).stage_ends == (9, 17, 24)
     assert config.replace(sizes="20:40:2").every_size == (20, 40)
-    assert config.replace(sizes=(300,)).size_ends == (500,)
+    assert config.replace(sizes=(300,)).stage_ends == (500,)
     ways = Config(sizes="128:512", steps=(1000, 500))
     assert ways.replace(sizes=(64, 96)).every_size == (64, 96)
-    assert ways.replace(size=100).size_ends == (1000,)
+    assert ways.replace(size=100).stage_ends == (1000,)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,8 @@ def test_replacing_sizes_and_steps():
         ({"sizes": "128:x"}, "or a range, as in .*, not '128:x'"),
         ({"sizes": "128:512:1"}, "ratio of sizes must be at least 1.01, not 1.0"),
         ({"sizes": (32, 64), "steps": (1, 2, 3)}, "steps are given for 3 sizes, but there are 2"),
+        ({"sizes": 64, "steps": (1, 2, 3), "finish_weights": {"style": 1}}, "given for 3 stages, but there are 2"),
+        ({"finish_weights": {"style": "much"}}, "weight of 'style' in finish-weights must be a number"),
         ({"sizes": (0, 64)}, "sizes must be at least 1"),
         ({"restart_optimiser": True, "schedule": "cosine"}, "restart-optimiser does not go with schedule cosine"),
         ({"sizes": (0.5, 64)}, "sizes must be a whole number"),
@@ -274,15 +276,19 @@ def test_each_size_continues_from_the_one_before(workspace):
 FROM_ORIGINALS = {"smaller_from": "original", "clip_sizes": True, "resampling": "gaussian"}
 """A run as Gatys makes it."""
 
+WITH_FINISH = {"finish_weights": {"style": 30.0}, "steps": (5, 2, 2)}
+"""A run with a further pass at the last size."""
+
 FROM_MEAN = {"init": "style-mean", "content_details": True, "restart_optimiser": True, "last_size_rate": 0.5}
 """A run as STROTSS makes it."""
 
 
 @pytest.mark.parametrize(
-    "settings", [{"parameterisation": "fourier", "keep": "average"}, {"keep": "best", **FROM_ORIGINALS}, FROM_MEAN]
+    "settings",
+    [{"parameterisation": "fourier", "keep": "average"}, {"keep": "best", **FROM_ORIGINALS}, FROM_MEAN, WITH_FINISH],
 )
 def test_a_run_stopped_at_every_size_resumes_to_the_same_bytes(workspace, settings):
-    """It is stopped within the first size, between the sizes, and within the second size."""
+    """It is stopped within the first size, between the sizes, and within the second size or before a further pass."""
     pieces = {"snapshot_every": 2, "log_every": 1, **PYRAMID, **settings}
     whole = run_quick("whole", **pieces)
     stopped = run_quick("cut", listener=StopAt(3), **pieces)

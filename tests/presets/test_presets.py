@@ -106,19 +106,19 @@ SOURCES = {
         "total_steps": 999, "snapshot_every": 100, "pooling": None, "keep": "last", "resampling": "bilinear",
     },
     "gatys-pytorch": {
-        "every_size": (512, 800), "size_by": "short", "size_ends": (520, 740), "enlarge": True, "init": "content",
+        "every_size": (512, 800), "size_by": "short", "stage_ends": (520, 740), "enlarge": True, "init": "content",
         "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
         "total_steps": 740, "pooling": None, "keep": "last", "resampling": "bilinear", "smaller_from": "original",
         "clip_sizes": True,
     },
     "gatys-controls": {
-        "every_size": (512, 1024), "size_by": "area", "size_ends": (499, 698), "enlarge": False, "init": "content",
+        "every_size": (512, 1024), "size_by": "area", "stage_ends": (499, 698), "enlarge": False, "init": "content",
         "optimiser": "lbfgs", "line_search": False, "step_length": 1.0, "first_step": 3.9215686e-3, "memory": 100,
         "total_steps": 698, "pooling": None, "keep": "last", "resampling": "gaussian", "smaller_from": "original",
         "clip_sizes": True,
     },
     "style-transfer-pytorch": {
-        "every_size": (128, 181, 256, 362, 512), "size_by": "long", "size_ends": (1000, 1500, 2000, 2500, 3000),
+        "every_size": (128, 181, 256, 362, 512), "size_by": "long", "stage_ends": (1000, 1500, 2000, 2500, 3000),
         "enlarge": True, "init": "content", "optimiser": "adam", "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.99,
         "epsilon": 1e-8, "clamp": True, "total_steps": 3000, "pooling": None, "padding": "edge", "keep": "average",
         "average_decay": 0.99, "schedule": "constant", "resampling": "bicubic", "smaller_from": "original",
@@ -158,7 +158,7 @@ SOURCES = {
         "keep": "last", "resampling": "nearest",
     },
     "li-wand": {
-        "every_size": (96, 192, 384), "size_by": "long", "size_ends": (100, 200, 300), "enlarge": True,
+        "every_size": (96, 192, 384), "size_by": "long", "stage_ends": (100, 200, 300), "enlarge": True,
         "init": "content", "optimiser": "lbfgs", "line_search": False, "step_length": 1.0,
         "first_step": 3.9215686e-3, "memory": 100, "total_steps": 300, "pooling": None, "keep": "last",
         "resampling": "bilinear", "smaller_from": "largest", "clip_sizes": False,
@@ -169,13 +169,13 @@ SOURCES = {
         "padding": "reflect", "clamp": False, "keep": "last",
     },
     "strotss": {
-        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (249, 498, 747, 996), "enlarge": True,
+        "every_size": (64, 128, 256, 512), "size_by": "long", "stage_ends": (249, 498, 747, 996), "enlarge": True,
         "init": "style-mean", "content_details": True, "parameterisation": "laplacian", "optimiser": "rmsprop",
         "learning_rate": 0.002, "last_size_rate": 0.5, "restart_optimiser": True, "resampling": "bilinear-aliased",
         "beta2": 0.99, "epsilon": 1e-8, "momentum": 0.0, "pooling": None, "clamp": False, "keep": "last",
     },
     "nnst": {
-        "every_size": (64, 128, 256, 512), "size_by": "long", "size_ends": (199, 398, 597, 796), "enlarge": True,
+        "every_size": (64, 128, 256, 512), "size_by": "long", "stage_ends": (199, 398, 597, 796, 995), "enlarge": True,
         "init": "content", "parameterisation": "laplacian", "optimiser": "adam", "learning_rate": 0.002, "beta1": 0.9,
         "resampling": "bilinear-aliased", "restart_optimiser": True,
         "beta2": 0.999, "epsilon": 1e-8, "pooling": None, "clamp": False, "keep": "last",

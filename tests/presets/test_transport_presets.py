@@ -153,14 +153,25 @@ def nnst():
     blended = 0.75 * CONTENT + 0.25 * (START + CONTENT - enlarged)
     style = np.concatenate([read_columns(np.rot90(STYLE, quarters)) for quarters in range(4)])
     target = style[np.argmax(centred(read_columns(blended)) @ centred(style).T, axis=1)]
-    return {"style": (1, np.mean(1 - (unit(read_columns(PICTURE)) * unit(target)).sum(axis=1)))}
+    x, *turned = (
+        features64(weights, FLAVOURS["torchvision"], np.float32(picture))
+        for picture in (PICTURE, *(np.rot90(STYLE, quarters) for quarters in range(4)))
+    )
+    nearest = [
+        1 - (centred(rows(x[layer])) @ centred(np.concatenate([rows(s[layer]) for s in turned])).T).max(axis=1)
+        for layer in layers
+    ]
+    return {
+        "style": (1, np.mean(1 - (unit(read_columns(PICTURE)) * unit(target)).sum(axis=1))),
+        "split": (1, sum(map(np.mean, nearest))),
+    }
 
 
 @pytest.mark.parametrize("reference", [li_wand, sliced_wasserstein, strotss, nnst])
 def test_terms_and_weights_equal_the_sources(reference):
     preset = reference.__name__.replace("_", "-")
     experiment, expected = load(preset), reference()
-    weights = experiment.config.loss_weights
+    weights = {**experiment.config.loss_weights, **experiment.config.finish_weights}
     assert weights == {name: weight for name, (weight, _) in expected.items()}
     network = narrow_vgg19(flavour=experiment.flavour, pooling=experiment.config.pooling, precision="highest")
     objective = Objective(tuple(experiment.terms(experiment.config)))

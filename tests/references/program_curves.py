@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
     Args:
         sizes: of the picture, from coarse to fine.
-        steps: number of evaluations of the loss at each size.
+        steps: number of evaluations of the loss at each size, and in a pass after them.
         content: height and width of the content as it is given.
         style: the same of the style.
         settings: further settings of the preset.
@@ -60,7 +60,13 @@ CASES = {
     "gatys-controls": Case((32,), (12,), content=(96, 96), style=(96, 96), sees_last=True),
     "keras-example": Case((48,), (20,), content=(144, 96), style=(144, 96)),
     "tutorial": Case((48,), (20,)),
-    "nnst": Case((36, 72), (12, 8), content=(72, 64), style=(64, 72), sees_last=True, leaves_out=frozenset({"levels"})),
+    "nnst": Case(
+        *((36, 72), (12, 8, 6)),
+        content=(72, 64),
+        style=(64, 72),
+        sees_last=True,
+        leaves_out=frozenset({"levels", "other maps"}),
+    ),
     "strotss": Case(
         *((64, 128), (8, 5)),
         content=(128, 64),
@@ -74,7 +80,8 @@ CASES = {
 }
 """Pictures have their final size where the program would round resized ones to 8 bits, which the preset does not.
 
-The first size of nnst is the smallest whose short side can be halved five times; that of strotss is the source's, which
+The first size of nnst is the smallest whose short side can be halved five times; its last steps are those of the pass
+after its sizes, in which so small maps are compared at all positions. The first size of strotss is the source's, which
 its weights depend on.
 
 Not here: neural-style and tutorial-literal, which share their procedures with others, neural-style-tf, whose L-BFGS is
@@ -101,7 +108,8 @@ def compute_curves(parameters):
     arrays = {}
     for preset, case in CASES.items():
         content, style = make_pictures(case)
-        numbers = case.loss_weights or load(preset).config.loss_weights, case.sizes, case.steps
+        config = load(preset).config
+        numbers = case.loss_weights or {**config.loss_weights, **config.finish_weights}, case.sizes, case.steps
         options = {"leave_out": case.leaves_out}
         runs = [
             PROCEDURES[preset](Task(content, style, parameters, "caffe", *numbers, seed=seed, **options))

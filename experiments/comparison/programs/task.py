@@ -19,7 +19,7 @@ class Task:
         flavour: "caffe" or "torchvision": the pictures that the network was trained for.
         loss_weights: {term: its weight}, for the program's own numbers.
         sizes: sizes of the picture from coarse to fine, as the program measures them; None for the content's.
-        steps: number of evaluations of the loss at each size.
+        steps: number of evaluations of the loss at each size, and in a further pass if the program makes one.
         seed: seed of what the program draws.
         leave_out: names of what the program does and the preset leaves out on purpose; left out here too.
     """
