@@ -272,7 +272,7 @@ class Config:
         count = len(list_sizes(settings.get("sizes", self.sizes))) + bool(finish_weights)
         settings["steps"] = change_steps(self.steps, settings.get("steps"), count)
         if "snapshots" not in settings:
-            total = sum(share_steps(settings["steps"], count))
+            total = dataclasses.replace(self, **settings, snapshots=()).total_steps
             settings["snapshots"] = tuple(step for step in self.snapshots if step <= total)
         return dataclasses.replace(self, **settings)
 

@@ -25,6 +25,8 @@ def test_the_pass_is_a_stage_after_the_sizes():
     assert config.replace(steps=18).stage_ends == (6, 10, 18)
     assert config.replace(size=64).stage_ends == (3, 5, 9)
     assert config.replace(steps=(7,)).stage_ends == (7, 14, 21)
+    with pytest.raises(UserError, match="steps are given for 4 stages, but there are 3"):
+        config.replace(steps=(1, 2, 3, 4))
     with pytest.raises(UserError, match="no term 'tv' in finish_weights: expected one of content, style"):
         config.replace(finish_weights={"tv": 1.0})
 
