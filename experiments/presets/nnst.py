@@ -7,8 +7,8 @@ the nearest of the style is found once for each hypercolumn of a picture that is
 result so far, by the cosine after centring, also in the style turned by 90, 180 and 270 degrees. The result is drawn to
 these: the loss is the mean cosine distance, and there is no content term. A further pass at the last size, which clears
 grain away, finds the nearest of each layer by itself, at every step: it adds the layers' mean distances, at positions
-so far apart that about 64 lie along the long side, from a random first one on. Long sides 64, 128, 256, 512 and that
-pass with 199 steps of Adam each, which starts again each time; learning rate 0.002 on a Laplacian pyramid, from the
+so far apart that about 64 lie along the long side, from a random first one on. Long sides 64, 128, 256, 512, then that
+pass: 199 steps of Adam each, which starts again each time; learning rate 0.002 on a Laplacian pyramid, from the
 content. Meant for any flavour, down to block4_conv3.
 
 Source: https://github.com/nkolkin13/NeuralNeighborStyleTransfer at commit 290976a; Kolkin, Kucera, Paris, Sykora,

@@ -201,7 +201,8 @@ def test_every_preset_is_complete():
         assert name == "default" or f"    nstjax run CONTENT STYLE --preset {name}" in experiment.source
         assert "\nversion = " in experiment.source and isinstance(experiment.version, int)
         config = experiment.config
-        assert {term.name for term in experiment.terms(config)} == set(config.loss_weights)
+        weights = {**config.loss_weights, **config.finish_weights}
+        assert {term.name for term in experiment.terms(config)} == set(weights)
 
 
 def test_every_preset_has_settings_for_both_trained_flavours():
