@@ -180,7 +180,7 @@ class Term:
         statistic: {layer: map} -> statistic.
         distance: (statistic, target) -> scalar; one with an argument named ``key`` also gets a random key.
         target: the picture whose statistic is the target; or a function that makes the target. It is called once at
-            each size of a run.
+            each size of a run, or in the pass after them.
         shaping: changes the term's gradient at each of its feature maps; None leaves the gradient as it is.
     """
 

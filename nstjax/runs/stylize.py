@@ -6,7 +6,7 @@ In order, and where to find each step:
     2. choose the weights, settings for their flavour      experiment/choice.py
     3. read and resize the pictures                        experiment/inputs.py
     4. settle every open setting                           experiment/resolve.py
-    5. split the run into stages, one for each size        runs/stages.py
+    5. split the run into stages: its sizes, a last pass   runs/stages.py
     6. create the folder, with all that a resume needs     storage/run_folder.py
     7. compile                                             runs/compiling.py
     8. loop over chunks of steps                           runs/loop.py; one step: optimise.py, its loss: objective.py
@@ -118,7 +118,7 @@ def run(
         listener.notice(NO_EFFECT)
     stages = _make_stages(experiment, resolved, inputs, listener)
     if folder is None:
-        stages[-1].compile()
+        _compile_largest(stages)
         return _run_without_folder(resolved, inputs, stages, listener)
     with folder.lock(listener.warning):
         folder.check_new()  # again, since another process may have taken it
@@ -128,7 +128,7 @@ def run(
         listener.resumable(str(folder.path))
         try:
             with explain_out_of_memory("choose a smaller --size"):
-                stages[-1].compile()  # the largest first, to learn before the first step whether it fits into memory
+                _compile_largest(stages)
                 stages[0].compile()
         except (UserError, Failure):
             folder.discard()
@@ -178,6 +178,13 @@ def resume(
         stages = _make_stages(experiment, resolved, inputs, listener)
         run_stages = _run_without_folder if follows else functools.partial(_run_in_folder, folder)
         return run_stages(resolved, inputs, stages, listener)
+
+
+def _compile_largest(stages: Sequence[Stage]) -> None:
+    """Compile every stage of the last size, to learn before the first step whether they fit into memory."""
+    for stage in stages:
+        if stage.shape == stages[-1].shape:
+            stage.compile()
 
 
 def _follows(config: Config) -> bool:

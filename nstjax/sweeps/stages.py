@@ -77,7 +77,7 @@ def make_members(runs: Sequence[Resolved], inputs: Sequence[Inputs], devices: Se
     by_stage = [by_size[min(index, len(by_size) - 1)] for index in range(runs[0].config.count_stages())]
     return [
         Members(
-            [make_stage_run(run, pictures, index) for run, pictures in zip(runs, inputs, strict=True)], inputs, devices
+            [make_stage_run(run, pictures, index) for run, pictures in zip(runs, level, strict=True)], level, devices
         )
-        for index, inputs in enumerate(by_stage)
+        for index, level in enumerate(by_stage)
     ]

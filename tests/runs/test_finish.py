@@ -68,6 +68,19 @@ def test_lines_and_metrics_have_the_terms_that_take_part(workspace):
         nstjax.report("run")
 
 
+def test_memory_for_the_last_size_is_checked_before_step_0(workspace, monkeypatch):
+    """The pass is not the stage that needs most: the steps at the last size before it are checked too."""
+
+    def check_memory(needed, inputs, config):
+        if inputs.content.shape[1] == 32 and "content" in config.loss_weights:
+            raise UserError("too large")
+
+    monkeypatch.setattr("nstjax.runs.compiling.check_memory", check_memory)
+    with pytest.raises(UserError, match="too large"):
+        run_quick("run", **FINISH)
+    assert not Path("run").exists()  # refused in the middle, a run would keep its folder
+
+
 def test_the_members_of_a_sweep_make_the_pass_too(workspace):
     options = {"experiment": "quick.py", "weights": "vgg.safetensors", **FINISH}
     swept = nstjax.sweep("content.png", "style.png", vary={"content": [1.0, 30.0]}, **options)
